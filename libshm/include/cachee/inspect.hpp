@@ -1,0 +1,99 @@
+// Statistics and lists read from the segment; works with the supervisor dead or alive and changes
+// nothing. Figures of running clients are snapshots: each is true, their sum may be a moment off.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <cachee/result.hpp>
+#include <cachee/types.hpp>
+
+namespace cachee {
+
+class Cache;
+
+struct ClientStats {
+  std::uint64_t hits = 0, misses = 0, sets = 0, deletes = 0;
+  std::uint64_t expired = 0, evicted = 0, events = 0, backpressure = 0, retries = 0;
+};
+
+struct ClientInfo {
+  ClientId id{};
+  std::uint64_t registration = 0;  // one per handle; several threads share it
+  std::int32_t pid = 0;            // as its own PID namespace numbers it
+  Role role = Role::client;
+  std::string name{};
+  bool alive = false;
+  bool recovering = false;
+  std::string operation{};         // "idle", "set", ...
+  std::uint32_t pins = 0;
+  std::uint64_t attached_wall_ms = 0;
+  ClientStats stats{};
+};
+
+struct SlabClassInfo {
+  std::uint64_t block_bytes = 0;
+  std::uint64_t pages = 0, blocks = 0, free = 0, live = 0, waiting = 0;  // waiting: retired, not yet free
+};
+
+struct RingInfo {
+  std::uint64_t capacity = 0, head = 0, tail = 0;  // depth = tail - head
+  std::uint64_t admission_limit = 0;               // clients are held back above this depth
+};
+
+struct SegmentInfo {
+  std::string name{};
+  std::string layout{};            // "1.0"
+  std::string epoch{};             // 32 hex digits
+  std::uint64_t segment_bytes = 0, data_bytes = 0, used_bytes = 0;
+  std::uint64_t page_bytes = 0, pages = 0, pages_free = 0;
+  std::uint64_t buckets = 0, overflow_buckets = 0, overflow_used = 0;
+  std::uint64_t value_bytes_max = 0;
+  std::uint64_t keys = 0;
+  std::uint64_t clients = 0, clients_max = 0;
+  std::uint64_t triggers = 0, trigger_generation = 0;
+  std::int32_t supervisor_pid = 0;  // 0: none
+  std::uint64_t supervisor_heartbeat_age_ms = 0;
+  std::uint64_t uptime_ms = 0;
+  std::string eviction_policy{};
+  ClientStats totals{};             // of all clients, living and gone
+  RingInfo ring{};
+};
+
+/// One event that is in the ring, for `cachee ring` and `cachee events`.
+struct PendingEvent {
+  EventSeq seq{};
+  EventKind kind{};
+  Cause cause{};
+  std::string key{};
+  std::uint64_t version = 0;
+  std::uint32_t attempts = 0;
+  bool acknowledged = false;
+  std::int64_t timestamp_wall_us = 0;
+};
+
+[[nodiscard]] Result<SegmentInfo> segment_info(const Cache& cache);
+[[nodiscard]] Result<std::vector<ClientInfo>> list_clients(const Cache& cache);
+[[nodiscard]] Result<std::vector<SlabClassInfo>> list_slabs(const Cache& cache);
+[[nodiscard]] Result<std::vector<PendingEvent>> list_events(const Cache& cache, std::size_t count_max);
+
+struct FsckFinding {
+  std::string invariant{};  // "[IX-3]"
+  std::string text{};
+  std::uint64_t offset = 0;
+};
+struct FsckReport {
+  std::vector<FsckFinding> findings{};
+  std::uint64_t findings_total = 0;   // `findings` keeps the first thousand
+  std::uint64_t records = 0, blocks = 0, buckets = 0, events = 0;
+  bool quiescent = true;              // false: clients were running, transient states were skipped
+};
+
+/// Checks every numbered invariant. Read-only.
+[[nodiscard]] Result<FsckReport> fsck(const Cache& cache);
+
+/// Names of all segments on this host.
+[[nodiscard]] std::vector<std::string> list_segments();
+
+}  // namespace cachee

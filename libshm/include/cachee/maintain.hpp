@@ -1,0 +1,257 @@
+// Maintenance of a segment: what cacheed and its executors may do beyond an ordinary client. A
+// short list of bounded steps; the segment stays right when whoever does them dies in between.
+//
+// Use:   auto keeper = cachee::Maintainer::create({.name = "orders", .memory_bytes = 256 << 20});
+//        for (;;) { keeper->expire_due(now, 1000); keeper->evict(1000); keeper->reap(4); ... }
+//
+// Threads: Maintainer methods may be called from several threads unless they say otherwise.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <cachee/cache.hpp>
+#include <cachee/inspect.hpp>
+#include <cachee/options.hpp>
+#include <cachee/result.hpp>
+#include <cachee/triggers.hpp>
+#include <cachee/types.hpp>
+
+namespace cachee {
+
+inline constexpr std::uint32_t kExecutorsMax = 16;
+
+enum class EvictionPolicy : std::uint8_t { none = 0, balanced = 1, lru = 2, cost = 3 };
+[[nodiscard]] const char* to_string(EvictionPolicy policy) noexcept;
+[[nodiscard]] std::optional<EvictionPolicy> parse_eviction_policy(std::string_view text) noexcept;
+
+struct SegmentOptions {
+  std::string name = "default";
+  std::uint64_t memory_bytes = kSegmentBytesDefault;  // whole segment, everything counted
+  std::uint32_t ring_events = kRingEventsDefault;     // rounded up to a power of two
+  std::uint32_t clients_max = kClientsDefault;
+  std::uint64_t value_bytes_max = kValueBytesMaxDefault;
+  EvictionPolicy eviction = EvictionPolicy::balanced;
+  std::uint32_t mode = 0660;                          // permission bits
+  std::optional<std::uint32_t> group{};               // gid
+  bool huge_pages = false;
+  bool prefault = false;
+  bool fresh = false;                                 // discard an existing segment
+  std::uint32_t bucket_count = 0;                     // 0: from memory_bytes; tests use small worlds
+  std::uint32_t page_bytes = 0;                       // 0: from memory_bytes
+};
+
+/// What a handler reads of one event, in place. Borrowed from the segment: valid until the event
+/// is released (Maintainer::release_through) or the segment unmapped.
+class EventView {
+ public:
+  EventSeq seq{};
+  EventKind kind = EventKind::none;
+  Cause cause = Cause::unknown;
+  KeyView key{};
+  ValueView value{};
+  std::uint64_t key_hash = 0;
+  std::uint32_t generation = 0;  // trigger generation that decided the event, modulo kGenerationModulus
+
+  [[nodiscard]] std::optional<ValueView> old_value() const noexcept;  // write events of a replaced key
+  [[nodiscard]] Metadata metadata() const;
+  /// One metadata field, without building the rest.
+  [[nodiscard]] std::optional<std::string_view> metadata_field(std::string_view field) const noexcept;
+  [[nodiscard]] std::vector<std::string> depends_on() const;
+  [[nodiscard]] double cost() const noexcept;
+  [[nodiscard]] std::uint64_t version() const noexcept;
+  [[nodiscard]] std::int64_t timestamp_wall_us() const noexcept;      // when it happened
+  [[nodiscard]] std::optional<std::int64_t> deadline_wall_us() const noexcept;
+  [[nodiscard]] std::optional<std::int64_t> ttl_ms() const noexcept;  // remaining at the event
+  [[nodiscard]] std::int64_t lag_us() const noexcept;                 // expire: how late it fired
+  [[nodiscard]] std::uint64_t age_ms() const noexcept;                // since the value was written
+  [[nodiscard]] std::uint64_t hits() const noexcept;                  // evict, expire: approximate
+  [[nodiscard]] std::uint64_t size() const noexcept;                  // bytes of the value
+  [[nodiscard]] Provenance provenance() const noexcept;
+  [[nodiscard]] Role origin_role() const noexcept;
+  [[nodiscard]] std::int32_t origin_pid() const noexcept;
+  [[nodiscard]] std::string origin_client() const;
+  [[nodiscard]] std::uint32_t attempts() const noexcept;              // started before this one
+  [[nodiscard]] bool acknowledged() const noexcept;
+
+ private:
+  friend class EventReader;
+  const shm::Handle* handle_ = nullptr;
+  std::uint64_t record_ = 0;
+  std::uint32_t origin_ = 0;
+};
+inline constexpr std::uint32_t kGenerationModulus = 8192;
+
+/// Reads events by position. Works on a read-only handle; changes nothing.
+class EventReader {
+ public:
+  explicit EventReader(const Cache& cache) noexcept;
+  [[nodiscard]] std::uint64_t head() const noexcept;  // first event that is not released
+  [[nodiscard]] std::uint64_t tail() const noexcept;  // may lag one behind a filled cell
+  /// @error would_block  nothing there yet
+  /// @error lapped       released already
+  /// @error corrupt
+  [[nodiscard]] Result<EventView> at(EventSeq seq) const noexcept;
+  /// 32 hex digits; the first eight open every event id.
+  [[nodiscard]] std::string epoch() const;
+  /// "5f3a9c1e-1234": unique over all lives of all segments.
+  [[nodiscard]] std::string event_id(std::uint64_t id) const;  // id = seq + 1
+
+ private:
+  std::shared_ptr<shm::Handle> handle_;
+};
+
+/// One executor's place in the ring: how far it has claimed, what it runs right now. Lives in the
+/// segment, so that attempts are known after both the executor and the supervisor were killed.
+///
+/// Lane protocol [LN-*]: `claim` = STOP bit | position. The executor moves it forward by CAS and
+/// owns the events it passed; the supervisor sets STOP to take over everything from there, and
+/// resumes by storing a position without STOP while the executor may not advance.
+class Lane {
+ public:
+  struct Running {
+    EventSeq seq{};
+    std::uint32_t trigger_slot = 0;
+    TimeNs since = 0;          // 0: idle
+    std::uint64_t token = 0;   // of a stored event (retry), 0 for a ring event
+  };
+  Lane() noexcept = default;
+  /// Executor side: maps the lane words writable (the rest of the segment may be read-only).
+  [[nodiscard]] static Result<Lane> open(const Cache& cache, std::uint32_t index) noexcept;
+
+  // Executor
+  [[nodiscard]] bool try_advance(std::uint64_t from, std::uint64_t to) noexcept;
+  void begin(const Running& running) noexcept;
+  void end() noexcept;
+  /// Sleeps until an event may have been appended at `position` or something was kicked.
+  void wait_for_event(std::uint64_t position, std::chrono::microseconds timeout) noexcept;
+
+  // Supervisor
+  [[nodiscard]] std::uint64_t position() const noexcept;
+  [[nodiscard]] bool stopped() const noexcept;
+  std::uint64_t stop() noexcept;
+  void resume(std::uint64_t position) noexcept;
+  [[nodiscard]] Running running() const noexcept;
+  /// Wakes a sleeping executor (an inbox has something for it).
+  void kick() noexcept;
+
+ private:
+  std::shared_ptr<shm::Handle> handle_;
+  std::shared_ptr<void> mapping_;
+  void* words_ = nullptr;
+  void* shared_ = nullptr;
+};
+
+struct Counters {  // of one trigger, kept in the segment, exact through crashes
+  std::uint64_t emitted = 0;       // pairs (event, trigger) that left the ring
+  std::uint64_t acknowledged = 0;  // of them: handled, or skipped since the trigger is gone
+  std::uint64_t moved = 0;         // of them: taken over by the retry store, spool or dead letters
+  std::uint64_t shed = 0;
+};
+
+class Maintainer {
+ public:
+  /// Creates the segment or re-attaches to it (warm restart), and becomes its supervisor.
+  /// @error busy  another supervisor holds the name; detail = its pid
+  /// @error layout_mismatch  an existing segment is of another version (use fresh)
+  /// @error no_space  /dev/shm has no room for it
+  [[nodiscard]] static Result<Maintainer> create(const SegmentOptions& options) noexcept;
+  Maintainer(Maintainer&&) noexcept;
+  Maintainer& operator=(Maintainer&&) noexcept;
+  ~Maintainer();
+
+  [[nodiscard]] bool warm() const noexcept;  // re-attached to an existing segment
+  /// An ordinary handle in this process with the given role.
+  [[nodiscard]] Result<Cache> client(Role role, std::string_view name) noexcept;
+  [[nodiscard]] const Cache& cache() const noexcept;
+
+  // Duty cycles: each does a bounded amount and returns how much.
+  void heartbeat(TimeNs now) noexcept;
+  /// Removes up to `count_max` expired keys, each with its event.
+  [[nodiscard]] std::uint64_t expire_due(TimeNs now, std::uint64_t count_max) noexcept;
+  /// When the next deadline may pass (0: none known).
+  [[nodiscard]] TimeNs next_deadline() const noexcept;
+  /// Evicts down to the low watermark once above the high one; at most `count_max` keys.
+  [[nodiscard]] std::uint64_t evict(std::uint64_t count_max) noexcept;
+  /// Recovers up to `count_max` dead clients. Returns how many.
+  [[nodiscard]] std::uint64_t reap(std::uint64_t count_max) noexcept;
+  /// Pays the debts of clients that have not moved for 10 ms (stopped ones); undoes nothing.
+  [[nodiscard]] std::uint64_t help_stalled(TimeNs now) noexcept;
+  /// Walks some pages: hands back what is free or retired but in nobody's list.
+  [[nodiscard]] std::uint64_t scrub(std::uint64_t pages_max) noexcept;
+  void set_eviction_policy(EvictionPolicy policy) noexcept;
+
+  // Events. One thread only.
+  [[nodiscard]] EventReader reader() const noexcept;
+  [[nodiscard]] Result<Lane> lane(std::uint32_t index) noexcept;
+  /// Counts a start of the event's handler, before it runs.
+  void count_attempt(EventSeq seq) noexcept;
+  /// Marks one event as handled (out of order); wakes WAITers.
+  void acknowledge(EventSeq seq) noexcept;
+  [[nodiscard]] bool acknowledged(EventSeq seq) const noexcept;
+  /// Adds the deltas to the triggers' counters and releases every event below `end`, in one step
+  /// as far as a crash can tell. All of them must be acknowledged. At most kReleaseDeltasMax deltas.
+  struct Delta {
+    std::uint32_t trigger_slot = 0;
+    Counters add{};
+  };
+  static constexpr std::size_t kReleaseDeltasMax = 256;
+  void release_through(std::uint64_t end, std::span<const Delta> deltas) noexcept;
+  [[nodiscard]] Counters counters(std::uint32_t trigger_slot) const noexcept;
+
+  // Triggers. One thread only.
+  /// Publishes a new table; when it returns every later operation of every client sees it.
+  /// @error no_space   the table does not fit
+  /// @error timed_out  the ring stayed too full for a registration
+  Result<void> publish_triggers(const TriggerTable& table, std::chrono::milliseconds timeout) noexcept;
+  [[nodiscard]] std::uint32_t trigger_slots_max() const noexcept;
+  void reset_counters(std::uint32_t trigger_slot) noexcept;
+
+  /// Repairs what fsck finds and can be rebuilt (hints, summaries). Returns how much.
+  Result<std::uint64_t> repair() noexcept;
+
+ private:
+  struct Impl;
+  explicit Maintainer(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Removes a segment and its lock files. @error busy  a supervisor or client is attached
+Result<void> remove_segment(std::string_view name) noexcept;
+
+/// Fast matching of one key against a table: literal prefixes first, then the glob.
+class TriggerMatcher {
+ public:
+  TriggerMatcher() = default;
+  explicit TriggerMatcher(const TriggerTable& table);
+  /// Calls the sink with the index into table.triggers of every enabled trigger that wants this
+  /// kind of event of this key, in table order.
+  template <class Sink>
+  void match(EventKind kind, KeyView key, Sink&& sink) const {
+    for (const auto& group : groups_) {
+      if (key.size() < group.prefix.size() || key.compare(0, group.prefix.size(), group.prefix) != 0) continue;
+      for (const auto& item : group.items) {
+        if ((item.events & event_bit(kind)) != 0 && glob_match(item.pattern, key)) sink(item.index);
+      }
+    }
+  }
+
+ private:
+  struct Item {
+    std::uint32_t index;
+    EventMask events;
+    std::string pattern;
+  };
+  struct Group {
+    std::string prefix;
+    std::vector<Item> items;
+  };
+  std::vector<Group> groups_;
+};
+
+}  // namespace cachee
