@@ -1,0 +1,203 @@
+"""Goal: an event that was made is handled, in the order of its key, or is in the dead letters; a full
+ring refuses the write and applies nothing.
+
+Method: handlers that fail, hang or see a service that is down; the account is checked after each.
+"""
+import json
+import os
+import signal
+import time
+
+from support import RespError, wait_until
+
+# Never returns to the count hook: only a kill from outside ends it.
+HANG = """
+local text = string.rep("a", 3000)
+if event.key == "job:stuck" then
+  return string.find(text, string.rep("a*", 25) .. "b")
+end
+cachee.log("jobs", {key = event.key, value = event.value, attempt = event.attempt})
+"""
+
+
+def dead_letters(daemon):
+    return json.loads(daemon.cachee_ok("--json", "dlq", "list"))
+
+
+def test_handler_stuck_in_a_c_function_is_killed_and_other_keys_go_on(daemon, await_lines):
+    daemon.register("job:*", "ON_WRITE", HANG, "NAME", "jobs", "RETRY", 2, "BACKOFF", "10ms", "20ms",
+                    "TIMEOUT", 100)
+    before = daemon.executors()
+    daemon.resp("SET", "job:stuck", "x")
+    for n in range(200):
+        daemon.resp("SET", f"job:{n}", n)
+
+    lines = await_lines(daemon, "jobs", 200)
+    assert {line["key"] for line in lines} == {f"job:{n}" for n in range(200)}
+    wait_until(lambda: dead_letters(daemon), "the dead letter of job:stuck")
+    [letter] = dead_letters(daemon)
+    assert letter["key"] == "job:stuck"
+    assert "time" in json.dumps(letter).lower()
+    assert set(daemon.executors()) != set(before), "the stuck executor was not replaced"
+    assert len(daemon.channel("jobs")) == 200
+
+
+def test_failing_handler_is_retried_dead_lettered_and_replayed_after_a_fix(daemon, await_lines):
+    options = ("NAME", "orders", "RETRY", 3, "BACKOFF", "10ms", "20ms")
+    daemon.register("order:*", "ON_WRITE", 'cachee.log("tries", {n = 1}) error("no such warehouse")', *options)
+    daemon.resp("SET", "order:7", "lamp", "META", "user", "ada")
+    wait_until(lambda: dead_letters(daemon), "the dead letter")
+    [letter] = dead_letters(daemon)
+    shown = daemon.cachee_ok("dlq", "show", letter["id"])
+    assert "no such warehouse" in shown and "order:7" in shown
+    assert daemon.channel("tries") == [], "a failed run must leave nothing"
+    assert daemon.verify().returncode == 0
+
+    fixed = 'cachee.log("orders", {key = event.key, user = event.metadata.user, attempt = event.attempt})'
+    daemon.register("order:*", "ON_WRITE", fixed, *options)
+    daemon.cachee_ok("dlq", "replay", "all")
+    [line] = await_lines(daemon, "orders", 1)
+    assert (line["key"], line["user"]) == ("order:7", "ada")
+    wait_until(lambda: not dead_letters(daemon), "empty dead letters")
+
+
+def test_failing_key_holds_back_only_itself_and_keeps_its_order(daemon, await_lines):
+    # Fails while gate is closed; the order of each key must be that of its writes afterwards.
+    source = """
+    if event.key == "k:bad" and not cachee.exists("gate:open") then error("closed") end
+    cachee.log("order", {key = event.key, value = event.value})
+    """
+    daemon.register("k:*", "ON_WRITE", source, "NAME", "order", "RETRY", 50, "BACKOFF", "20ms", "50ms")
+    for n in range(20):
+        daemon.resp("SET", "k:bad", n)
+        daemon.resp("SET", "k:good", n)
+    good = wait_until(lambda: [line for line in daemon.channel("order") if line["key"] == "k:good"][19:],
+                      "all of k:good")
+    assert good
+    assert not [line for line in daemon.channel("order") if line["key"] == "k:bad"]
+    daemon.resp("SET", "gate:open", 1)
+    await_lines(daemon, "order", 40)
+    for key in ("k:bad", "k:good"):
+        values = [int(line["value"]) for line in daemon.channel("order") if line["key"] == key]
+        assert values == list(range(20)), key
+
+
+def test_webhook_is_retried_until_the_service_is_up_and_carries_one_id(daemon, receiver):
+    receiver.fail = [503, 500]
+    daemon.register("s:*", "ON_DELETE", f'cachee.webhook("{receiver.url}/x", {{key = event.key}})', "NAME", "hook")
+    daemon.resp("SET", "s:1", "v")
+    daemon.resp("DEL", "s:1")
+    requests = wait_until(lambda: receiver.received("/x")[2:] and receiver.received("/x"), "three tries", 20)
+    assert len({r["headers"]["x-cachee-event-id"] for r in requests}) == 1
+    assert len({r["body"] for r in requests}) == 1
+    wait_until(lambda: json.loads(daemon.cachee_ok("--json", "outbox", "list")) == [], "an empty outbox")
+    assert len(receiver.received("/x")) == 3
+
+
+def test_full_ring_refuses_the_write_and_applies_nothing(make_daemon, make_load, await_lines):
+    daemon = make_daemon(options=("--ring-events", "256"))
+    daemon.register("b:*", "ON_WRITE", 'cachee.log("b", {key = event.key, version = event.version})',
+                    "NAME", "b", "ON_FULL", "BLOCK", 50)
+    daemon.cachee_ok("set", "b:probe", "before")
+    await_lines(daemon, "b", 1)
+
+    # Nothing drains while these are stopped; clients need none of them.
+    executors = daemon.executors()
+    for pid in [daemon.process.pid, *executors]:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        load = make_load(daemon, "b:", keys=7)
+        wait_until(load.errors, "a refused write", 20)
+        refused = daemon.cachee("set", "b:probe", "after")
+        assert refused.returncode != 0
+        assert "BACKPRESSURE" in refused.stdout + refused.stderr
+        assert daemon.cachee_ok("get", "b:probe").strip() == "before"
+        assert daemon.cachee_ok("set", "free:1", "x") is not None, "no trigger wants this key"
+        load.kill()
+    finally:
+        for pid in [*executors, daemon.process.pid]:
+            os.kill(pid, signal.SIGCONT)
+    assert {line[2] for line in load.errors()} == {"full"}
+    daemon.drained()
+    done = load.done()
+    await_lines(daemon, "b", len(done) + 1)
+    logged = [(line["key"], line["version"]) for line in daemon.channel("b") if line["key"] != "b:probe"]
+    assert len(logged) == len(set(logged)), "an event was logged twice"
+    assert set(done) <= set(logged)
+    assert len(logged) - len(done) <= 1, "a refused write made an event"
+    daemon.cachee_ok("set", "b:probe", "after")
+
+
+def test_shedding_is_only_where_asked_for_and_is_counted(make_daemon, make_load):
+    daemon = make_daemon(options=("--ring-events", "256"))
+    daemon.register("b:*", "ON_WRITE", 'cachee.log("b", {key = event.key})', "NAME", "b", "ON_FULL", "SHED")
+    stopped = [daemon.process.pid, *daemon.executors()]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        load = make_load(daemon, "b:", keys=7, count=1000)
+        load.finish()
+    finally:
+        for pid in reversed(stopped):
+            os.kill(pid, signal.SIGCONT)
+    assert not load.errors()
+    daemon.drained()
+    account = json.loads(daemon.cachee_ok("--json", "verify"))
+    [row] = [row for row in rows_of(account) if row["name"] == "b"]
+    assert row["shed"] > 0
+    assert row["emitted"] == 1000
+    assert row["acknowledged"] + row["shed"] == 1000
+    assert len(daemon.channel("b")) == row["acknowledged"]
+
+
+def rows_of(account):
+    return account if isinstance(account, list) else account["triggers"]
+
+
+def test_wait_returns_when_the_trigger_has_acknowledged(daemon):
+    daemon.register("w:*", "ON_WRITE", 'cachee.log("w", {v = event.value})', "NAME", "w")
+    assert daemon.resp("SET", "w:1", "a", "WAIT", 5000) == "OK"
+    assert [line["v"] for line in daemon.channel("w")] == ["a"]
+    daemon.resp("TRIGGER", "PAUSE", "w")
+    start = time.monotonic()
+    try:
+        daemon.resp("SET", "w:1", "b", "WAIT", 100)
+        raise AssertionError("no trigger acknowledged, yet WAIT returned")
+    except RespError as error:
+        assert str(error).startswith("WAITTIMEOUT")
+    assert time.monotonic() - start < 3
+    assert daemon.resp("GET", "w:1") == "b", "the write stands"
+    daemon.resp("TRIGGER", "RESUME", "w")
+    wait_until(lambda: len(daemon.channel("w")) == 2, "the kept event after RESUME")
+
+
+def test_all_five_events_carry_what_they_are_about(make_daemon, await_lines):
+    daemon = make_daemon()
+    source = """
+    cachee.log("all", {type = event.type, cause = event.cause, key = event.key, value = event.value,
+      old = event.old_value, cost = event.cost, user = event.metadata.user, version = event.version,
+      id = event.id, attempt = event.attempt, at = event.timestamp, depth = event.depth,
+      origin = event.origin.kind, pid = event.origin.pid, trigger = event.trigger})
+    """
+    daemon.register("a:*", "ON_WRITE,ON_EXPIRE,ON_DELETE,ON_READ", source, "NAME", "all")
+    daemon.cachee_ok("set", "a:1", "one", "--cost", "2.5", "--meta", "user=ada")
+    daemon.cachee_ok("set", "a:1", "two", "--meta", "user=bob", "--ttl", "10m")
+    daemon.cachee_ok("get", "a:1")
+    daemon.cachee_ok("expire", "a:1", "1ms")
+    await_lines(daemon, "all", 4)
+    daemon.cachee_ok("set", "a:1", "three")
+    daemon.cachee_ok("del", "a:1")
+    lines = await_lines(daemon, "all", 6)
+    assert [(x["type"], x["cause"], x["value"], x.get("old"), x.get("user")) for x in lines] == [
+        ("write", "create", "one", None, "ada"),
+        ("write", "update", "two", "one", "bob"),
+        ("read", "hit", "two", None, "bob"),
+        ("expire", "ttl", "two", None, "bob"),
+        ("write", "create", "three", None, None),
+        ("delete", "explicit", "three", None, None),
+    ]
+    assert lines[0]["cost"] == 2.5
+    assert len({x["id"] for x in lines}) == 6
+    assert all(x["attempt"] == 1 and x["depth"] == 0 and x["trigger"] == "all" for x in lines)
+    assert lines[3]["origin"] == "sweep" and lines[0]["origin"] == "client"
+    assert all(abs(x["at"] - time.time()) < 30 for x in lines)

@@ -1,0 +1,14 @@
+# The whole product through its outer doors: real processes, sockets, files and kills (pytest).
+if(TARGET cacheed AND TARGET cachee)
+  add_executable(e2e_load_client ${CMAKE_CURRENT_LIST_DIR}/load_client.cpp)
+  target_link_libraries(e2e_load_client PRIVATE cachee_shm cachee_warnings cachee_instrument)
+
+  # Debian's interpreter, whatever the PATH says: pytest comes as a Debian package.
+  foreach(suite IN ITEMS scenarios delivery kill messages triggers redis lifecycle)
+    add_test(NAME e2e.${suite}
+             COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider --durations=3
+                     ${CMAKE_CURRENT_LIST_DIR}/${suite}_test.py)
+    set_tests_properties(e2e.${suite} PROPERTIES LABELS e2e TIMEOUT 300 ENVIRONMENT
+      "CACHEED=$<TARGET_FILE:cacheed>;CACHEE=$<TARGET_FILE:cachee>;CACHEE_LOAD_CLIENT=$<TARGET_FILE:e2e_load_client>;PYTHONDONTWRITEBYTECODE=1")
+  endforeach()
+endif()

@@ -1,0 +1,197 @@
+"""Goal: triggers are registered, replaced, paused, tested, exported and removed as interface.md says,
+and a handler reaches nothing but what it was given.
+
+Method: commands over the control socket and `cachee`, handlers that report what they see.
+"""
+import json
+
+import pytest
+
+from support import RespError, wait_until
+
+
+def log_source(channel, **fields):
+    pairs = ", ".join(f"{name} = {value}" for name, value in fields.items())
+    return f'cachee.log("{channel}", {{{pairs}}})'
+
+
+def test_registration_is_seen_by_every_later_operation(daemon, await_lines):
+    for n in range(20):
+        daemon.register(f"r{n}:*", "ON_WRITE", log_source("r", key="event.key"), "NAME", f"r{n}")
+        daemon.cachee_ok("set", f"r{n}:k", n)
+    lines = await_lines(daemon, "r", 20)
+    assert sorted(line["key"] for line in lines) == sorted(f"r{n}:k" for n in range(20))
+
+
+def test_same_name_replaces_and_default_name_is_pattern_and_event(daemon, await_lines):
+    daemon.register("k:*", "ON_WRITE", log_source("one", k="event.key"))
+    daemon.resp("SET", "k:1", "v")
+    await_lines(daemon, "one", 1)
+    daemon.register("k:*", "ON_WRITE", log_source("two", k="event.key"))
+    daemon.resp("SET", "k:2", "v")
+    await_lines(daemon, "two", 1)
+    assert len(daemon.channel("one")) == 1
+    assert "k:*@ON_WRITE" in json.dumps(daemon.resp("TRIGGER", "LIST"))
+    daemon.resp("TRIGGER", "REMOVE", "k:*@ON_WRITE")
+    assert daemon.resp("TRIGGER", "LIST") == []
+
+
+def test_priority_orders_the_triggers_of_one_event(daemon, await_lines):
+    for name, priority in (("last", -5), ("first", 10), ("middle", 0)):
+        daemon.register("p:*", "ON_WRITE", log_source("p", by=f'"{name}"'), "NAME", name, "PRIORITY", priority)
+    daemon.resp("SET", "p:1", "v", "WAIT", 5000)
+    lines = await_lines(daemon, "p", 3)
+    assert [line["by"] for line in lines] == ["first", "middle", "last"]
+
+
+def test_pause_keeps_events_and_disable_does_not_make_them(daemon, await_lines):
+    daemon.register("k:*", "ON_WRITE", log_source("k", v="event.value"), "NAME", "k")
+    daemon.resp("TRIGGER", "PAUSE", "k")
+    for n in range(5):
+        daemon.resp("SET", "k:1", n)
+    daemon.resp("TRIGGER", "RESUME", "k")
+    assert [line["v"] for line in await_lines(daemon, "k", 5)] == list("01234")
+    daemon.resp("TRIGGER", "DISABLE", "k")
+    daemon.resp("SET", "k:1", "unseen")
+    daemon.resp("TRIGGER", "ENABLE", "k")
+    daemon.resp("SET", "k:1", "seen")
+    assert [line["v"] for line in await_lines(daemon, "k", 6)][5:] == ["seen"]
+
+
+def test_globs_choose_keys(daemon, await_lines):
+    for pattern, name in (("a:*:z", "star"), ("b:?", "one"), ("c:[0-9]", "set"), ("d:[^0-9]", "not"),
+                          ("e:\\*", "literal")):
+        daemon.register(pattern, "ON_WRITE", log_source("g", by=f'"{name}"', key="event.key"), "NAME", name)
+    for key in ("a:x:z", "a:x:y", "b:1", "b:22", "c:5", "c:x", "d:5", "d:x", "e:*", "e:x"):
+        daemon.resp("SET", key, "v", "WAIT", 5000)
+    lines = await_lines(daemon, "g", 5)
+    assert sorted((line["by"], line["key"]) for line in lines) == [
+        ("literal", "e:*"), ("not", "d:x"), ("one", "b:1"), ("set", "c:5"), ("star", "a:x:z")]
+
+
+def test_cache_effects_are_applied_together_and_carry_their_parent(daemon, await_lines):
+    daemon.register("order:*", "ON_WRITE", """
+      cachee.set("shadow:" .. event.key, event.value, {ttl = 100, cost = 4, metadata = {by = "trigger"}})
+      cachee.incr("orders", 1)
+      cachee.del("stale:" .. event.key)
+    """, "NAME", "shadow")
+    daemon.register("shadow:*", "ON_WRITE", log_source(
+        "chain", key="event.key", depth="event.depth", origin="event.origin.kind", parent="event.parent",
+        by="event.metadata.by"), "NAME", "chain")
+    daemon.resp("SET", "stale:order:1", "x")
+    daemon.resp("SET", "order:1", "lamp", "WAIT", 5000)
+    [line] = await_lines(daemon, "chain", 1)
+    assert (line["key"], line["depth"], line["origin"], line["by"]) == (
+        "shadow:order:1", 1, "trigger", "trigger")
+    assert line["parent"]
+    assert daemon.resp("GET", "shadow:order:1") == "lamp"
+    assert 90 < daemon.resp("TTL", "shadow:order:1") <= 100
+    assert daemon.resp("GET", "orders") == "1"
+    assert daemon.resp("EXISTS", "stale:order:1") == 0
+
+
+def test_a_failing_handler_writes_nothing_to_the_cache(daemon):
+    daemon.register("f:*", "ON_WRITE", 'cachee.set("left", "over") error("no")', "NAME", "f", "RETRY", 1)
+    daemon.resp("SET", "f:1", "v")
+    wait_until(lambda: json.loads(daemon.cachee_ok("--json", "dlq", "list")), "the dead letter")
+    assert daemon.resp("EXISTS", "left") == 0
+
+
+def test_triggers_that_set_each_other_off_end_at_maxdepth(daemon, await_lines):
+    daemon.register("loop:*", "ON_WRITE", """
+      cachee.set("loop:1", tostring(tonumber(event.value) + 1))
+      cachee.log("loop", {depth = event.depth})
+    """, "NAME", "loop", "MAXDEPTH", 3)
+    daemon.resp("SET", "loop:1", "0")
+    lines = await_lines(daemon, "loop", 3)
+    daemon.drained()
+    assert 3 <= len(daemon.channel("loop")) <= 4
+    assert max(line["depth"] for line in lines) <= 3
+
+
+SANDBOX = """
+local seen = {}
+for _, name in ipairs({"io", "os", "require", "load", "loadstring", "dofile", "loadfile", "debug", "package",
+                       "collectgarbage", "coroutine", "print"}) do
+  if _G and _G[name] ~= nil then seen[#seen + 1] = name end
+end
+cachee.log("sandbox", {seen = seen, g = tostring(_G ~= nil)})
+"""
+
+
+def test_handler_sees_no_forbidden_library(daemon, await_lines):
+    daemon.register("s:*", "ON_WRITE", SANDBOX, "NAME", "s")
+    daemon.resp("SET", "s:1", "v")
+    [line] = await_lines(daemon, "sandbox", 1)
+    assert not line["seen"], line
+
+
+@pytest.mark.parametrize("source,word", [
+    ("while true do end", "step"),
+    ("while true do pcall(function() while true do end end) end", "step"),
+    ("local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1000) end", "memory"),
+    ("return ('x'):rep(1e10)", "memory"),
+    ("local t = setmetatable({}, {__gc = function() while true do end end}) t = nil error('e')", "e"),
+    ("table.move({}, 1, 2^40, 2, {})", ""),
+    ("table.insert(setmetatable({}, {__len = function() return 2^40 end}), 1, 1)", ""),
+])
+def test_limits_stop_a_handler_and_nobody_else(daemon, await_lines, source, word):
+    daemon.register("bad:*", "ON_WRITE", source, "NAME", "bad", "RETRY", 1, "MEMORY", "8MiB", "TIMEOUT", 300)
+    daemon.register("good:*", "ON_WRITE", log_source("good", k="event.key"), "NAME", "good")
+    daemon.resp("SET", "bad:1", "v")
+    daemon.resp("SET", "good:1", "v")
+    await_lines(daemon, "good", 1)
+    letters = wait_until(lambda: json.loads(daemon.cachee_ok("--json", "dlq", "list")), "the dead letter")
+    assert word in json.dumps(letters).lower()
+
+
+def test_trigger_test_runs_without_effect(daemon):
+    source = 'cachee.set("made", event.key) cachee.log("t", {v = event.value})'
+    daemon.register("t:*", "ON_WRITE", source, "NAME", "t")
+    event = json.dumps({"type": "write", "key": "t:9", "value": "nine"})
+    answer = daemon.resp("TRIGGER", "TEST", "t", event)
+    assert "made" in answer and "nine" in answer
+    assert daemon.resp("EXISTS", "made") == 0
+    assert daemon.channel("t") == []
+    assert "boom" in daemon.resp("TRIGGER", "TEST", 'error("boom")', event)
+
+
+def test_export_and_import_bring_the_same_triggers_back(daemon):
+    daemon.register("a:*", "ON_WRITE,ON_EXPIRE", 'local s = "quo\\"ted"\nreturn s\n', "NAME", "a b", "PRIORITY", 4,
+                    "RETRY", 9, "BACKOFF", "1s", "2m", "TIMEOUT", 77, "MEMORY", "2MiB", "STEPS", 500,
+                    "MAXDEPTH", 2, "ON_FULL", "SHED", "DISABLED")
+    daemon.register("b:*", "ON_READ", "return", "SAMPLE", 10)
+    exported = daemon.resp("TRIGGER", "EXPORT")
+    for name in ("a b", "b:*@ON_READ"):
+        daemon.resp("TRIGGER", "REMOVE", name)
+    assert daemon.resp("TRIGGER", "LIST") == []
+    daemon.resp("TRIGGER", "IMPORT", exported)
+    assert daemon.resp("TRIGGER", "EXPORT") == exported
+    assert daemon.resp("TRIGGER", "SOURCE", "a b") == 'local s = "quo\\"ted"\nreturn s\n'
+    with pytest.raises(RespError):
+        daemon.resp("TRIGGER", "IMPORT", "TRIGGER REGISTER c:* ON_WRITE <<LUA\nif if\nLUA\n")
+    assert daemon.resp("TRIGGER", "EXPORT") == exported
+
+
+def test_cachee_trigger_commands(daemon, tmp_path):
+    script = tmp_path / "t.lua"
+    script.write_text(log_source("t", k="event.key"))
+    daemon.cachee_ok("trigger", "register", "k:*", "ON_WRITE", script)
+    assert "k:*@ON_WRITE" in daemon.cachee_ok("trigger", "list")
+    assert "event.key" in daemon.cachee_ok("trigger", "show", "k:*@ON_WRITE")
+    for verb in ("disable", "enable", "pause", "resume"):
+        daemon.cachee_ok("trigger", verb, "k:*@ON_WRITE")
+    daemon.cachee_ok("trigger", "stats", "k:*@ON_WRITE")
+    daemon.cachee_ok("trigger", "remove", "k:*@ON_WRITE")
+    assert daemon.cachee("trigger", "show", "k:*@ON_WRITE").returncode == 1
+
+
+def test_once_lets_an_id_pass_one_time(daemon, await_lines):
+    daemon.register("o:*", "ON_WRITE", """
+      if cachee.once("mail:" .. event.key, 60) then cachee.log("once", {v = event.value}) end
+      cachee.log("every", {v = event.value})
+    """, "NAME", "o")
+    for n in range(3):
+        daemon.resp("SET", "o:1", n, "WAIT", 5000)
+    await_lines(daemon, "every", 3)
+    assert [line["v"] for line in daemon.channel("once")] == ["0"]
