@@ -2,48 +2,23 @@
 // implements it; control knows only this.
 //
 // Threads: called on the control thread only, one call at a time. Calls may block until the
-// dispatcher has answered; the implementation hands over and bounds the wait (error text "the
-// dispatcher does not answer").
+// dispatcher has answered; the implementation hands over and bounds the wait.
+// Errors: Failure::text is shown as it is, behind "ERR "; Errc::not_found where a name, id or chain
+// is not known, Errc::no_supervisor when the dispatcher does not answer.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <variant>
 #include <vector>
 
 #include <cachee/triggers.hpp>
 #include <nlohmann/json.hpp>
 
+#include "core/outcome.hpp"
+
 namespace cachee::daemon {
-
-/// One sentence that names the thing and what to do, without "ERR " in front: the socket adds it.
-struct AdminError {
-  std::string text{};
-};
-
-/// A value or an AdminError.
-template <class T>
-class [[nodiscard]] AdminResult {
- public:
-  AdminResult(T value) : state_{std::in_place_index<0>, std::move(value)} {}           // NOLINT
-  AdminResult(AdminError error) : state_{std::in_place_index<1>, std::move(error)} {}  // NOLINT
-  [[nodiscard]] explicit operator bool() const noexcept { return state_.index() == 0; }
-  /// Throws std::bad_variant_access when there is none: check first.
-  [[nodiscard]] T& operator*() { return std::get<0>(state_); }
-  [[nodiscard]] const T& operator*() const { return std::get<0>(state_); }
-  [[nodiscard]] T* operator->() { return &std::get<0>(state_); }
-  [[nodiscard]] const T* operator->() const { return &std::get<0>(state_); }
-  [[nodiscard]] const std::string& error() const { return std::get<1>(state_).text; }
-
- private:
-  std::variant<T, AdminError> state_;
-};
-
-/// What became of a request that has no value to return; none: done.
-using AdminStatus = std::optional<AdminError>;
 
 /// `VERIFY`: where every emitted pair (event, trigger) is now.
 struct TriggerAccount {
@@ -71,48 +46,48 @@ class TriggerAdmin {
   /// Compiles, stores and publishes all of them, or none. When it returns without an error every
   /// later operation of every client sees the triggers. A source that does not compile is refused
   /// with Lua's message and line, and the trigger's name when there are several.
-  [[nodiscard]] virtual AdminStatus register_triggers(std::vector<TriggerSpec> specs) = 0;
+  [[nodiscard]] virtual Outcome<void> register_triggers(std::vector<TriggerSpec> specs) = 0;
   /// Highest priority first, then oldest; with source.
   [[nodiscard]] virtual std::vector<TriggerSpec> list_triggers() = 0;
   /// One by its name, with source. The error is "no such trigger: NAME".
-  [[nodiscard]] virtual AdminResult<TriggerSpec> find_trigger(std::string_view name) = 0;
-  [[nodiscard]] virtual AdminStatus remove_trigger(std::string_view name) = 0;
-  [[nodiscard]] virtual AdminStatus enable_trigger(std::string_view name, bool enabled) = 0;
-  [[nodiscard]] virtual AdminStatus pause_trigger(std::string_view name, bool paused) = 0;
+  [[nodiscard]] virtual Outcome<TriggerSpec> find_trigger(std::string_view name) = 0;
+  [[nodiscard]] virtual Outcome<void> remove_trigger(std::string_view name) = 0;
+  [[nodiscard]] virtual Outcome<void> enable_trigger(std::string_view name, bool enabled) = 0;
+  [[nodiscard]] virtual Outcome<void> pause_trigger(std::string_view name, bool paused) = 0;
 
   /// One JSON object of numbers and strings (runs, errors, latencies, last_error, ...).
-  [[nodiscard]] virtual AdminResult<nlohmann::json> trigger_stats(std::string_view name) = 0;
+  [[nodiscard]] virtual Outcome<nlohmann::json> trigger_stats(std::string_view name) = 0;
 
   /// Runs a handler against an event given as JSON, outside the ring and without carrying out its
   /// effects; returns a JSON text: {"ok":..., "error":..., "effects":[...], "microseconds":...}.
-  [[nodiscard]] virtual AdminResult<std::string> test_trigger(std::string_view name,
+  [[nodiscard]] virtual Outcome<std::string> test_trigger(std::string_view name,
                                                               std::string_view event_json) = 0;
-  [[nodiscard]] virtual AdminResult<std::string> test_source(std::string_view source,
+  [[nodiscard]] virtual Outcome<std::string> test_source(std::string_view source,
                                                              std::string_view event_json) = 0;
 
   // Dead letters of triggers and of the outbox; ids as LIST shows them.
 
   /// Array of objects, oldest first, at most `count_max`.
-  [[nodiscard]] virtual AdminResult<nlohmann::json> list_dead_letters(std::size_t count_max) = 0;
+  [[nodiscard]] virtual Outcome<nlohmann::json> list_dead_letters(std::size_t count_max) = 0;
   /// One object with everything: event, error, traceback.
-  [[nodiscard]] virtual AdminResult<nlohmann::json> show_dead_letter(std::string_view id) = 0;
+  [[nodiscard]] virtual Outcome<nlohmann::json> show_dead_letter(std::string_view id) = 0;
   /// No id: all of them. Returns how many.
-  [[nodiscard]] virtual AdminResult<std::uint64_t> replay_dead_letters(
+  [[nodiscard]] virtual Outcome<std::uint64_t> replay_dead_letters(
       std::optional<std::string_view> id) = 0;
-  [[nodiscard]] virtual AdminResult<std::uint64_t> purge_dead_letters(
+  [[nodiscard]] virtual Outcome<std::uint64_t> purge_dead_letters(
       std::optional<std::string_view> id) = 0;
 
   /// Array of objects: what waits to be sent, oldest first, at most `count_max`.
-  [[nodiscard]] virtual AdminResult<nlohmann::json> list_outbox(std::size_t count_max) = 0;
+  [[nodiscard]] virtual Outcome<nlohmann::json> list_outbox(std::size_t count_max) = 0;
   /// Array of objects: every step known of a chain of events, in order.
-  [[nodiscard]] virtual AdminResult<nlohmann::json> trace_chain(std::string_view chain) = 0;
+  [[nodiscard]] virtual Outcome<nlohmann::json> trace_chain(std::string_view chain) = 0;
 
   // Figures.
 
   /// A row per registered trigger. A row of a settled system adds up at any moment.
-  [[nodiscard]] virtual AdminResult<std::vector<TriggerAccount>> account() = 0;
+  [[nodiscard]] virtual Outcome<std::vector<TriggerAccount>> account() = 0;
   /// Path of the JSON-lines file of a `cachee.log` channel, whether or not it exists yet.
-  [[nodiscard]] virtual AdminResult<std::string> log_path(std::string_view channel) = 0;
+  [[nodiscard]] virtual Outcome<std::string> log_path(std::string_view channel) = 0;
   /// One flat JSON object for the `# Cachee` section of INFO.
   [[nodiscard]] virtual nlohmann::json server_stats() = 0;
 };
