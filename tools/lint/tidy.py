@@ -157,7 +157,9 @@ class Rules:
         if not quoted or "/" not in header or inside in rules["wiring"]:
             return
         here, there = inside.split("/")[0], header.split("/")[0]
-        if here == there or (there in rules["shared"] and here not in rules["shared"]):
+        shared = rules["shared"]
+        known = shared[:shared.index(here)] if here in shared else shared
+        if here == there or there in known or header in rules.get("words", {}):
             return
         edges = rules.get("edges", {})
         if f"{here} -> {header}" in edges or f"{here} -> {there}" in edges:
