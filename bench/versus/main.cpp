@@ -2,12 +2,13 @@
 // the stores interleaved, so that a slow moment of the machine meets all of them.
 //
 //   cachee_bench_versus [--keys 1000000] [--rounds 7] [--seconds 2] [--huge-pages] [--json FILE]
-//                       [--only WORD]
+//                       [--only WORD] [--operations N]
 //
 // Prints medians in ns and the ratio to the private inline map; two processes at 95 % get together.
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -33,6 +34,7 @@ struct Plan {
   std::size_t keys = 1'000'000;
   int rounds = 7;
   double seconds = 2;
+  std::size_t operations_max = SIZE_MAX;  // of a round
   bool huge_pages = false;
   std::string json_path{};
   std::string only{};
@@ -98,7 +100,7 @@ struct Worker {  // what one process of a joint run reports, in memory shared wi
 
 volatile std::sig_atomic_t time_is_up = 0;
 
-void work(Store& store, const std::vector<Key>& stream, std::size_t index, double seconds, int ready_fd,
+void work(Store& store, const std::vector<Key>& stream, std::size_t index, const Plan& plan, int ready_fd,
           int go_fd, Worker& mine) {
   cpu_set_t one;
   CPU_ZERO(&one);
@@ -118,12 +120,13 @@ void work(Store& store, const std::vector<Key>& stream, std::size_t index, doubl
     }
     ++at;
   };
-  for (std::size_t n = 0; n < store.round_operations(); ++n) step();
+  for (std::size_t n = std::min(store.round_operations(), plan.operations_max); n > 0; --n) step();
   std::signal(SIGALRM, [](int) { time_is_up = 1; });
   char byte = 'r';
   if (write(ready_fd, &byte, 1) != 1 || read(go_fd, &byte, 1) != 1) die("the parent is gone");
-  const auto whole = static_cast<time_t>(seconds);
-  const itimerval timer{{0, 0}, {whole, static_cast<suseconds_t>((seconds - static_cast<double>(whole)) * 1e6)}};
+  const auto whole = static_cast<time_t>(plan.seconds);
+  const double part = plan.seconds - static_cast<double>(whole);
+  const itimerval timer{{0, 0}, {whole, static_cast<suseconds_t>(part * 1e6)}};
   setitimer(ITIMER_REAL, &timer, nullptr);
   const TimeNs start = monotonic_now();
   while (time_is_up == 0) {
@@ -137,7 +140,7 @@ void work(Store& store, const std::vector<Key>& stream, std::size_t index, doubl
   mine.took = monotonic_now() - start;
 }
 
-Tail run_together(Store& store, const std::vector<Key>& stream, double seconds) {
+Tail run_together(Store& store, const std::vector<Key>& stream, const Plan& plan) {
   const std::size_t bytes = sizeof(Worker) * kProcesses;
   void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   int ready[2];
@@ -148,7 +151,7 @@ Tail run_together(Store& store, const std::vector<Key>& stream, double seconds) 
   for (std::size_t index = 0; index < kProcesses; ++index) {
     const pid_t pid = fork();
     if (pid == 0) {
-      work(store, stream, index, seconds, ready[1], go[0], workers[index]);
+      work(store, stream, index, plan, ready[1], go[0], workers[index]);
       _exit(0);
     }
     pids.push_back(pid);
@@ -217,6 +220,7 @@ Plan read_plan(int argc, char** argv) {
     if (option == "--keys") plan.keys = std::strtoull(value.c_str(), nullptr, 10);
     else if (option == "--rounds") plan.rounds = std::atoi(value.c_str());
     else if (option == "--seconds") plan.seconds = std::atof(value.c_str());
+    else if (option == "--operations") plan.operations_max = std::strtoull(value.c_str(), nullptr, 10);
     else if (option == "--json") plan.json_path = value;
     else if (option == "--only") plan.only = value;
     else die("unknown option " + option);
@@ -303,7 +307,8 @@ int run(int argc, char** argv) {
   for (std::size_t m = 0; m < kMixCount; ++m) {
     for (int round = -1; round < plan.rounds; ++round) {  // the first one warms up
       for (Contestant& one : all) {
-        const double ns = run_round(*one.session, streams[m], one.store->round_operations(), kMixes[m].writes,
+        const std::size_t operations = std::min(one.store->round_operations(), plan.operations_max);
+        const double ns = run_round(*one.session, streams[m], operations, kMixes[m].writes,
                                     static_cast<std::uint64_t>(round + 2));
         if (round >= 0) one.rounds[m].push_back(ns);
       }
@@ -313,7 +318,7 @@ int run(int argc, char** argv) {
   // A process may hold LMDB's environment once, and a child none of its parent's: close before fork.
   for (Contestant& one : all) one.session.reset();
   for (int round = 0; round < 3; ++round) {
-    for (Contestant& one : all) one.together.push_back(run_together(*one.store, streams[0], plan.seconds));
+    for (Contestant& one : all) one.together.push_back(run_together(*one.store, streams[0], plan));
   }
   print_table(all);
   if (!plan.json_path.empty()) write_json(plan, all);

@@ -10,11 +10,10 @@ import time
 
 from support import RespError, wait_until
 
-# Never returns to the count hook: only a kill from outside ends it.
+# Lua's own matcher would backtrack for years here, where no count hook runs.
 HANG = """
-local text = string.rep("a", 3000)
 if event.key == "job:stuck" then
-  return string.find(text, string.rep("a*", 25) .. "b")
+  return string.find(string.rep("a", 3000), string.rep("a*", 25) .. "b")
 end
 cachee.log("jobs", {key = event.key, value = event.value, attempt = event.attempt})
 """
@@ -24,10 +23,9 @@ def dead_letters(daemon):
     return json.loads(daemon.cachee_ok("--json", "dlq", "list"))
 
 
-def test_handler_stuck_in_a_c_function_is_killed_and_other_keys_go_on(daemon, await_lines):
+def test_handler_that_loops_in_string_find_is_stopped_and_other_keys_go_on(daemon, await_lines):
     daemon.register("job:*", "ON_WRITE", HANG, "NAME", "jobs", "RETRY", 2, "BACKOFF", "10ms", "20ms",
                     "TIMEOUT", 100)
-    before = daemon.executors()
     daemon.resp("SET", "job:stuck", "x")
     for n in range(200):
         daemon.resp("SET", f"job:{n}", n)
@@ -37,9 +35,27 @@ def test_handler_stuck_in_a_c_function_is_killed_and_other_keys_go_on(daemon, aw
     wait_until(lambda: dead_letters(daemon), "the dead letter of job:stuck")
     [letter] = dead_letters(daemon)
     assert letter["key"] == "job:stuck"
-    assert "time" in json.dumps(letter).lower()
-    assert set(daemon.executors()) != set(before), "the stuck executor was not replaced"
+    assert letter["attempts"] == 2
+    assert any(word in json.dumps(letter).lower() for word in ("step", "time"))
     assert len(daemon.channel("jobs")) == 200
+
+
+def test_executor_that_stops_in_a_run_is_killed_and_the_event_tried_again(daemon, await_lines):
+    # A stopped process stands for whatever limits inside it cannot end.
+    source = """
+    for i = 1, 3e7 do end
+    cachee.log("slow", {key = event.key, attempt = event.attempt, duplicate = event.duplicate})
+    """
+    daemon.register("slow:*", "ON_WRITE", source, "NAME", "slow", "RETRY", 20, "BACKOFF", "10ms", "20ms",
+                    "TIMEOUT", 2000, "STEPS", 100000000)
+    [executor] = wait_until(daemon.executors, "an executor")
+    daemon.resp("SET", "slow:1", "v")
+    wait_until(lambda: json.loads(daemon.cachee_ok("--json", "ring"))["started"], "the start of the run")
+    os.kill(executor, signal.SIGSTOP)
+    daemon.resp("SET", "slow:2", "v")
+    wait_until(lambda: daemon.executors() not in ([], [executor]), "another executor")
+    lines = await_lines(daemon, "slow", 2)
+    assert sorted(line["key"] for line in lines) == ["slow:1", "slow:2"]
 
 
 def test_failing_handler_is_retried_dead_lettered_and_replayed_after_a_fix(daemon, await_lines):
