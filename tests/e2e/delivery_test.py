@@ -104,7 +104,7 @@ def test_webhook_is_retried_until_the_service_is_up_and_carries_one_id(daemon, r
     daemon.resp("SET", "s:1", "v")
     daemon.resp("DEL", "s:1")
     requests = wait_until(lambda: receiver.received("/x")[2:] and receiver.received("/x"), "three tries", 20)
-    assert len({r["headers"]["x-cachee-event-id"] for r in requests}) == 1
+    assert len({r["headers"]["idempotency-key"] for r in requests}) == 1
     assert len({r["body"] for r in requests}) == 1
     wait_until(lambda: json.loads(daemon.cachee_ok("--json", "outbox", "list")) == [], "an empty outbox")
     assert len(receiver.received("/x")) == 3

@@ -38,9 +38,11 @@ def test_expired_session_is_told_to_the_auth_service(daemon, receiver, await_lin
 
     headers = request["headers"]
     assert headers["content-type"].startswith("application/json")
-    assert headers["x-cachee-event-id"]
-    expected = hmac.new(b"s3cret", request["body"], hashlib.sha256).hexdigest()
-    assert headers["x-cachee-signature"].endswith(expected)
+    assert headers["cachee-trigger"] == "session-ended"
+    assert headers["cachee-event-id"] and headers["idempotency-key"]
+    signed = headers["cachee-timestamp"].encode() + b"." + request["body"]
+    expected = hmac.new(b"s3cret", signed, hashlib.sha256).hexdigest()
+    assert headers["cachee-signature"] == "sha256=" + expected
 
     lines = await_lines(daemon, "compliance", 1)
     assert [(line["session"], line["user"], line["reason"]) for line in lines] == [
