@@ -45,6 +45,7 @@ struct TriggerSpec {
   std::uint32_t slot = 0;            // dense index of the trigger, stable while it is registered
   std::uint64_t id = 0;              // never reused: tells a re-registration from its predecessor
   std::uint64_t registered_wall_ms = 0;
+  std::uint64_t since_generation = 0;  // table generation from which on its events are owed
 };
 
 /// Redis glob: `* ? [a-z] [^x] \`. Linear in pattern × key at worst, no recursion.

@@ -387,14 +387,13 @@ cachee_status cachee_get(const cachee_cache* cache, const void* key, size_t key_
   if (cache == nullptr || !is_bytes(key, key_bytes) || value == nullptr || value_bytes == nullptr) {
     return fail(Errc::invalid_argument);
   }
-  // A pin, because it spares the copy that a Value would make.
-  const auto view = cache->cache.view(view_of(key, key_bytes));
-  if (!view) return fail(view.error());
-  void* copy = copy_of(view->bytes());
+  const auto found = cache->cache.get(view_of(key, key_bytes));
+  if (!found) return fail(found.error());
+  void* copy = copy_of(found->bytes);
   if (copy == nullptr) return fail_memory();
   *value = copy;
-  *value_bytes = view->bytes().size();
-  if (version != nullptr) *version = view->version();
+  *value_bytes = found->bytes.size();
+  if (version != nullptr) *version = found->version;
   return CACHEE_OK;
 }
 

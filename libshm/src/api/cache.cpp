@@ -1,0 +1,490 @@
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <new>
+#include <random>
+
+#include <cachee/cache.hpp>
+
+#include "api/handle.hpp"
+#include "index/index.hpp"
+#include "keyspace/keyspace.hpp"
+#include "os/wait.hpp"
+
+namespace cachee {
+
+using shm::Context;
+using shm::ReadTarget;
+using shm::View;
+
+namespace {
+
+/// What std::bad_alloc and the like become; libshm itself does not throw.
+template <class F>
+auto guarded(F&& f) noexcept -> decltype(f()) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    return Error{Errc::no_space, ENOMEM, 0};
+  } catch (...) {
+    return Error{Errc::invalid_argument, 0, 0};
+  }
+}
+
+std::optional<std::chrono::milliseconds> remaining(std::uint64_t deadline_us) noexcept {
+  if (deadline_us == 0) return std::nullopt;
+  const std::uint64_t now = shm::now_us();
+  const std::uint64_t left_us = deadline_us > now ? deadline_us - now : 0;
+  return std::chrono::milliseconds{(left_us + 999) / 1000};
+}
+
+std::uint64_t deadline_after(Ttl ttl) noexcept {
+  const std::uint64_t now = shm::now_us();
+  if (ttl.count() <= 0) return now;
+  const auto us = static_cast<std::uint64_t>((ttl.count() + base::kNsPerUs - 1) / base::kNsPerUs);
+  return std::min(now + us, layout::Exp::kDeadlineMax);
+}
+
+std::uint64_t deadline_at(std::int64_t wall_ms) noexcept {
+  const std::int64_t left_us = wall_ms * 1000 - base::wall_ns() / base::kNsPerUs;
+  return left_us <= 0 ? shm::now_us() : std::min(shm::now_us() + static_cast<std::uint64_t>(left_us), layout::Exp::kDeadlineMax);
+}
+
+/// EXPIRE's NX, XX, GT, LT: a key without deadline counts as infinitely late.
+bool condition_holds(ExpireCondition condition, std::uint64_t old_us, std::uint64_t new_us) noexcept {
+  switch (condition) {
+    case ExpireCondition::always: return true;
+    case ExpireCondition::no_deadline: return old_us == 0;
+    case ExpireCondition::has_deadline: return old_us != 0;
+    case ExpireCondition::greater: return old_us != 0 && new_us > old_us;
+    case ExpireCondition::less: return old_us == 0 || new_us < old_us;
+  }
+  return false;
+}
+
+struct Retouch final : shm::TouchPlan {
+  Retouch(std::uint64_t d, ExpireCondition c) : deadline_us{d}, condition{c} {}
+  std::optional<std::uint64_t> decide(std::uint64_t old_us) override {
+    if (!condition_holds(condition, old_us, deadline_us)) return std::nullopt;
+    return deadline_us;
+  }
+  std::uint64_t deadline_us;
+  ExpireCondition condition;
+};
+
+struct Persist final : shm::TouchPlan {
+  std::optional<std::uint64_t> decide(std::uint64_t old_us) override {
+    if (old_us == 0) return std::nullopt;
+    return 0;
+  }
+};
+
+/// Read-modify-write: deadline, cost and metadata of the old record stay.
+struct Modify : shm::WritePlan {
+  explicit Modify(KeyView k) : key{k} { keeps_deadline = true; }
+  virtual Errc compute(std::optional<ValueView> old) = 0;  // fills `value`
+  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_us, shm::RecordParts& parts,
+               std::uint64_t& deadline_us) override {
+    const bool present = old_unit != 0;
+    if (const Errc why = compute(present ? std::optional{shm::value_in_place(view, old_unit)} : std::nullopt); why != Errc::ok) {
+      return why;
+    }
+    extension = present ? std::string{shm::extension_in_place(view, old_unit)} : std::string{};
+    if (provenance.depth != 0) {
+      const auto decoded = shm::decode_extension(extension);
+      if (!decoded) return Errc::corrupt;
+      extension = shm::encode_extension(decoded->cost, provenance, decoded->metadata, decoded->parents);
+    }
+    parts = {key, value, extension, 0};
+    deadline_us = old_deadline_us;
+    return Errc::ok;
+  }
+  KeyView key;
+  std::string value;
+  std::string extension;
+  Provenance provenance{};
+};
+
+struct Increment final : Modify {
+  Increment(KeyView k, std::int64_t d, std::int64_t i) : Modify{k}, delta{d}, initial{i} {}
+  Errc compute(std::optional<ValueView> old) override {
+    std::int64_t now = initial;
+    if (old) {
+      const auto [end, error] = std::from_chars(old->data(), old->data() + old->size(), now);
+      if (error != std::errc{} || end != old->data() + old->size()) return Errc::not_a_number;
+    }
+    if (__builtin_add_overflow(now, delta, &result)) return Errc::overflow;
+    value = std::to_string(result);
+    return Errc::ok;
+  }
+  std::int64_t delta;
+  std::int64_t initial;
+  std::int64_t result = 0;
+};
+
+struct Append final : Modify {
+  Append(KeyView k, ValueView s) : Modify{k}, suffix{s} {}
+  Errc compute(std::optional<ValueView> old) override {
+    value.assign(old.value_or(ValueView{})).append(suffix);
+    return Errc::ok;
+  }
+  ValueView suffix;
+};
+
+struct Change final : Modify {
+  Change(KeyView k, const Cache::Change& c) : Modify{k}, change{c} {}
+  Errc compute(std::optional<ValueView> old) override {
+    auto next = change(old);
+    if (!next) return Errc::would_block;
+    value = std::move(*next);
+    return Errc::ok;
+  }
+  const Cache::Change& change;
+};
+
+constexpr std::size_t kBatch = 16;  // keys whose memory accesses overlap
+
+}  // namespace
+
+Cache::Cache(std::shared_ptr<shm::Handle> handle) noexcept : handle_{std::move(handle)} {}
+Cache::Cache(Cache&&) noexcept = default;
+Cache& Cache::operator=(Cache&&) noexcept = default;
+Cache::~Cache() = default;
+
+Result<Cache> Cache::open(const OpenOptions& options) noexcept {
+  return guarded([&]() -> Result<Cache> {
+    auto handle = shm::Handle::open(options);
+    if (!handle) return handle.error();
+    return Cache{std::move(*handle)};
+  });
+}
+
+const std::string& Cache::name() const noexcept { return handle_->name(); }
+
+namespace {
+
+/// One read with everything around it: fork check, client slot, ON_READ.
+Result<void> read(shm::Handle& handle, KeyView key, ReadTarget& target) noexcept {
+  if (handle.in_forked_child()) return Errc::closed;
+  const View& view = handle.view();
+  Context* const context = handle.context_or_null();
+  const auto found = shm::get_record(view, context, key, target);
+  if (!found || context == nullptr) return found;
+  const std::uint64_t mask = layout::TriggerWord::Mask::get(view.header->trigger_word.load_relaxed());
+  if ((mask & event_bit(EventKind::read)) != 0) {
+    const shm::Interest interest = shm::match_triggers(view, key);
+    if (interest.wants(EventKind::read)) shm::emit_read(*context, key, interest);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Value> Cache::get(KeyView key) const noexcept {
+  return guarded([&]() -> Result<Value> {
+    Value value;
+    ReadTarget target;
+    target.value = &value.bytes;
+    target.version_wanted = true;
+    if (const auto found = read(*handle_, key, target); !found) return found.error();
+    value.version = target.version;
+    return value;
+  });
+}
+
+Result<std::size_t> Cache::get_into(KeyView key, std::span<char> out) const noexcept {
+  ReadTarget target;
+  target.into = out;
+  if (const auto found = read(*handle_, key, target); !found) return found.error();
+  return std::size_t{target.value_bytes};
+}
+
+Result<void> Cache::get_many(std::span<const KeyView> keys, const ManySink& sink) const noexcept {
+  return guarded([&]() -> Result<void> {
+    if (handle_->in_forked_child()) return Errc::closed;
+    const View& view = handle_->view();
+    std::string value;
+    for (std::size_t at = 0; at < keys.size(); at += kBatch) {
+      const std::size_t count = std::min(kBatch, keys.size() - at);
+      std::uint64_t hashes[kBatch];
+      for (std::size_t i = 0; i < count; ++i) {
+        hashes[i] = view.hash(keys[at + i]);
+        shm::prefetch_bucket(view, hashes[i]);
+      }
+      for (std::size_t i = 0; i < count; ++i) shm::prefetch_record(view, hashes[i]);
+      for (std::size_t i = 0; i < count; ++i) {
+        ReadTarget target;
+        target.value = &value;
+        const auto found = read(*handle_, keys[at + i], target);
+        if (!found && found.code() != Errc::not_found) return found.error();
+        sink(at + i, found ? std::optional<ValueView>{value} : std::nullopt);
+      }
+    }
+    return {};
+  });
+}
+
+Result<PinnedValue> Cache::view(KeyView key) const noexcept {
+  return guarded([&]() -> Result<PinnedValue> {
+    PinnedValue pinned;
+    if (handle_->in_forked_child()) return Errc::closed;
+    if (Context* const context = handle_->context_or_null()) {
+      const auto pin = shm::pin_record(*context, key);
+      if (pin) {
+        pinned.bytes_ = shm::value_in_place(handle_->view(), pin->unit);
+        pinned.version_ = shm::version_of(*handle_->view().record(pin->unit));
+        pinned.handle_ = handle_;
+        pinned.pin_ = &context->me->pins[pin->pin];
+        return pinned;
+      }
+      if (pin.code() != Errc::would_block) return pin.error();
+    }
+    auto value = get(key);
+    if (!value) return value.error();
+    pinned.copy_ = std::make_unique<char[]>(value->bytes.size());
+    std::memcpy(pinned.copy_.get(), value->bytes.data(), value->bytes.size());
+    pinned.bytes_ = {pinned.copy_.get(), value->bytes.size()};
+    pinned.version_ = value->version;
+    return pinned;
+  });
+}
+
+PinnedValue::PinnedValue(PinnedValue&& other) noexcept
+    : bytes_{std::exchange(other.bytes_, {})}, version_{other.version_}, handle_{std::move(other.handle_)},
+      pin_{std::exchange(other.pin_, nullptr)}, copy_{std::move(other.copy_)} {}
+PinnedValue& PinnedValue::operator=(PinnedValue&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  std::swap(version_, other.version_);
+  std::swap(handle_, other.handle_);
+  std::swap(pin_, other.pin_);
+  std::swap(copy_, other.copy_);
+  return *this;
+}
+PinnedValue::~PinnedValue() { release(); }
+void PinnedValue::release() noexcept {
+  if (pin_ != nullptr && !handle_->in_forked_child()) static_cast<mem::Word*>(pin_)->store_release(0);
+  pin_ = nullptr;
+  handle_.reset();
+  copy_.reset();
+  bytes_ = {};
+}
+
+Result<Entry> Cache::inspect(KeyView key) const noexcept {
+  return guarded([&]() -> Result<Entry> {
+    if (handle_->in_forked_child()) return Errc::closed;
+    Entry entry;
+    std::string extension;
+    ReadTarget target;
+    target.value = &entry.value;
+    target.extension = &extension;
+    target.version_wanted = true;
+    const View& view = handle_->view();
+    if (const auto found = shm::get_record(view, handle_->context_or_null(), key, target); !found) return found.error();
+    auto decoded = shm::decode_extension(extension);
+    if (!decoded) return Errc::corrupt;
+    entry.version = target.version;
+    entry.cost = decoded->cost;
+    entry.metadata = std::move(decoded->metadata);
+    entry.depends_on = std::move(decoded->parents);
+    entry.ttl = remaining(target.deadline_us);
+    const std::uint64_t now_ms = view.ms_since_created(base::now_ns());
+    entry.age = std::chrono::milliseconds{now_ms > target.birth_ms ? now_ms - target.birth_ms : 0};
+    entry.bytes = target.record_bytes;
+    return entry;
+  });
+}
+
+Result<bool> Cache::contains(KeyView key) const noexcept {
+  if (handle_->in_forked_child()) return Errc::closed;
+  ReadTarget target;
+  const auto found = shm::get_record(handle_->view(), handle_->context_or_null(), key, target);
+  if (!found && found.code() != Errc::not_found) return found.error();
+  return found.has_value();
+}
+
+Result<std::optional<std::chrono::milliseconds>> Cache::ttl(KeyView key) const noexcept {
+  if (handle_->in_forked_child()) return Errc::closed;
+  ReadTarget target;
+  if (const auto found = shm::get_record(handle_->view(), handle_->context_or_null(), key, target); !found) return found.error();
+  return remaining(target.deadline_us);
+}
+
+Result<WriteResult> Cache::set(KeyView key, ValueView value, const SetOptions& options) noexcept {
+  return guarded([&]() -> Result<WriteResult> {
+    const auto context = handle_->context();
+    if (!context) return context.error();
+    return shm::set_record(**context, key, value, options);
+  });
+}
+
+Result<WriteResult> Cache::add(KeyView key, ValueView value, SetOptions options) noexcept {
+  options.condition = Condition::absent;
+  return set(key, value, options);
+}
+Result<WriteResult> Cache::replace(KeyView key, ValueView value, SetOptions options) noexcept {
+  options.condition = Condition::present;
+  return set(key, value, options);
+}
+Result<WriteResult> Cache::compare_and_set(KeyView key, std::uint64_t version, ValueView value, SetOptions options) noexcept {
+  options.if_version = version;
+  return set(key, value, options);
+}
+
+Result<std::int64_t> Cache::increment(KeyView key, std::int64_t delta, const IncrementOptions& options) noexcept {
+  return guarded([&]() -> Result<std::int64_t> {
+    const auto context = handle_->context();
+    if (!context) return context.error();
+    Increment plan{key, delta, options.initial};
+    const auto written = shm::write_record(**context, key, plan);
+    if (!written) return written.error();
+    return plan.result;
+  });
+}
+
+Result<std::size_t> Cache::append(KeyView key, ValueView suffix) noexcept {
+  return guarded([&]() -> Result<std::size_t> {
+    const auto context = handle_->context();
+    if (!context) return context.error();
+    Append plan{key, suffix};
+    const auto written = shm::write_record(**context, key, plan);
+    if (!written) return written.error();
+    return plan.value.size();
+  });
+}
+
+Result<WriteResult> Cache::update(KeyView key, const Change& change, const Provenance& from) noexcept {
+  return guarded([&]() -> Result<WriteResult> {
+    const auto context = handle_->context();
+    if (!context) return context.error();
+    cachee::Change plan{key, change};
+    plan.provenance = from;
+    return shm::write_record(**context, key, plan);
+  });
+}
+
+Result<bool> Cache::touch(KeyView key, Ttl ttl, ExpireCondition condition) noexcept {
+  return guarded([&]() -> Result<bool> {
+    const auto context = handle_->context();
+    if (!context) return context.error();
+    Retouch plan{deadline_after(ttl), condition};
+    return shm::touch_record(**context, key, plan);
+  });
+}
+
+Result<bool> Cache::touch_at(KeyView key, std::int64_t deadline_wall_ms, ExpireCondition condition) noexcept {
+  return guarded([&]() -> Result<bool> {
+    const auto context = handle_->context();
+    if (!context) return context.error();
+    Retouch plan{deadline_at(deadline_wall_ms), condition};
+    return shm::touch_record(**context, key, plan);
+  });
+}
+
+Result<bool> Cache::persist(KeyView key) noexcept {
+  return guarded([&]() -> Result<bool> {
+    const auto context = handle_->context();
+    if (!context) return context.error();
+    Persist plan;
+    return shm::touch_record(**context, key, plan);
+  });
+}
+
+Result<EraseResult> Cache::erase(KeyView key, const EraseOptions& options) noexcept {
+  return guarded([&]() -> Result<EraseResult> {
+    if (static_cast<unsigned>(options.cause) > static_cast<unsigned>(Cause::trigger)) return Errc::invalid_argument;
+    const auto context = handle_->context();
+    if (!context) return context.error();
+    return shm::erase_record(**context, key, options);
+  });
+}
+
+Result<std::uint64_t> Cache::clear(Cause cause) noexcept {
+  return guarded([&]() -> Result<std::uint64_t> {
+    std::uint64_t erased = 0;
+    std::uint64_t cursor = 0;
+    std::vector<std::string> keys;
+    do {
+      keys.clear();
+      const auto scanned = scan(cursor, 256, [&](KeyView key) { keys.emplace_back(key); });
+      if (!scanned) return scanned.error();
+      cursor = scanned->cursor;
+      for (const std::string& key : keys) {
+        const auto gone = erase(key, {.cause = cause});
+        if (gone) ++erased;
+        if (!gone && gone.code() != Errc::not_found) return gone.error();
+      }
+    } while (cursor != 0);
+    return erased;
+  });
+}
+
+Result<ScanResult> Cache::scan(std::uint64_t cursor, std::size_t count, const KeySink& sink) const noexcept {
+  return guarded([&]() -> Result<ScanResult> {
+    if (handle_->in_forked_child()) return Errc::closed;
+    const View& view = handle_->view();
+    constexpr std::uint64_t kEmptyBucketsMax = 4096;  // a call stays short in a nearly empty cache
+    std::string key;
+    std::size_t seen = 0;
+    std::uint64_t bucket = cursor;
+    for (std::uint64_t visited = 0; bucket < view.shape.bucket_count && seen < count && visited < kEmptyBucketsMax;
+         ++bucket, ++visited) {
+      shm::scan_bucket(view, bucket, key, [&](KeyView k) {
+        ++seen;
+        sink(k);
+      });
+    }
+    return ScanResult{bucket >= view.shape.bucket_count ? 0 : bucket};
+  });
+}
+
+Result<std::uint64_t> Cache::size() const noexcept {
+  if (handle_->in_forked_child()) return Errc::closed;
+  return shm::count_live(handle_->view());
+}
+
+Result<std::string> Cache::random_key() const noexcept {
+  return guarded([&]() -> Result<std::string> {
+    if (handle_->in_forked_child()) return Errc::closed;
+    const View& view = handle_->view();
+    thread_local std::minstd_rand random{std::random_device{}()};
+    std::uint64_t bucket = std::uniform_int_distribution<std::uint64_t>{0, view.shape.bucket_count - 1}(random);
+    std::string key;
+    std::vector<std::string> keys;
+    for (std::uint64_t n = 0; n < view.shape.bucket_count; ++n, bucket = (bucket + 1) % view.shape.bucket_count) {
+      shm::scan_bucket(view, bucket, key, [&](KeyView k) { keys.emplace_back(k); });
+      if (!keys.empty()) return keys[std::uniform_int_distribution<std::size_t>{0, keys.size() - 1}(random)];
+    }
+    return Errc::not_found;
+  });
+}
+
+Result<void> Cache::wait_acknowledged(EventSeq event, std::chrono::milliseconds timeout) const noexcept {
+  if (handle_->in_forked_child()) return Errc::closed;
+  const View& view = handle_->view();
+  auto& header = *view.header;
+  const TimeNs until = base::now_ns() + timeout.count() * base::kNsPerMs;
+  const auto done = [&] {
+    // The status belongs to this event only while the head has not passed it: head again behind.
+    if (header.ring_head.load_acquire() > event.value) return true;
+    const bool acknowledged = layout::CellStatus::Acknowledged::get(view.cell(event.value).status.load_acquire()) != 0;
+    return acknowledged || header.ring_head.load_acquire() > event.value;
+  };
+  for (;;) {
+    const std::uint32_t seen = header.ack_wake.load_seq_cst();
+    if (view.writable) header.ack_wanted.store_seq_cst(1);
+    if (done()) return {};
+    const TimeNs left = until - base::now_ns();
+    if (left <= 0) return Errc::timed_out;
+    os::wait_on(header.ack_wake, seen, std::min<std::chrono::nanoseconds>(std::chrono::nanoseconds{left}, std::chrono::milliseconds{5}));
+  }
+}
+
+bool Cache::supervisor_alive() const noexcept {
+  if (handle_->in_forked_child()) return false;
+  const View& view = handle_->view();
+  if (static_cast<std::int32_t>(view.header->supervisor_pid.load_acquire()) == os::own_identity().pid) return true;
+  return os::lock_holder(handle_->name(), os::kSupervisorFile) != 0;
+}
+
+}  // namespace cachee

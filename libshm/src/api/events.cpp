@@ -1,0 +1,230 @@
+// EventView, EventReader, Lane: what executors and the dispatcher see of the ring.
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include <cachee/maintain.hpp>
+
+#include "api/handle.hpp"
+#include "os/wait.hpp"
+#include "record/record.hpp"
+#include "ring/ring.hpp"
+
+namespace cachee {
+
+using layout::CellStatus;
+using layout::CellWord;
+using layout::EventWord;
+using shm::Record;
+using shm::View;
+
+namespace {
+
+const Record* record_of(const shm::Handle* handle, std::uint64_t unit) noexcept {
+  return handle == nullptr ? nullptr : handle->view().record(unit);
+}
+
+std::int64_t wall_of_mono_us(std::uint64_t mono_us) noexcept {
+  return base::wall_ns() / base::kNsPerUs + static_cast<std::int64_t>(mono_us) -
+         static_cast<std::int64_t>(base::now_ns() / base::kNsPerUs);
+}
+
+}  // namespace
+
+std::optional<ValueView> EventView::old_value() const noexcept {
+  const Record* record = record_of(handle_, record_);
+  if (record == nullptr || kind != EventKind::write) return std::nullopt;
+  const std::uint64_t prev = shm::prev_of(*record);
+  if (prev == layout::kNoRecord || handle_->view().record(prev) == nullptr) return std::nullopt;
+  return shm::value_in_place(handle_->view(), prev);
+}
+
+Metadata EventView::metadata() const {
+  const auto decoded = shm::decode_extension(shm::extension_in_place(handle_->view(), record_));
+  return decoded ? decoded->metadata : Metadata{};
+}
+std::optional<std::string_view> EventView::metadata_field(std::string_view field) const noexcept {
+  return shm::extension_field(shm::extension_in_place(handle_->view(), record_), field);
+}
+std::vector<std::string> EventView::depends_on() const {
+  const auto decoded = shm::decode_extension(shm::extension_in_place(handle_->view(), record_));
+  return decoded ? decoded->parents : std::vector<std::string>{};
+}
+double EventView::cost() const noexcept { return shm::extension_cost(shm::extension_in_place(handle_->view(), record_)); }
+std::uint64_t EventView::version() const noexcept { return shm::version_of(*handle_->view().record(record_)); }
+
+std::int64_t EventView::timestamp_wall_us() const noexcept {
+  const std::uint64_t stamp = handle_->view().cell(seq.value).wall_us.load_acquire();
+  return CellWord::is_empty(stamp) ? base::wall_ns() / base::kNsPerUs : static_cast<std::int64_t>(stamp);
+}
+std::optional<std::int64_t> EventView::deadline_wall_us() const noexcept {
+  const std::uint64_t us = layout::Exp::Deadline::get(handle_->view().record(record_)->exp.load_relaxed());
+  if (us == 0) return std::nullopt;
+  return wall_of_mono_us(us);
+}
+std::optional<std::int64_t> EventView::ttl_ms() const noexcept {
+  const auto deadline = deadline_wall_us();
+  if (!deadline) return std::nullopt;
+  return std::max<std::int64_t>(0, (*deadline - timestamp_wall_us()) / 1000);
+}
+std::int64_t EventView::lag_us() const noexcept {
+  const auto deadline = deadline_wall_us();
+  if (!deadline || kind != EventKind::expire) return 0;
+  return std::max<std::int64_t>(0, timestamp_wall_us() - *deadline);
+}
+std::uint64_t EventView::age_ms() const noexcept {
+  const View& view = handle_->view();
+  const std::uint64_t born_us = shm::birth_ms_of(*view.record(record_)) * 1000 + view.created_mono_ns / 1000;
+  const std::int64_t age_us = timestamp_wall_us() - wall_of_mono_us(born_us);
+  return age_us <= 0 ? 0 : static_cast<std::uint64_t>(age_us / 1000);
+}
+std::uint64_t EventView::hits() const noexcept {
+  return CellWord::Frequency::get(handle_->view().cell(seq.value).word.load_relaxed());
+}
+std::uint64_t EventView::size() const noexcept { return value.size(); }
+
+Provenance EventView::provenance() const noexcept {
+  const std::string_view extension = shm::extension_in_place(handle_->view(), record_);
+  layout::ExtensionHeader header;
+  if (extension.size() < sizeof header) return {};
+  std::memcpy(&header, extension.data(), sizeof header);
+  return {header.parent, header.chain, header.depth};
+}
+Role EventView::origin_role() const noexcept {
+  return static_cast<Role>(handle_->view().clients[origin_].role.load_relaxed() & 7);
+}
+std::int32_t EventView::origin_pid() const noexcept {
+  return static_cast<std::int32_t>(handle_->view().clients[origin_].pid.load_relaxed());
+}
+std::string EventView::origin_client() const {
+  char text[layout::kClientNameBytes];
+  mem::copy_out(text, handle_->view().clients[origin_].name, sizeof text);
+  return std::string{text, strnlen(text, sizeof text)};
+}
+std::uint32_t EventView::attempts() const noexcept {
+  return static_cast<std::uint32_t>(CellStatus::Attempts::get(handle_->view().cell(seq.value).status.load_relaxed()));
+}
+bool EventView::acknowledged() const noexcept {
+  return CellStatus::Acknowledged::get(handle_->view().cell(seq.value).status.load_relaxed()) != 0;
+}
+
+EventReader::EventReader(const Cache& cache) noexcept : handle_{cache.handle()} {}
+std::uint64_t EventReader::head() const noexcept { return handle_->view().header->ring_head.load_acquire(); }
+std::uint64_t EventReader::tail() const noexcept { return handle_->view().header->ring_tail.load_acquire(); }
+
+Result<EventView> EventReader::at(EventSeq seq) const noexcept {
+  const View& view = handle_->view();
+  const std::uint64_t word = view.cell(seq.value).word.load_acquire();
+  if (CellWord::is_empty(word)) return word == CellWord::empty(seq.value) ? Errc::would_block : Errc::lapped;
+  // Filled, but by a later lap? Then the head has passed.
+  if (view.header->ring_head.load_acquire() > seq.value) return Errc::lapped;
+  EventView event;
+  event.record_ = CellWord::Offset::get(word);
+  const Record* record = view.record(event.record_);
+  if (record == nullptr) return Error{Errc::corrupt, 0, seq.value};
+  event.handle_ = handle_.get();
+  event.seq = seq;
+  event.kind = static_cast<EventKind>(CellWord::Kind::get(word));
+  event.origin_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(CellWord::Client::get(word), view.shape.clients_max - 1));
+  const bool creation = event.kind == EventKind::write || event.kind == EventKind::read;
+  const std::uint64_t ev = (creation ? record->ev : record->rm).load_acquire();
+  event.generation = static_cast<std::uint32_t>(EventWord::Generation::get(ev));
+  event.key = shm::key_in_place(view, event.record_);
+  event.value = shm::value_in_place(view, event.record_);
+  event.key_hash = view.hash(event.key);
+  switch (event.kind) {
+    case EventKind::write: event.cause = shm::prev_of(*record) == layout::kNoRecord ? Cause::create : Cause::update; break;
+    case EventKind::expire: event.cause = Cause::ttl; break;
+    case EventKind::evict: event.cause = Cause::capacity; break;
+    case EventKind::read: event.cause = Cause::hit; break;
+    case EventKind::del: event.cause = static_cast<Cause>(CellWord::CauseField::get(word)); break;
+    case EventKind::none: return Error{Errc::corrupt, 0, seq.value};
+  }
+  return event;
+}
+
+std::string EventReader::epoch() const {
+  const auto& header = *handle_->view().header;
+  char text[33];
+  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(header.epoch[0]),
+                static_cast<unsigned long long>(header.epoch[1]));
+  return text;
+}
+
+std::string EventReader::event_id(std::uint64_t id) const {
+  char text[32];
+  const int bytes = std::snprintf(text, sizeof text, "%08llx-%llu",
+                                  static_cast<unsigned long long>(handle_->view().header->epoch[0] >> 32),
+                                  static_cast<unsigned long long>(id));
+  return {text, static_cast<std::size_t>(bytes)};
+}
+
+namespace {
+
+layout::LaneWords& words_of(void* words) noexcept { return *static_cast<layout::LaneWords*>(words); }
+layout::LanePage& page_of(void* page) noexcept { return *static_cast<layout::LanePage*>(page); }
+
+}  // namespace
+
+Result<Lane> Lane::open(const Cache& cache, std::uint32_t index) noexcept {
+  if (index >= layout::kLanes) return Errc::invalid_argument;
+  Lane lane;
+  lane.handle_ = cache.handle();
+  const View& view = lane.handle_->view();
+  if (view.writable) {
+    lane.shared_ = view.lanes;
+  } else {
+    const auto offset = static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(view.lanes) - view.base);
+    auto part = os::open_part(cache.name(), offset, sizeof(layout::LanePage));
+    if (!part) return part.error();
+    const auto owned = std::make_shared<os::Mapping>(std::move(*part));
+    lane.shared_ = owned->data();
+    lane.mapping_ = owned;
+  }
+  lane.words_ = &page_of(lane.shared_).lanes[index];
+  return lane;
+}
+
+bool Lane::try_advance(std::uint64_t from, std::uint64_t to) noexcept { return words_of(words_).claim.cas(from, to); }
+
+void Lane::begin(const Running& running) noexcept {
+  auto& w = words_of(words_);
+  w.running_seq.store_relaxed(running.seq.value);
+  w.running_slot.store_relaxed(running.trigger_slot);
+  w.running_token.store_relaxed(running.token);
+  w.running_since.store_release(static_cast<std::uint64_t>(running.since));
+}
+void Lane::end() noexcept { words_of(words_).running_since.store_release(0); }
+
+void Lane::wait_for_event(std::uint64_t position, std::chrono::microseconds timeout) noexcept {
+  auto& page = page_of(shared_);
+  const View& view = handle_->view();
+  const std::uint32_t seen = page.wake.load_seq_cst();
+  page.sleepers.fetch_add(1);
+  mem::fence_seq_cst();  // pairs with the fence in wake_executors()
+  if (CellWord::is_empty(view.cell(position).word.load_acquire())) os::wait_on(page.wake, seen, timeout);
+  page.sleepers.fetch_add(~std::uint64_t{0});
+}
+
+std::uint64_t Lane::position() const noexcept { return words_of(words_).claim.load_acquire() & ~layout::kLaneStop; }
+bool Lane::stopped() const noexcept { return (words_of(words_).claim.load_acquire() & layout::kLaneStop) != 0; }
+std::uint64_t Lane::stop() noexcept { return words_of(words_).claim.fetch_or(layout::kLaneStop) & ~layout::kLaneStop; }
+void Lane::resume(std::uint64_t position) noexcept { words_of(words_).claim.store_release(position); }
+
+Lane::Running Lane::running() const noexcept {
+  const auto& w = words_of(words_);
+  Running running;
+  running.since = static_cast<TimeNs>(w.running_since.load_acquire());
+  running.seq = EventSeq{w.running_seq.load_relaxed()};
+  running.trigger_slot = static_cast<std::uint32_t>(w.running_slot.load_relaxed());
+  running.token = w.running_token.load_relaxed();
+  return running;
+}
+
+void Lane::kick() noexcept {
+  auto& page = page_of(shared_);
+  page.wake.fetch_add(1);
+  os::wake_all(page.wake);
+}
+
+}  // namespace cachee

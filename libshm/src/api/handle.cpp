@@ -1,0 +1,145 @@
+#include "api/handle.hpp"
+
+#include <algorithm>
+
+#include "segment/segment.hpp"
+
+namespace cachee::shm {
+namespace {
+
+/// Registrations of this process: never asked of the kernel (os/process.hpp).
+std::mutex g_own_mutex;
+std::vector<std::pair<std::string, std::uint64_t>> g_own;
+
+/// One thread's client slots. Gives them back when the thread ends.
+struct ThreadSlots {
+  struct Entry {
+    std::uint64_t identity;
+    std::weak_ptr<Handle> handle;
+    Context* context;
+  };
+  std::vector<Entry> entries;
+  ~ThreadSlots() {
+    for (const Entry& entry : entries) {
+      if (const auto handle = entry.handle.lock()) handle->release_thread(entry.context);
+    }
+  }
+};
+thread_local ThreadSlots t_slots;
+
+/// The last handle this thread used: one compare on the hot path.
+struct LastUsed {
+  std::uint64_t identity;
+  Context* context;
+};
+thread_local constinit LastUsed t_last{0, nullptr};
+
+std::uint64_t next_identity() noexcept {
+  std::lock_guard lock{g_own_mutex};
+  static std::uint64_t counter = 0;
+  return ++counter;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Handle>> Handle::open(const OpenOptions& options) noexcept {
+  if (!os::valid_name(options.name)) return Errc::invalid_argument;
+  const bool writable = options.access == Access::read_write;
+  auto mapping = os::open_mapping(options.name, writable);
+  if (!mapping) return mapping.error();
+  const auto view = attach_segment(mapping->data(), mapping->bytes(), writable);
+  if (!view) return view.error();
+  if (options.prefault && writable) os::prefault(*mapping);
+  return adopt(std::move(*mapping), *view, options);
+}
+
+Result<std::shared_ptr<Handle>> Handle::adopt(os::Mapping mapping, const View& view, const OpenOptions& options) noexcept {
+  const std::shared_ptr<Handle> handle{new Handle};
+  handle->mapping_ = std::move(mapping);
+  handle->view_ = view;
+  handle->name_ = options.name;
+  handle->client_name_ = options.client_name;
+  handle->role_ = options.role;
+  handle->fork_epoch_ = os::fork_epoch();
+  handle->identity_ = next_identity();
+  if (view.writable) {
+    // The lock first, then the first client slot: a slot whose lock is free is a dead one's.
+    handle->registration_ = view.header->registrations.fetch_add(1) & layout::ClientState::Registration::kMax;
+    auto lock = os::hold_lock(options.name, os::registration_file(handle->registration_), 0660);
+    if (!lock) return lock.error();
+    handle->lock_ = std::move(*lock);
+    std::lock_guard own{g_own_mutex};
+    g_own.emplace_back(handle->name_, handle->registration_);
+  }
+  return handle;
+}
+
+Handle::~Handle() {
+  if (in_forked_child()) return;  // the slots and the lock are the parent's
+  for (const auto& context : contexts_) release_client(*context);
+  if (registration_ == 0) return;
+  {
+    std::lock_guard own{g_own_mutex};
+    std::erase(g_own, std::pair{name_, registration_});
+  }
+  os::remove_lock_file(name_, os::registration_file(registration_));
+}
+
+Result<Context*> Handle::context() noexcept {
+  if (t_last.identity == identity_ && !in_forked_child()) return t_last.context;
+  return claim();
+}
+
+Context* Handle::context_or_null() noexcept {
+  if (t_last.identity == identity_) return t_last.context;
+  if (!view_.writable) return nullptr;
+  const auto claimed = claim();
+  return claimed ? *claimed : nullptr;
+}
+
+Result<Context*> Handle::claim() noexcept {
+  if (in_forked_child()) return Errc::closed;
+  if (!view_.writable) return Errc::read_only;
+  for (const auto& entry : t_slots.entries) {
+    if (entry.identity != identity_) continue;
+    t_last = {identity_, entry.context};
+    return entry.context;
+  }
+  auto claimed = claim_client(view_, registration_, role_, client_name_);
+  if (!claimed) return claimed.error();
+  auto owned = std::make_unique<Context>(std::move(*claimed));
+  Context* const context = owned.get();
+  {
+    std::lock_guard lock{contexts_mutex_};
+    contexts_.push_back(std::move(owned));
+  }
+  std::erase_if(t_slots.entries, [](const auto& entry) { return entry.handle.expired(); });
+  t_slots.entries.push_back({identity_, weak_from_this(), context});
+  t_last = {identity_, context};
+  return context;
+}
+
+void Handle::release_thread(Context* context) noexcept {
+  if (in_forked_child()) return;
+  std::lock_guard lock{contexts_mutex_};
+  const auto at = std::find_if(contexts_.begin(), contexts_.end(), [&](const auto& c) { return c.get() == context; });
+  if (at == contexts_.end()) return;
+  release_client(**at);
+  contexts_.erase(at);
+}
+
+bool LockLiveness::is_dead(const Client& client, std::uint64_t registration) const noexcept {
+  {
+    std::lock_guard own{g_own_mutex};
+    if (std::find(g_own.begin(), g_own.end(), std::pair{segment_, registration}) != g_own.end()) return false;
+  }
+  // Another copy of the library in this process: alive, and not to be asked of the kernel.
+  if (static_cast<std::int32_t>(client.pid.load_relaxed()) == self_.pid &&
+      client.start_ticks.load_relaxed() == self_.start_ticks &&
+      layout::ClientState::Registration::get(client.state.load_relaxed()) == registration) {
+    return false;
+  }
+  return os::lock_holder(segment_, os::registration_file(registration)) == 0;
+}
+
+}  // namespace cachee::shm

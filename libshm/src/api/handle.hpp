@@ -1,0 +1,74 @@
+// Handle: one attachment of this process to a segment, shared by the public classes.
+//
+// A thread's first operation claims a client slot; the thread's end, or the handle's, gives it back.
+// After fork() the child's copies see another fork epoch and every call says Errc::closed; the
+// mapping itself is not inherited (MADV_DONTFORK).
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <cachee/options.hpp>
+#include <cachee/result.hpp>
+
+#include "clients/clients.hpp"
+#include "os/mapping.hpp"
+#include "os/process.hpp"
+#include "segment/view.hpp"
+
+namespace cachee::shm {
+
+class Handle : public std::enable_shared_from_this<Handle> {
+ public:
+  [[nodiscard]] static Result<std::shared_ptr<Handle>> open(const OpenOptions& options) noexcept;
+  /// Takes a mapping that attach_segment() accepted.
+  [[nodiscard]] static Result<std::shared_ptr<Handle>> adopt(os::Mapping mapping, const View& view,
+                                                             const OpenOptions& options) noexcept;
+  ~Handle();
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+
+  const View& view() const noexcept { return view_; }
+  const std::string& name() const noexcept { return name_; }
+  std::uint64_t registration() const noexcept { return registration_; }
+  Role role() const noexcept { return role_; }
+  bool writable() const noexcept { return view_.writable; }
+  bool in_forked_child() const noexcept { return os::fork_epoch() != fork_epoch_; }
+
+  /// This thread's client slot. @error closed, read_only, busy
+  Result<Context*> context() noexcept;
+  /// The slot if this thread may have one, else null: for reads.
+  Context* context_or_null() noexcept;
+  /// C2 for this thread; called when it ends.
+  void release_thread(Context* context) noexcept;
+
+ private:
+  Handle() noexcept = default;
+  Result<Context*> claim() noexcept;
+  os::Mapping mapping_;
+  View view_;
+  std::string name_;
+  std::string client_name_;
+  Role role_ = Role::client;
+  os::HeldLock lock_;
+  std::uint64_t registration_ = 0;
+  std::uint64_t fork_epoch_ = 0;
+  std::uint64_t identity_ = 0;  // tells handles apart in the threads' caches
+  std::mutex contexts_mutex_;
+  std::vector<std::unique_ptr<Context>> contexts_;
+};
+
+/// Liveness by lock files: a registration is dead when its lock can be taken.
+class LockLiveness final : public Liveness {
+ public:
+  explicit LockLiveness(std::string segment) : segment_{std::move(segment)}, self_{os::own_identity()} {}
+  bool is_dead(const Client& client, std::uint64_t registration) const noexcept override;
+
+ private:
+  std::string segment_;
+  os::ProcessIdentity self_;
+};
+
+}  // namespace cachee::shm

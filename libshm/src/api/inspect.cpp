@@ -1,0 +1,179 @@
+#include <algorithm>
+#include <cstring>
+
+#include <cachee/cache.hpp>
+#include <cachee/inspect.hpp>
+#include <cachee/maintain.hpp>
+#include <cachee/version.hpp>
+
+#include "api/handle.hpp"
+#include "fsck/fsck.hpp"
+#include "index/index.hpp"
+#include "ring/ring.hpp"
+#include "slab/slab.hpp"
+#include "triggers/triggers.hpp"
+
+namespace cachee {
+
+using layout::PageWord;
+using layout::Stat;
+using shm::View;
+
+namespace {
+
+void add_stats(ClientStats& to, const mem::Word* stats) noexcept {
+  const auto get = [&](Stat s) { return stats[s].load_relaxed(); };
+  to.hits += get(layout::kHits);
+  to.misses += get(layout::kMisses);
+  to.sets += get(layout::kSets);
+  to.deletes += get(layout::kDeletes);
+  to.expired += get(layout::kExpired);
+  to.evicted += get(layout::kEvicted);
+  to.events += get(layout::kEvents);
+  to.backpressure += get(layout::kBackpressure);
+  to.retries += get(layout::kRetries);
+}
+
+const char* act_name(std::uint64_t act) noexcept {
+  constexpr const char* kNames[] = {"idle", "set", "erase", "expire", "evict", "touch", "read"};
+  return act < std::size(kNames) ? kNames[act] : "unknown";
+}
+
+RingInfo ring_info(const View& view) noexcept {
+  RingInfo ring;
+  ring.capacity = view.shape.ring_events;
+  ring.head = view.header->ring_head.load_acquire();
+  ring.tail = std::max(ring.head, view.header->ring_tail.load_acquire());
+  ring.admission_limit = shm::admission_limit(view, Role::client);
+  return ring;
+}
+
+}  // namespace
+
+Result<SegmentInfo> segment_info(const Cache& cache) {
+  if (cache.handle()->in_forked_child()) return Errc::closed;
+  const View& view = cache.handle()->view();
+  const auto& header = *view.header;
+  SegmentInfo info;
+  info.name = cache.name();
+  info.layout = std::to_string(header.layout_major) + "." + std::to_string(header.layout_minor);
+  info.epoch = EventReader{cache}.epoch();
+  info.segment_bytes = view.shape.segment_bytes;
+  info.page_bytes = view.shape.page_bytes;
+  info.pages = view.shape.page_count;
+  info.data_bytes = info.pages * info.page_bytes;
+  for (std::uint64_t p = 0; p < info.pages; ++p) info.pages_free += PageWord::kind(view.pages[p].load_relaxed()) == PageWord::kFree ? 1 : 0;
+  for (const SlabClassInfo& c : *list_slabs(cache)) info.used_bytes += (c.live + c.waiting) * c.block_bytes;
+  info.buckets = view.shape.bucket_count;
+  info.overflow_buckets = view.shape.overflow_count;
+  for (std::uint64_t o = 0; o < info.overflow_buckets; ++o) info.overflow_used += view.overflow_owners[o].load_relaxed() != 0 ? 1 : 0;
+  info.value_bytes_max = view.shape.value_bytes_max;
+  info.keys = shm::count_live(view);
+  info.clients_max = view.shape.clients_max;
+  add_stats(info.totals, header.gone_stats);
+  for (std::uint64_t i = 0; i < view.shape.clients_max; ++i) {
+    const auto& client = view.clients[i];
+    if (layout::ClientState::state(client.state.load_acquire()) == layout::ClientState::kFree) continue;
+    ++info.clients;
+    add_stats(info.totals, client.stats);
+  }
+  info.trigger_generation = trigger_generation(cache);
+  if (const auto table = shm::read_table(view)) info.triggers = table->triggers.size();
+  const bool alive = cache.supervisor_alive();
+  info.supervisor_pid = alive ? static_cast<std::int32_t>(header.supervisor_pid.load_relaxed()) : 0;
+  const TimeNs now = base::now_ns();
+  const auto beat = static_cast<TimeNs>(header.supervisor_heartbeat.load_relaxed());
+  info.supervisor_heartbeat_age_ms = now > beat ? static_cast<std::uint64_t>((now - beat) / base::kNsPerMs) : 0;
+  info.uptime_ms = view.ms_since_created(now);
+  info.eviction_policy = to_string(static_cast<EvictionPolicy>(header.evict_policy.load_relaxed() & 3));
+  info.ring = ring_info(view);
+  return info;
+}
+
+Result<std::vector<ClientInfo>> list_clients(const Cache& cache) {
+  if (cache.handle()->in_forked_child()) return Errc::closed;
+  const View& view = cache.handle()->view();
+  const shm::LockLiveness liveness{cache.name()};
+  std::vector<ClientInfo> clients;
+  for (std::uint32_t i = 0; i < view.shape.clients_max; ++i) {
+    const auto& c = view.clients[i];
+    const std::uint64_t state = c.state.load_acquire();
+    if (layout::ClientState::state(state) == layout::ClientState::kFree) continue;
+    ClientInfo info;
+    info.id = ClientId{i};
+    info.registration = layout::ClientState::Registration::get(state);
+    info.pid = static_cast<std::int32_t>(c.pid.load_relaxed());
+    info.role = static_cast<Role>(c.role.load_relaxed() & 7);
+    char name[layout::kClientNameBytes];
+    mem::copy_out(name, c.name, sizeof name);
+    info.name.assign(name, strnlen(name, sizeof name));
+    info.recovering = layout::ClientState::state(state) == layout::ClientState::kRecovering;
+    info.alive = !info.recovering && !liveness.is_dead(c, info.registration);
+    info.operation = act_name(c.act.load_relaxed());
+    for (const auto& pin : c.pins) info.pins += pin.load_relaxed() != 0 ? 1 : 0;
+    info.attached_wall_ms = c.attached_wall_ms.load_relaxed();
+    add_stats(info.stats, c.stats);
+    clients.push_back(std::move(info));
+  }
+  return clients;
+}
+
+Result<std::vector<SlabClassInfo>> list_slabs(const Cache& cache) {
+  if (cache.handle()->in_forked_child()) return Errc::closed;
+  const View& view = cache.handle()->view();
+  std::vector<SlabClassInfo> classes(view.shape.classes);
+  std::vector<SlabClassInfo> runs;
+  for (unsigned i = 0; i < view.shape.classes; ++i) classes[i].block_bytes = layout::kClassBytes[i];
+  for (std::uint64_t p = 0; p < view.shape.page_count; ++p) {
+    const std::uint64_t word = view.pages[p].load_acquire();
+    SlabClassInfo* into = nullptr;
+    std::uint64_t pages = 1;
+    if (PageWord::kind(word) == PageWord::kSlab && PageWord::Class::get(word) < view.shape.classes) {
+      into = &classes[PageWord::Class::get(word)];
+    } else if (PageWord::kind(word) == PageWord::kRunHead) {
+      pages = PageWord::Length::get(word);
+      const std::uint64_t bytes = pages * view.shape.page_bytes;
+      auto at = std::find_if(runs.begin(), runs.end(), [&](const auto& r) { return r.block_bytes == bytes; });
+      if (at == runs.end()) at = runs.insert(runs.end(), SlabClassInfo{.block_bytes = bytes});
+      into = &*at;
+    }
+    if (into == nullptr) continue;
+    into->pages += pages;
+    shm::for_each_block(view, p, [&](std::uint64_t, const layout::Record& r) {
+      ++into->blocks;
+      switch (layout::Hdr::state(r.hdr.load_relaxed())) {
+        case layout::RecordState::free: ++into->free; break;
+        case layout::RecordState::retired:
+        case layout::RecordState::aborted: ++into->waiting; break;
+        default: ++into->live; break;
+      }
+    });
+  }
+  std::erase_if(classes, [](const auto& c) { return c.pages == 0; });
+  std::sort(runs.begin(), runs.end(), [](const auto& a, const auto& b) { return a.block_bytes < b.block_bytes; });
+  classes.insert(classes.end(), runs.begin(), runs.end());
+  return classes;
+}
+
+Result<std::vector<PendingEvent>> list_events(const Cache& cache, std::size_t count_max) {
+  if (cache.handle()->in_forked_child()) return Errc::closed;
+  const EventReader reader{cache};
+  std::vector<PendingEvent> events;
+  for (std::uint64_t p = reader.head(); events.size() < count_max; ++p) {
+    const auto view = reader.at(EventSeq{p});
+    if (view.code() == Errc::lapped) continue;
+    if (!view) break;
+    events.push_back({view->seq, view->kind, view->cause, std::string{view->key}, view->version(), view->attempts(),
+                      view->acknowledged(), view->timestamp_wall_us()});
+  }
+  return events;
+}
+
+Result<FsckReport> fsck(const Cache& cache) {
+  if (cache.handle()->in_forked_child()) return Errc::closed;
+  return shm::check_segment(cache.handle()->view());
+}
+
+std::vector<std::string> list_segments() { return os::list_mappings(); }
+
+}  // namespace cachee

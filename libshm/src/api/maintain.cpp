@@ -1,0 +1,447 @@
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+#include <cachee/maintain.hpp>
+
+#include "api/handle.hpp"
+#include "eviction/eviction.hpp"
+#include "expiry/expiry.hpp"
+#include "fsck/fsck.hpp"
+#include "index/index.hpp"
+#include "keyspace/keyspace.hpp"
+#include "mem/crash_point.hpp"
+#include "os/wait.hpp"
+#include "reclaim/reclaim.hpp"
+#include "recovery/recovery.hpp"
+#include "segment/segment.hpp"
+#include "slab/slab.hpp"
+
+namespace cachee {
+
+using layout::CellStatus;
+using layout::PageWord;
+using shm::Context;
+using shm::View;
+
+namespace {
+
+constexpr std::uint32_t kClientsOfSmallSegments = 32;
+constexpr std::uint32_t kRingOfSmallSegments = 1024;
+constexpr std::uint64_t kSmallSegmentBytes = std::uint64_t{16} << 20;
+constexpr std::uint64_t kPagesFreeShare = 64;     // eviction keeps 1/64 of the pages free ...
+constexpr std::uint64_t kBlocksFreeShare = 64;    // ... and 1/64 of the blocks of a wanted class
+constexpr std::uint64_t kEpochsPerTurnover = 64;  // expiry-eviction.md: 16 to 256 give about the same
+constexpr TimeNs kStallNs = 10 * base::kNsPerMs;
+
+layout::ShapeRequest request_of(const SegmentOptions& options) noexcept {
+  const bool small = options.memory_bytes < kSmallSegmentBytes;
+  // The defaults are for segments of some size; a small one must not be all ring and client slots.
+  const std::uint32_t clients = small ? std::min(options.clients_max, kClientsOfSmallSegments) : options.clients_max;
+  std::uint32_t ring = small ? std::min(options.ring_events, kRingOfSmallSegments) : options.ring_events;
+  ring = std::max(ring, 4 * clients + 64);
+  return {options.memory_bytes, options.value_bytes_max, ring, clients, options.bucket_count, options.page_bytes};
+}
+
+/// What one client's intent was when it was last looked at.
+struct Watch {
+  std::uint64_t act = 0, nw = 0, old = 0;
+  std::uint64_t activity = 0;
+  TimeNs since = 0;
+  bool helped = false;
+};
+
+}  // namespace
+
+struct Maintainer::Impl {
+  os::HeldLock lock;
+  std::shared_ptr<shm::Handle> handle;
+  std::unique_ptr<Cache> cache;
+  std::unique_ptr<shm::LockLiveness> liveness;
+  SegmentOptions options;
+  bool warm = false;
+  std::vector<Watch> watches;
+  std::uint64_t reap_cursor = 0;
+  std::uint64_t scrub_cursor = 0;
+  std::uint64_t inserts_seen = 0;
+  std::uint64_t keys_estimate = 0;
+
+  const View& view() const noexcept { return handle->view(); }
+  Context* context() const noexcept {
+    const auto claimed = handle->context();
+    return claimed ? *claimed : nullptr;
+  }
+  std::uint64_t total_inserts() const noexcept;
+  bool advance_epoch() noexcept;
+  bool class_is_short(unsigned size_class) const noexcept;
+};
+
+namespace {
+
+Result<os::Mapping> make_segment(const SegmentOptions& options, const layout::Shape& shape) noexcept {
+  auto mapping = os::create_mapping(options.name, shape.segment_bytes, options.mode, options.group);
+  if (!mapping) return mapping;
+  if (options.huge_pages) os::advise_huge_pages(*mapping);
+  if (options.prefault) os::prefault(*mapping);
+  shm::format_segment(mapping->data(), shape);
+  return mapping;
+}
+
+}  // namespace
+
+Maintainer::Maintainer(std::unique_ptr<Impl> impl) noexcept : impl_{std::move(impl)} {}
+Maintainer::Maintainer(Maintainer&&) noexcept = default;
+Maintainer& Maintainer::operator=(Maintainer&&) noexcept = default;
+Maintainer::~Maintainer() {
+  if (!impl_ || impl_->handle->in_forked_child()) return;
+  impl_->view().header->supervisor_pid.store_release(0);
+  impl_->cache.reset();
+  impl_->handle.reset();
+}
+
+Result<Maintainer> Maintainer::create(const SegmentOptions& options) noexcept {
+  if (!os::valid_name(options.name) || options.memory_bytes < kSegmentBytesMin || options.clients_max < 1 ||
+      options.clients_max > kClientsMax || options.ring_events > kRingEventsMax) {
+    return Errc::invalid_argument;
+  }
+  try {
+    auto lock = os::hold_lock(options.name, os::kSupervisorFile, options.mode);
+    if (!lock) return lock.error();
+    const auto shape = layout::compute_shape(request_of(options));
+    if (!shape) return Error{Errc::invalid_argument, 0, options.memory_bytes};
+    if (options.fresh) os::unlink_mapping(options.name);
+
+    auto impl = std::make_unique<Impl>();
+    impl->options = options;
+    auto mapping = os::open_mapping(options.name, true);
+    impl->warm = mapping.has_value();
+    if (mapping.code() == Errc::no_segment) mapping = make_segment(options, *shape);
+    if (!mapping) return mapping.error();
+    auto view = shm::attach_segment(mapping->data(), mapping->bytes(), true);
+    // A creator that was killed before it published the magic left nothing worth keeping.
+    const auto* magic = reinterpret_cast<const mem::Word*>(mapping->data());
+    if (!view && impl->warm && magic->load_acquire() == 0) {
+      os::unlink_mapping(options.name);
+      impl->warm = false;
+      mapping = make_segment(options, *shape);
+      if (!mapping) return mapping.error();
+      view = shm::attach_segment(mapping->data(), mapping->bytes(), true);
+    }
+    if (!view) return view.error();
+    OpenOptions open;
+    open.name = options.name;
+    open.role = Role::sweep;
+    open.client_name = "cacheed";
+    auto handle = shm::Handle::adopt(std::move(*mapping), *view, open);
+    if (!handle) return handle.error();
+    impl->handle = std::move(*handle);
+    impl->lock = std::move(*lock);
+    impl->liveness = std::make_unique<shm::LockLiveness>(options.name);
+    impl->watches.resize(view->shape.clients_max);
+
+    auto& header = *impl->view().header;
+    header.supervisor_pid.store_release(static_cast<std::uint64_t>(os::own_identity().pid));
+    header.supervisor_start.store_relaxed(static_cast<std::uint64_t>(base::wall_ns() / base::kNsPerMs));
+    header.evict_policy.store_relaxed(static_cast<std::uint64_t>(options.eviction));
+    Maintainer made{std::move(impl)};
+    made.impl_->cache.reset(new Cache(made.impl_->handle));
+    made.heartbeat(base::now_ns());
+    if (made.impl_->warm) {
+      shm::redo_journal(made.impl_->view());
+      static_cast<void>(made.reap(view->shape.clients_max));
+      shm::rebuild_summary(made.impl_->view());
+      static_cast<void>(made.scrub(view->shape.page_count));
+    }
+    return made;
+  } catch (...) {
+    return Error{Errc::no_space, ENOMEM, 0};
+  }
+}
+
+bool Maintainer::warm() const noexcept { return impl_->warm; }
+const Cache& Maintainer::cache() const noexcept { return *impl_->cache; }
+
+Result<Cache> Maintainer::client(Role role, std::string_view name) noexcept {
+  OpenOptions open;
+  open.name = impl_->options.name;
+  open.role = role;
+  open.client_name = std::string{name};
+  return Cache::open(open);
+}
+
+void Maintainer::heartbeat(TimeNs now) noexcept {
+  impl_->view().header->supervisor_heartbeat.store_relaxed(static_cast<std::uint64_t>(now));
+}
+
+std::uint64_t Maintainer::expire_due(TimeNs now, std::uint64_t count_max) noexcept {
+  Context* const context = impl_->context();
+  if (context == nullptr) return 0;
+  const View& view = impl_->view();
+  std::uint64_t expired = 0;
+  shm::sweep_deadlines(view, view.ms_since_created(now), count_max,
+                       [&](std::uint64_t bucket) { return shm::tend_bucket(*context, bucket, expired); });
+  if (!context->retired.empty()) shm::reclaim_retired(*context);
+  return expired;
+}
+
+TimeNs Maintainer::next_deadline() const noexcept {
+  const std::uint64_t ms = shm::earliest_deadline(impl_->view());
+  if (ms >= layout::Link::kDeadlineMax) return 0;
+  return static_cast<TimeNs>(impl_->view().created_mono_ns) + static_cast<TimeNs>(ms) * base::kNsPerMs;
+}
+
+std::uint64_t Maintainer::Impl::total_inserts() const noexcept {
+  const View& v = view();
+  std::uint64_t inserts = v.header->gone_stats[layout::kInserts].load_relaxed();
+  for (std::uint64_t i = 0; i < v.shape.clients_max; ++i) inserts += v.clients[i].stats[layout::kInserts].load_relaxed();
+  return inserts;
+}
+
+bool Maintainer::Impl::advance_epoch() noexcept {
+  const std::uint64_t inserts = total_inserts();
+  if (keys_estimate == 0 || inserts - inserts_seen > keys_estimate) keys_estimate = std::max<std::uint64_t>(64, shm::count_live(view()));
+  if (inserts - inserts_seen < std::max<std::uint64_t>(1, keys_estimate / kEpochsPerTurnover)) return false;
+  inserts_seen = inserts;
+  view().header->evict_epoch.store_relaxed(view().header->evict_epoch.load_relaxed() + 1);
+  return true;
+}
+
+bool Maintainer::Impl::class_is_short(unsigned size_class) const noexcept {
+  const View& v = view();
+  std::uint64_t blocks = 0;
+  std::uint64_t free = 0;
+  for (std::uint64_t p = 0; p < v.shape.page_count; ++p) {
+    const std::uint64_t word = v.pages[p].load_relaxed();
+    if (PageWord::kind(word) != PageWord::kSlab || PageWord::Class::get(word) != size_class) continue;
+    blocks += v.shape.page_bytes / layout::kClassBytes[size_class];
+    for (std::uint64_t w = 0; w < v.bit_words; ++w) {
+      free += static_cast<std::uint64_t>(__builtin_popcountll(v.free_bits[p * v.bit_words + w].load_relaxed()));
+    }
+  }
+  return free < blocks / kBlocksFreeShare;
+}
+
+std::uint64_t Maintainer::evict(std::uint64_t count_max) noexcept {
+  Context* const context = impl_->context();
+  if (context == nullptr) return 0;
+  const View& view = impl_->view();
+  impl_->advance_epoch();
+  auto& header = *view.header;
+  const std::uint64_t wanted = header.memory_wanted.load_relaxed();
+  const auto policy = static_cast<EvictionPolicy>(header.evict_policy.load_relaxed() & 3);
+  if (wanted == 0 || policy == EvictionPolicy::none) return 0;
+  std::uint64_t free_pages = 0;
+  for (std::uint64_t p = 0; p < view.shape.page_count; ++p) {
+    free_pages += PageWord::kind(view.pages[p].load_relaxed()) == PageWord::kFree ? 1 : 0;
+  }
+  if (free_pages >= view.shape.page_count / kPagesFreeShare + 1) {
+    header.memory_wanted.store_relaxed(0);
+    return 0;
+  }
+  const auto size_class = static_cast<unsigned>(wanted - 1);
+  std::uint64_t evicted = 0;
+  if (size_class >= view.shape.classes) {
+    const std::uint64_t page = header.page_hand.fetch_add(1) % view.shape.page_count;
+    evicted += shm::empty_page(*context, page) ? 1 : 0;
+    header.memory_wanted.store_relaxed(0);
+    return evicted;
+  }
+  for (std::uint64_t tries = 0; evicted < count_max && tries < 4 * count_max; ++tries) {
+    if ((tries & 63) == 0 && !impl_->class_is_short(size_class)) {
+      header.memory_wanted.store_relaxed(0);
+      break;
+    }
+    const auto victim = shm::choose_victim(*context, policy, size_class);
+    if (victim && shm::evict_slot(*context, victim->bucket, *victim->slot, victim->word)) ++evicted;
+    if (context->retired.size() >= shm::kRetiredBatch) shm::reclaim_retired(*context);
+  }
+  shm::reclaim_retired(*context);
+  return evicted;
+}
+
+std::uint64_t Maintainer::reap(std::uint64_t count_max) noexcept {
+  Context* const context = impl_->context();
+  if (context == nullptr) return 0;
+  const View& view = impl_->view();
+  std::uint64_t reaped = 0;
+  for (std::uint64_t n = 0; n < view.shape.clients_max && reaped < count_max; ++n) {
+    const auto victim = static_cast<std::uint32_t>(impl_->reap_cursor++ % view.shape.clients_max);
+    const std::uint64_t state = view.clients[victim].state.load_acquire();
+    if (victim == context->id || layout::ClientState::state(state) == layout::ClientState::kFree) continue;
+    if (!shm::claim_recovery(view, victim, context->registration, *impl_->liveness)) continue;
+    if (!shm::recover_client(*context, victim)) continue;
+    ++reaped;
+    const std::uint64_t registration = layout::ClientState::Registration::get(state);
+    bool shared = false;  // other threads of the same dead process still wait for their turn
+    for (std::uint64_t i = 0; i < view.shape.clients_max && !shared; ++i) {
+      const std::uint64_t other = view.clients[i].state.load_acquire();
+      shared = layout::ClientState::state(other) != layout::ClientState::kFree &&
+               layout::ClientState::Registration::get(other) == registration;
+    }
+    if (!shared) os::remove_lock_file(impl_->options.name, os::registration_file(registration));
+  }
+  return reaped;
+}
+
+std::uint64_t Maintainer::help_stalled(TimeNs now) noexcept {
+  Context* const context = impl_->context();
+  if (context == nullptr) return 0;
+  const View& view = impl_->view();
+  std::uint64_t helped = 0;
+  const std::uint64_t used = std::min<std::uint64_t>(view.header->clients_used.load_acquire(), view.shape.clients_max);
+  for (std::uint64_t i = 0; i < used; ++i) {
+    const auto& client = view.clients[i];
+    Watch& watch = impl_->watches[i];
+    Watch seen;
+    seen.act = client.act.load_acquire();
+    seen.nw = client.nw.load_relaxed();
+    seen.old = client.old.load_relaxed();
+    seen.activity = client.counter.load_relaxed() + client.stats[layout::kRetries].load_relaxed();
+    if (seen.act == 0 || i == context->id || seen.act != watch.act || seen.nw != watch.nw || seen.old != watch.old ||
+        seen.activity != watch.activity) {
+      seen.since = now;
+      watch = seen;
+      continue;
+    }
+    const std::uint64_t bucket = client.bucket.load_relaxed();
+    if (watch.helped || now - watch.since < kStallNs || bucket >= view.shape.bucket_count) continue;
+    // Forward only: what is installed is settled, appended and put into the deadline summary; the
+    // stopped client finds its steps done when it goes on.
+    std::uint64_t expired = 0;
+    const std::uint64_t earliest = shm::tend_bucket(*context, bucket, expired);
+    if (earliest != layout::Link::kNever) shm::lower_deadline(view, bucket, earliest);
+    watch.helped = true;
+    ++helped;
+  }
+  return helped;
+}
+
+std::uint64_t Maintainer::scrub(std::uint64_t pages_max) noexcept {
+  Context* const context = impl_->context();
+  if (context == nullptr) return 0;
+  const View& view = impl_->view();
+  std::uint64_t found = 0;
+  for (std::uint64_t n = 0; n < std::min<std::uint64_t>(pages_max, view.shape.page_count); ++n) {
+    const std::uint64_t page = impl_->scrub_cursor++ % view.shape.page_count;
+    found += shm::reclaim_page(*context, page, true);
+    found += shm::refresh_page_bits(view, page);
+  }
+  return found;
+}
+
+void Maintainer::set_eviction_policy(EvictionPolicy policy) noexcept {
+  impl_->view().header->evict_policy.store_relaxed(static_cast<std::uint64_t>(policy));
+}
+
+EventReader Maintainer::reader() const noexcept { return EventReader{*impl_->cache}; }
+Result<Lane> Maintainer::lane(std::uint32_t index) noexcept { return Lane::open(*impl_->cache, index); }
+
+void Maintainer::count_attempt(EventSeq seq) noexcept {
+  auto& status = impl_->view().cell(seq.value).status;
+  const std::uint64_t w = status.load_relaxed();
+  status.store_release(CellStatus::Attempts::set(w, std::min(CellStatus::Attempts::get(w) + 1, CellStatus::Attempts::kMax)));
+}
+
+void Maintainer::acknowledge(EventSeq seq) noexcept {
+  const View& view = impl_->view();
+  auto& status = view.cell(seq.value).status;
+  status.store_release(CellStatus::Acknowledged::set(status.load_relaxed(), 1));
+  auto& header = *view.header;
+  mem::fence_seq_cst();  // the store of status against the load of ack_wanted: a WAITer does it the other way round
+  if (header.ack_wanted.load_relaxed() == 0) return;
+  header.ack_wanted.store_relaxed(0);
+  header.ack_wake.fetch_add(1);
+  os::wake_all(header.ack_wake);
+}
+
+bool Maintainer::acknowledged(EventSeq seq) const noexcept {
+  return CellStatus::Acknowledged::get(impl_->view().cell(seq.value).status.load_relaxed()) != 0;
+}
+
+void Maintainer::release_through(std::uint64_t end, std::span<const Delta> deltas) noexcept {
+  const View& view = impl_->view();
+  auto& header = *view.header;
+  const std::uint64_t head = header.ring_head.load_acquire();
+  if (end <= head || deltas.size() > kReleaseDeltasMax) return;
+  for (std::uint64_t p = head; p < end; ++p) shm::confirm_cell(view, p);  // [RG-3]
+  auto& journal = *view.journal;
+  std::uint64_t count = 0;
+  for (const Delta& delta : deltas) {
+    if (delta.trigger_slot >= view.shape.trigger_slots) continue;
+    const auto& counters = view.counters[delta.trigger_slot];
+    auto& entry = journal.entries[count++];
+    entry.slot.store_relaxed(delta.trigger_slot);
+    entry.emitted.store_relaxed(counters.emitted.load_relaxed() + delta.add.emitted);
+    entry.acknowledged.store_relaxed(counters.acknowledged.load_relaxed() + delta.add.acknowledged);
+    entry.moved.store_relaxed(counters.moved.load_relaxed() + delta.add.moved);
+    entry.shed.store_relaxed(counters.shed.load_relaxed() + delta.add.shed);
+  }
+  journal.count.store_relaxed(count);
+  journal.end.store_relaxed(end);
+  CACHEE_CRASH_POINT("ring.journal.written");
+  journal.valid.store_release(1);  // K1
+  CACHEE_CRASH_POINT("ring.journal.valid");
+  shm::redo_journal(view);         // K2-K4
+  mem::fence_seq_cst();  // the head against the load of space_wanted: a waiter does it the other way round
+  if (header.space_wanted.load_relaxed() != 0) {
+    header.space_wanted.store_relaxed(0);
+    header.space_wake.fetch_add(1);
+    os::wake_all(header.space_wake);
+  }
+}
+
+Counters Maintainer::counters(std::uint32_t trigger_slot) const noexcept {
+  const View& view = impl_->view();
+  if (trigger_slot >= view.shape.trigger_slots) return {};
+  const auto& c = view.counters[trigger_slot];
+  return {c.emitted.load_relaxed(), c.acknowledged.load_relaxed(), c.moved.load_relaxed(), c.shed.load_relaxed()};
+}
+
+void Maintainer::reset_counters(std::uint32_t trigger_slot) noexcept {
+  const View& view = impl_->view();
+  if (trigger_slot >= view.shape.trigger_slots) return;
+  auto& c = view.counters[trigger_slot];
+  for (mem::Word* w : {&c.emitted, &c.acknowledged, &c.moved, &c.shed}) w->store_relaxed(0);
+}
+
+std::uint32_t Maintainer::trigger_slots_max() const noexcept { return impl_->view().shape.trigger_slots; }
+
+Result<void> Maintainer::publish_triggers(const TriggerTable& table, std::chrono::milliseconds timeout) noexcept {
+  // Admission's argument needs room for one late debt per client at the moment of a registration.
+  if (!shm::wait_for_space(impl_->view(), Role::client, timeout)) return Errc::timed_out;
+  try {
+    return shm::publish_table(impl_->view(), table);
+  } catch (...) {
+    return Error{Errc::no_space, ENOMEM, 0};
+  }
+}
+
+Result<std::uint64_t> Maintainer::repair() noexcept {
+  const View& view = impl_->view();
+  std::uint64_t repaired = reap(view.shape.clients_max) + scrub(view.shape.page_count);
+  shm::rebuild_summary(view);
+  Context* const context = impl_->context();
+  if (context == nullptr) return Errc::busy;
+  for (std::uint64_t b = 0; b < view.shape.bucket_count; ++b) {
+    std::uint64_t expired = 0;
+    const std::uint64_t earliest = shm::tend_bucket(*context, b, expired);
+    if (earliest != layout::Link::kNever) shm::lower_deadline(view, b, earliest);
+    repaired += expired;
+  }
+  return repaired;
+}
+
+Result<void> remove_segment(std::string_view name) noexcept {
+  if (!os::valid_name(name)) return Errc::invalid_argument;
+  {
+    const auto lock = os::hold_lock(name, os::kSupervisorFile, 0660);
+    if (!lock) return lock.error();
+    const bool existed = os::unlink_mapping(name);
+    os::remove_lock_folder(name);
+    if (!existed) return Errc::no_segment;
+  }
+  return {};
+}
+
+}  // namespace cachee

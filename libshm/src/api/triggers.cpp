@@ -1,0 +1,32 @@
+#include <cachee/cache.hpp>
+#include <cachee/maintain.hpp>
+#include <cachee/triggers.hpp>
+
+#include "api/handle.hpp"
+#include "triggers/triggers.hpp"
+
+namespace cachee {
+
+Result<TriggerTable> read_triggers(const Cache& cache) {
+  if (cache.handle()->in_forked_child()) return Errc::closed;
+  return shm::read_table(cache.handle()->view());
+}
+
+std::uint64_t trigger_generation(const Cache& cache) noexcept {
+  return layout::TriggerWord::Generation::get(cache.handle()->view().header->trigger_word.load_acquire());
+}
+
+TriggerMatcher::TriggerMatcher(const TriggerTable& table) {
+  for (std::size_t i = 0; i < table.triggers.size(); ++i) {
+    const TriggerSpec& t = table.triggers[i];
+    if (!t.enabled) continue;
+    const std::size_t special = t.pattern.find_first_of("*?[\\");
+    Item item{static_cast<std::uint32_t>(i), t.events, t.pattern};
+    // One group keeps table order across prefixes; few triggers share a prefix by chance.
+    const std::string prefix = t.pattern.substr(0, special);
+    if (groups_.empty() || groups_.back().prefix != prefix) groups_.push_back({prefix, {}});
+    groups_.back().items.push_back(std::move(item));
+  }
+}
+
+}  // namespace cachee

@@ -1,0 +1,48 @@
+#include "expiry/expiry.hpp"
+
+#include "mem/crash_point.hpp"
+#include "os/wait.hpp"
+
+namespace cachee::shm {
+
+using layout::Link;
+
+std::uint64_t summary_ms(const View& view, std::uint64_t deadline_us) noexcept {
+  const std::uint64_t origin_us = view.created_mono_ns / 1000;
+  if (deadline_us <= origin_us) return 0;
+  return std::min((deadline_us - origin_us) / 1000, Link::kDeadlineMax);
+}
+
+void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept {
+  // Root first: a writer that stops half-way leaves a node too low above, never too high [EX-1].
+  for (unsigned level = view.levels.count; level-- > 0;) {
+    const std::uint64_t index = bucket >> (6 * (level + 1));
+    Word& word = view.minima[view.levels.start[level] + index];
+    for (std::uint64_t seen = word.load_seq_cst(); seen > ms && !word.cas_seq_cst(seen, ms);) {
+    }
+    CACHEE_CRASH_POINT("expiry.lower.level");
+  }
+  Word& link = view.buckets[bucket].link;
+  for (std::uint64_t seen = link.load_seq_cst(); Link::Deadline::get(seen) > ms;) {
+    if (link.cas_seq_cst(seen, Link::Deadline::set(seen, ms))) break;
+  }
+  // A sweeper that sleeps past this deadline is woken.
+  auto& header = *view.header;
+  if (header.deadline_wanted.load_seq_cst() != 0 && ms < header.sweep_until_ms.load_relaxed()) {
+    header.deadline_wake.fetch_add(1);
+    os::wake_all(header.deadline_wake);
+  }
+}
+
+std::uint64_t earliest_deadline(const View& view) noexcept {
+  return view.minima[view.levels.start[view.levels.count - 1]].load_acquire();
+}
+
+void rebuild_summary(const View& view) noexcept {
+  for (std::uint64_t b = 0; b < view.shape.bucket_count; ++b) {
+    const std::uint64_t ms = Link::Deadline::get(view.buckets[b].link.load_relaxed());
+    if (ms != Link::kNever) lower_deadline(view, b, ms);
+  }
+}
+
+}  // namespace cachee::shm

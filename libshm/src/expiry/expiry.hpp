@@ -1,0 +1,51 @@
+// Which buckets hold a deadline, in summary: the earliest deadline of each bucket's chain, of each
+// 64 buckets, of each 64 of those, up to one root.
+//
+// EXPIRY PROTOCOL
+//
+//   writer   W1 lower every level, root first, bucket last   W2 publish (slot CAS or exp CAS)
+//            W3 lower again
+//   sweeper  S1 exchange the node with NEVER   S2 read the children   S3 lower the node to what
+//            was seen, all levels above it too
+//
+// Invariants
+//   [EX-1] A node <= the earliest deadline of every linked record below it that no active intent
+//          names. A node that is too low costs a visit, never an event.
+//   [EX-2] A record is removed as expired only after its own deadline has passed.
+//
+// Orders
+//   W2 and W3's loads against S1 and S2: all seq_cst read-modify-writes or loads, so either S2 sees
+//   the record, or W3 comes after S1 and lowers the node again.
+//
+// Killed between   what is left             who repairs
+//   W1 and W2      a node too low           nobody needs to
+//   W2 and W3      perhaps a node too high  recovery tends the bucket and lowers; the rolling scan too
+//   S1 and S3      a node too high          the next supervisor lowers every bucket's minimum anew
+#pragma once
+
+#include <cstdint>
+
+#include "segment/view.hpp"
+
+namespace cachee::shm {
+
+/// Deadline of a record (us, monotonic) in the ms of the summary, rounded down and clamped.
+[[nodiscard]] std::uint64_t summary_ms(const View& view, std::uint64_t deadline_us) noexcept;
+
+/// W1, W3. `ms` = 0 asks for a visit at the next sweep.
+void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept;
+
+/// Earliest deadline of all, in ms of the summary; Link::kNever: none.
+[[nodiscard]] std::uint64_t earliest_deadline(const View& view) noexcept;
+
+/// Visits buckets whose minimum is <= now_ms, at most `visits_max`. `visit(bucket)` returns the
+/// earliest deadline left in the chain (Link::kNever: none). Returns how many were visited.
+template <class Visit>
+std::uint64_t sweep_deadlines(const View& view, std::uint64_t now_ms, std::uint64_t visits_max, Visit&& visit) noexcept;
+
+/// Lowers to what the buckets say, for a summary that was left too high.
+void rebuild_summary(const View& view) noexcept;
+
+}  // namespace cachee::shm
+
+#include "expiry/expiry_inl.hpp"

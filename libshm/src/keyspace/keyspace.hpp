@@ -1,0 +1,162 @@
+// Operations on keys: the only module that orders two structures.
+//
+// KEYSPACE PROTOCOL (install -> settle -> append -> retire)
+//
+//   set     S0 admission   S1 allocate, fill   S2 protect the old record, pay its debt
+//           S3 lower the deadline summary      S4 X1 or N1-N3          // LINEARIZES
+//           S5 settle the new record           S6 append its event     S7 retire the old one
+//           S8 lower the summary again         S9 clear the intent
+//   remove  R0 admission   R1 protect, pay   R2 (expire) freeze the deadline   R3 X2   // LINEARIZES
+//           R4 decide and append the removal's event   R5 X3   R6 retire   R7 clear the intent
+//   touch   T0 protect   T1 lower the summary   T2 cas exp   // LINEARIZES   T3 lower again
+//
+// Invariants
+//   [KS-1] Pay first: a record is replaced or marked only when it is CLEAN, or EV_DONE (its event has
+//          its place). That gives exactly one event per effect and the order of one key's events.
+//   [KS-2] The decision whether an event is owed is made behind the linearization point, from the
+//          trigger table of that moment, by one CAS (ev or rm word; then the state).
+//   [KS-3] `retire` follows the removal from the index and the end of the removal's event word.
+//   [KS-4] A replaced record's rm word gets the position of its successor's event: OLD lives until
+//          that event is released.
+//   [KS-5] An expired record is absent for everybody who may write only by its EXP mark, so that no
+//          later TOUCH contradicts; FROZEN stops a TOUCH that read the clock earlier.
+//   [KS-6] A debt that meets a full ring stays in the slot, the bucket's deadline is lowered to 0,
+//          and the sweep pays it.
+//   [KS-7] Only death permits undo; anything may be helped forward.
+//
+// Killed between    what is left                        who repairs (recovery.cpp)
+//   S1 and S4       a PRIV block named by nw            -> ABORTED
+//   S4 and S9       an unsettled or unpaid record, an   settle, append, retire the old one (evidence:
+//                   old record not retired              nw was linked, or its state moved on)
+//   R3 and R7       a marked slot, or one unretired     finish, retire
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include <cachee/cache.hpp>
+#include <cachee/options.hpp>
+#include <cachee/result.hpp>
+
+#include "clients/clients.hpp"
+#include "index/index.hpp"
+#include "record/record.hpp"
+#include "ring/ring.hpp"
+#include "segment/view.hpp"
+#include "triggers/triggers.hpp"
+
+namespace cachee::shm {
+
+/// What a reader asks for; a callee of get_record() fills the fields that are set.
+struct ReadTarget {
+  std::string* value = nullptr;      // replaced
+  std::span<char> into{};            // used when value is null
+  std::string* extension = nullptr;
+  std::uint64_t value_bytes = 0;     // out
+  std::uint64_t version = 0;         // out
+  std::uint64_t deadline_us = 0;     // out, 0: none
+  std::uint64_t birth_ms = 0;        // out
+  std::uint64_t record_bytes = 0;    // out
+  bool version_wanted = false;       // the cold line is read only when asked for
+};
+
+/// GET: no store, no fence. `context` may be null (read-only handle): then an expired record is
+/// merely absent. @error not_found, corrupt
+Result<void> get_record(const View& view, Context* context, KeyView key, ReadTarget& target) noexcept;
+/// Prefetches what get_record() of this key will touch.
+void prefetch_bucket(const View& view, std::uint64_t hash) noexcept;
+void prefetch_record(const View& view, std::uint64_t hash) noexcept;
+
+/// Pins the record of a key. @error not_found, would_block (no free pin)
+struct Pinned {
+  std::uint64_t unit = 0;
+  unsigned pin = 0;
+};
+Result<Pinned> pin_record(Context& context, KeyView key) noexcept;
+
+/// How a write gets from the old record to the new one.
+struct WritePlan {
+  virtual ~WritePlan() = default;
+  /// Called with the protected old record (unit 0: the key is absent); fills `parts` and
+  /// `deadline_us`, or returns why nothing is to be written. Runs again after a lost race.
+  virtual Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_us, RecordParts& parts,
+                       std::uint64_t& deadline_us) = 0;
+  bool keeps_deadline = false;  // freeze the old deadline before the new record takes it over
+  bool same_parts = false;      // prepare() gives the same bytes each time
+  bool touch_copy = false;      // same value and version, no event
+  std::string* old_value = nullptr;  // out
+};
+Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan) noexcept;
+Result<WriteResult> set_record(Context& context, KeyView key, ValueView value, const SetOptions& options) noexcept;
+
+Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptions& options) noexcept;
+/// `decide` gets the deadline (0: none) and returns the new one, or none to leave it.
+struct TouchPlan {
+  virtual ~TouchPlan() = default;
+  virtual std::optional<std::uint64_t> decide(std::uint64_t deadline_us) = 0;
+};
+Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexcept;
+
+/// Visits live, unexpired keys of a bucket; the key may be gone when the sink is called.
+template <class Sink>
+void scan_bucket(const View& view, std::uint64_t bucket, std::string& key, Sink&& sink);
+
+/// Does everything that is due in a bucket: helps insertions, pays debts, finishes marks, expires.
+/// Returns the earliest deadline left (ms of the summary) and counts what expired.
+std::uint64_t tend_bucket(Context& context, std::uint64_t bucket, std::uint64_t& expired) noexcept;
+
+/// Removes one record by its slot with mark EVICT. False: not possible now.
+bool evict_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept;
+
+/// Makes a copy of a read record into the ring (ON_READ). Errors are counted, not returned.
+void emit_read(Context& context, KeyView key, const Interest& interest) noexcept;
+
+// Building blocks that recovery shares.
+/// settle + append of a record's creation. False: the ring is full.
+bool pay_debt(Context& context, std::uint64_t unit, const Interest* hint) noexcept;
+/// R4-R6 for a marked slot; the record is protected. False: the ring is full.
+bool finish_remove(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word, bool admitted) noexcept;
+/// [KS-4] and retire, for a record that `next_unit` replaced.
+void retire_replaced(Context& context, std::uint64_t old_unit, std::uint64_t next_unit) noexcept;
+
+inline std::uint64_t now_us() noexcept { return static_cast<std::uint64_t>(base::now_ns() / base::kNsPerUs); }
+/// True when a deadline has passed; reads the precise clock only when the coarse one cannot tell.
+inline bool deadline_passed(std::uint64_t exp) noexcept {
+  const std::uint64_t deadline_us = layout::Exp::Deadline::get(exp);
+  if (deadline_us == 0) return false;
+  const auto coarse_us = static_cast<std::uint64_t>(base::now_coarse_ns() / base::kNsPerUs);
+  if (coarse_us + base::kCoarseLagNs / base::kNsPerUs < deadline_us) return false;
+  return coarse_us >= deadline_us || now_us() >= deadline_us;
+}
+
+template <class Sink>
+void scan_bucket(const View& view, std::uint64_t bucket, std::string& key, Sink&& sink) {
+  constexpr int kTriesMax = 64;
+  ChainWalk walk{view, bucket};
+  while (walk.next()) {
+    for (int tries = 0; tries < kTriesMax; ++tries) {
+      const std::uint64_t word = walk.slot().load_acquire();
+      if (!layout::Slot::occupied(word) || layout::Slot::mark(word) != layout::Mark::live) break;
+      const std::uint64_t unit = layout::Slot::Offset::get(word);
+      const Record* record = view.record(unit);
+      if (record == nullptr) break;
+      const std::uint64_t hdr = record->hdr.load_acquire();
+      if (walk.slot().load_acquire() != word) continue;
+      const RecordBounds b = bounds_of(view, unit, record->lens.load_relaxed());
+      const std::uint64_t exp = record->exp.load_relaxed();
+      if (b.fits) {
+        key.resize(b.key_bytes);
+        mem::copy_out(key.data(), record->payload(), b.key_bytes);
+      }
+      mem::fence_acquire();
+      const std::uint64_t after = record->hdr.load_relaxed();
+      if (layout::Hdr::Uid::get(after) != layout::Hdr::Uid::get(hdr)) continue;
+      if (b.fits && !deadline_passed(exp)) sink(KeyView{key});
+      break;
+    }
+  }
+}
+
+}  // namespace cachee::shm

@@ -1,0 +1,98 @@
+// Words of the index: slots, announcement, link; and the eviction word beside each slot.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/bits.hpp"
+#include "layout/record_layout.hpp"
+#include "mem/shared.hpp"
+
+namespace cachee::layout {
+
+enum class Mark : std::uint64_t { live = 0, del = 1, exp = 2, evict = 3 };
+
+/// Slot word. Live: 1 | mark 0 | tag | offset. Marked: 1 | mark | cause | frequency | client | offset.
+/// Empty: 0 | uid of the record that went last (unique, so an empty word never comes back).
+struct Slot {
+  static constexpr std::uint64_t kOccupied = std::uint64_t{1} << 63;
+  using MarkField = Field<61, 2>;
+  using CauseField = Field<58, 3>;
+  using Client = Field<40, 10>;    // of whoever marked it
+  using Frequency = Field<50, 5>;  // how used the record was when it was marked
+  using Tag = Field<40, 16>;
+  using Offset = Field<0, 40>;
+  static constexpr bool occupied(std::uint64_t w) noexcept { return (w & kOccupied) != 0; }
+  static constexpr Mark mark(std::uint64_t w) noexcept { return static_cast<Mark>(MarkField::get(w)); }
+  static constexpr std::uint64_t live(std::uint64_t offset, std::uint64_t tag) noexcept {
+    return kOccupied | Tag::make(tag) | Offset::make(offset);
+  }
+  static constexpr std::uint64_t marked(std::uint64_t offset, Mark mark, std::uint64_t cause,
+                                        std::uint64_t client, std::uint64_t frequency) noexcept {
+    return kOccupied | MarkField::make(static_cast<std::uint64_t>(mark)) | CauseField::make(cause) |
+           Client::make(client) | Frequency::make(frequency) | Offset::make(offset);
+  }
+  static constexpr std::uint64_t empty(std::uint64_t uid) noexcept { return uid; }
+};
+
+/// Announcement of an insertion. Busy: 1 | place in the chain | tag | offset. Idle: 0 | uid.
+struct Ins {
+  static constexpr std::uint64_t kBusy = std::uint64_t{1} << 63;
+  using Place = Field<56, 7>;
+  using Tag = Field<40, 16>;
+  using Offset = Field<0, 40>;
+  static constexpr bool busy(std::uint64_t w) noexcept { return (w & kBusy) != 0; }
+  static constexpr std::uint64_t make(std::uint64_t place, std::uint64_t tag, std::uint64_t offset) noexcept {
+    return kBusy | Place::make(place) | Tag::make(tag) | Offset::make(offset);
+  }
+};
+
+/// Overflow bucket (index + 1; 0: none) and the earliest deadline of the chain in ms since the
+/// segment was made (kNever: none). Only the head bucket's deadline counts.
+struct Link {
+  using Overflow = Field<38, 26>;
+  using Deadline = Field<0, 38>;
+  static constexpr std::uint64_t kNever = Deadline::kMax;
+  static constexpr std::uint64_t kDeadlineMax = kNever - 1;
+};
+
+inline constexpr unsigned kHeadSlots = 6;
+inline constexpr unsigned kOverflowSlots = 7;
+inline constexpr unsigned kChainPlacesMax = 125;   // 6 + 17 overflow buckets of 7
+inline constexpr unsigned kChainBucketsMax = 18;
+
+struct alignas(64) Bucket {
+  Word slots[kHeadSlots];  //  0
+  Word ins;                // 48
+  Word link;               // 56
+};
+static_assert(sizeof(Bucket) == 64 && offsetof(Bucket, ins) == 48);
+
+struct alignas(64) OverflowBucket {
+  Word slots[kOverflowSlots];  //  0
+  Word link;                   // 56 Overflow field only
+};
+static_assert(sizeof(OverflowBucket) == 64);
+
+/// Owner of an overflow bucket: 0 free; else bucket + 1 (40) | client that claimed it (10).
+struct OverflowOwner {
+  using BucketPlusOne = Field<0, 40>;
+  using Client = Field<40, 10>;
+};
+
+/// Eviction word of a slot, in memory that is never anything else (protocol.md F8): a reader may
+/// store to it without protection.
+using Heat = mem::Shared<std::uint16_t>;
+struct HeatWord {
+  static constexpr unsigned kFrequencyMax = 31;
+  static constexpr std::uint16_t kEpochMask = 0x3ff;
+  static constexpr unsigned frequency(std::uint16_t w) noexcept { return w & 31u; }
+  static constexpr bool returned(std::uint16_t w) noexcept { return (w & 32u) != 0; }
+  static constexpr std::uint16_t epoch(std::uint16_t w) noexcept { return static_cast<std::uint16_t>(w >> 6); }
+  static constexpr std::uint16_t make(unsigned f, bool returned, std::uint64_t epoch) noexcept {
+    return static_cast<std::uint16_t>((epoch & kEpochMask) << 6 | (returned ? 32u : 0u) | (f & 31u));
+  }
+};
+inline constexpr unsigned kHeatPerBucket = 8;  // one 16-byte group per bucket, 6 or 7 used
+
+}  // namespace cachee::layout

@@ -1,0 +1,130 @@
+// Bytes of one record: one version of one key, in one block.
+//
+//   +0   ev      event word of the creation
+//   +8   rm      event word of the removal
+//   +16  link    prev block (40) | birth_ms low (24)
+//   +24  tag     version (48)    | birth_ms high (16)
+//   +32  hdr     uid (61) | state (3)           <- what a reader validates
+//   +40  exp     deadline_us (63) | FROZEN
+//   +48  lens    key bytes (17) | value bytes (32) | flags (15)
+//   +56  key, padded to 8; value, padded to 8; extension if kHasExtension
+//
+// The first four words are cold: a GET never touches them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/bits.hpp"
+#include "mem/shared.hpp"
+
+namespace cachee::layout {
+
+using base::Field;
+using mem::Word;
+
+inline constexpr unsigned kOffsetBits = 40;       // of a block, in units of 8 bytes: 8 TiB
+inline constexpr std::uint64_t kOffsetUnit = 8;
+inline constexpr std::uint64_t kNoRecord = 0;     // unit 0 is the header, never a block
+
+enum class RecordState : std::uint64_t {
+  free = 0,      // nobody's; the claim is a CAS from here
+  priv = 1,      // being built, or installed and not yet settled
+  clean = 2,     // settled: no event owed
+  ev_pend = 3,   // settled: event owed
+  ev_done = 4,   // event has its place in the ring
+  retired = 5,   // out of the index for ever
+  aborted = 6,   // never was in the index (differs from retired: protocol.md F10)
+};
+
+struct Hdr {
+  using State = Field<0, 3>;
+  using Uid = Field<3, 61>;
+  static constexpr std::uint64_t make(std::uint64_t uid, RecordState state) noexcept {
+    return Uid::make(uid) | static_cast<std::uint64_t>(state);
+  }
+  static constexpr RecordState state(std::uint64_t w) noexcept {
+    return static_cast<RecordState>(State::get(w));
+  }
+  static constexpr std::uint64_t with(std::uint64_t w, RecordState s) noexcept {
+    return State::set(w, static_cast<std::uint64_t>(s));
+  }
+};
+
+/// Identity of a record for ever: client slot (10) | counter of that slot (51).
+struct Uid {
+  using Counter = Field<0, 51>;
+  using Client = Field<51, 10>;
+  static constexpr std::uint64_t make(std::uint64_t client, std::uint64_t counter) noexcept {
+    return Client::make(client) | Counter::make(counter);
+  }
+};
+
+struct Exp {
+  static constexpr std::uint64_t kFrozen = 1;  // the deadline may not change any more
+  static constexpr std::uint64_t kDeadlineMax = base::low_mask(62);
+  using Deadline = Field<1, 63>;  // CLOCK_MONOTONIC us; 0: none
+};
+
+struct Lens {
+  using Key = Field<0, 17>;
+  using Value = Field<17, 32>;
+  using Flags = Field<49, 15>;
+};
+inline constexpr std::uint64_t kHasExtension = 1;
+inline constexpr std::uint64_t kReadClone = 2;   // an ON_READ event's copy; never in the index
+inline constexpr std::uint64_t kTouchCopy = 4;   // same value, new deadline: no WRITE event
+
+struct LinkWord {
+  using Prev = Field<0, 40>;
+  using BirthLow = Field<40, 24>;
+};
+struct TagWord {
+  using Version = Field<0, 48>;
+  using BirthHigh = Field<48, 16>;
+};
+
+/// Event word: what is owed and where it stands.
+struct EventWord {
+  enum State : std::uint64_t { kUnset = 0, kNone = 1, kPending = 2, kProposed = 3, kConfirmed = 4 };
+  using StateField = Field<0, 3>;
+  using Generation = Field<3, 13>;  // of the trigger table that decided
+  using Position = Field<16, 48>;
+  static constexpr std::uint64_t make(State s, std::uint64_t generation, std::uint64_t position) noexcept {
+    return StateField::make(s) | Generation::make(generation) | Position::make(position);
+  }
+  static constexpr State state(std::uint64_t w) noexcept { return static_cast<State>(StateField::get(w)); }
+};
+
+struct Record {
+  Word ev;    //  0
+  Word rm;    //  8
+  Word link;  // 16
+  Word tag;   // 24
+  Word hdr;   // 32
+  Word exp;   // 40
+  Word lens;  // 48
+  // 56: payload
+  Word* payload() noexcept { return reinterpret_cast<Word*>(this + 1); }
+  const Word* payload() const noexcept { return reinterpret_cast<const Word*>(this + 1); }
+};
+static_assert(sizeof(Record) == 56 && offsetof(Record, hdr) == 32);
+
+/// Extension behind the value: cost, provenance, metadata fields, dependencies.
+struct ExtensionHeader {
+  std::uint32_t bytes;     //  0 of the whole extension
+  std::uint16_t fields;    //  4
+  std::uint16_t parents;   //  6
+  double cost;             //  8
+  std::uint64_t parent;    // 16 provenance
+  std::uint64_t chain;     // 24
+  std::uint32_t depth;     // 32
+  std::uint32_t reserved;  // 36
+  // 40: fields (u32 name bytes, u32 value bytes, name, value), parents (u32 bytes, name)
+};
+static_assert(sizeof(ExtensionHeader) == 40);
+
+inline constexpr std::uint64_t kBlockBytesMin = 64;
+static_assert(kBlockBytesMin >= sizeof(Record));
+
+}  // namespace cachee::layout

@@ -1,0 +1,75 @@
+// The trigger table as bytes: two buffers used in turn by generation, a counter line per trigger,
+// and the redo journal that makes counters and ring release one step.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/bits.hpp"
+#include "mem/shared.hpp"
+
+namespace cachee::layout {
+
+using base::Field;
+using mem::Word;
+
+/// Trigger word of the header: generation (40) | kinds that any trigger wants (24).
+struct TriggerWord {
+  using Generation = Field<24, 40>;
+  using Mask = Field<0, 24>;
+};
+
+/// A buffer is an array of words: TableHeader, prefix lengths, hash heads, items, text.
+/// Text of an item: name, pattern, source, at `text` (byte offset in the buffer).
+enum TableHeader : unsigned { kTableBytes, kTableItems, kTableLengths, kTableHeads, kTableHeaderWords };
+
+enum TableItem : unsigned {
+  kItemNext,        // item index + 1 with the same prefix hash head, 0: none
+  kItemPrefixHash,
+  kItemPrefixBytes,
+  kItemEvents,      // EventMask | enabled << 32 | paused << 33 | on_full << 34
+  kItemText,        // byte offset of the text
+  kItemNameBytes,
+  kItemPatternBytes,
+  kItemSourceBytes,
+  kItemSlot,
+  kItemId,
+  kItemSince,       // generation at which it was registered
+  kItemBlockMs,     // block_ms | retry_attempts << 32
+  kItemBackoff,     // min | max << 32
+  kItemTimeout,     // timeout_ms | sample << 32
+  kItemMemory,
+  kItemSteps,
+  kItemPriority,    // priority (as u32) | depth_max << 32
+  kItemRegistered,  // wall ms
+  kItemWords
+};
+inline constexpr unsigned kPrefixLengthsMax = 64;
+
+struct alignas(64) TriggerCounters {
+  Word emitted;       //  0
+  Word acknowledged;  //  8
+  Word moved;         // 16
+  Word shed;          // 24
+  Word reserved[4];   // 32
+};
+static_assert(sizeof(TriggerCounters) == 64);
+
+inline constexpr unsigned kJournalEntriesMax = 256;
+struct JournalEntry {
+  Word slot;          //  0
+  Word emitted;       //  8 absolute values: redoing is harmless
+  Word acknowledged;  // 16
+  Word moved;         // 24
+  Word shed;          // 32
+};
+struct alignas(64) Journal {
+  Word valid;    //  0
+  Word end;      //  8 events below are released by this step
+  Word count;    // 16
+  Word reserved[5];
+  JournalEntry entries[kJournalEntriesMax];
+};
+static_assert(sizeof(JournalEntry) == 40);
+
+}  // namespace cachee::layout

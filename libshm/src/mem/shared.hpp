@@ -1,0 +1,106 @@
+// Shared<T>: one word of the segment. The only home of std::atomic: each access names its order,
+// and model tests take over scheduling here (schedule_hook.hpp).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "mem/schedule_hook.hpp"
+
+namespace cachee::mem {
+
+template <class T>
+class Shared {
+ public:
+  T load_relaxed() const noexcept { return hook(), ref().load(std::memory_order_relaxed); }
+  T load_acquire() const noexcept { return hook(), ref().load(std::memory_order_acquire); }
+  T load_seq_cst() const noexcept { return hook(), ref().load(std::memory_order_seq_cst); }
+  void store_relaxed(T v) noexcept { hook(), ref().store(v, std::memory_order_relaxed); }
+  void store_release(T v) noexcept { hook(), ref().store(v, std::memory_order_release); }
+  void store_seq_cst(T v) noexcept { hook(), ref().store(v, std::memory_order_seq_cst); }
+  /// Acquire-release; on failure `seen` gets what is there (acquire).
+  bool cas_acq_rel(T& seen, T want) noexcept {
+    hook();
+    return ref().compare_exchange_strong(seen, want, std::memory_order_acq_rel,
+                                         std::memory_order_acquire);
+  }
+  bool cas_seq_cst(T& seen, T want) noexcept {
+    hook();
+    return ref().compare_exchange_strong(seen, want, std::memory_order_seq_cst,
+                                         std::memory_order_seq_cst);
+  }
+  /// One try from a known value, when nobody needs what was seen instead.
+  bool cas(T from, T want) noexcept { return cas_acq_rel(from, want); }
+  T exchange_seq_cst(T v) noexcept { return hook(), ref().exchange(v, std::memory_order_seq_cst); }
+  T fetch_add(T v) noexcept { return hook(), ref().fetch_add(v, std::memory_order_acq_rel); }
+  T fetch_or(T v) noexcept { return hook(), ref().fetch_or(v, std::memory_order_seq_cst); }
+  T fetch_and(T v) noexcept { return hook(), ref().fetch_and(v, std::memory_order_seq_cst); }
+  /// For a word with one writer: no read-modify-write instruction.
+  void add_own(T v) noexcept { store_relaxed(static_cast<T>(ref().load(std::memory_order_relaxed) + v)); }
+  /// Address for the futex calls of os/wait.hpp.
+  const void* address() const noexcept { return &raw_; }
+
+ private:
+  static_assert(std::atomic_ref<T>::is_always_lock_free, "a hidden lock would not be shared");
+  static void hook() noexcept { schedule_point(); }
+  std::atomic_ref<T> ref() const noexcept { return std::atomic_ref<T>{raw_}; }
+  alignas(std::atomic_ref<T>::required_alignment) mutable T raw_;
+};
+
+inline void fence_seq_cst() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
+inline void fence_acquire() noexcept { std::atomic_thread_fence(std::memory_order_acquire); }
+inline void fence_release() noexcept { std::atomic_thread_fence(std::memory_order_release); }
+
+using Word = Shared<std::uint64_t>;
+
+/// Copies bytes out of the segment by relaxed words: a writer may reuse the block meanwhile, and
+/// the caller discards the copy then. `from` is 8-byte aligned and readable to the next multiple.
+inline void copy_out(char* to, const Word* from, std::size_t bytes) noexcept {
+  while (bytes >= sizeof(std::uint64_t)) {
+    const std::uint64_t w = from->load_relaxed();
+    std::memcpy(to, &w, sizeof w);
+    to += sizeof w;
+    ++from;
+    bytes -= sizeof w;
+  }
+  if (bytes > 0) {
+    const std::uint64_t w = from->load_relaxed();
+    std::memcpy(to, &w, bytes);
+  }
+  copy_hook();
+}
+/// Stores bytes into a block that is private to the caller; the last word is padded with zeros.
+inline void copy_in(Word* to, const char* from, std::size_t bytes) noexcept {
+  while (bytes >= sizeof(std::uint64_t)) {
+    std::uint64_t w;
+    std::memcpy(&w, from, sizeof w);
+    to->store_relaxed(w);
+    ++to;
+    from += sizeof w;
+    bytes -= sizeof w;
+  }
+  if (bytes > 0) {
+    std::uint64_t w = 0;
+    std::memcpy(&w, from, bytes);
+    to->store_relaxed(w);
+  }
+}
+/// Compares bytes of the segment with private ones, by relaxed words.
+inline bool equal_bytes(const Word* at, const char* with, std::size_t bytes) noexcept {
+  while (bytes >= sizeof(std::uint64_t)) {
+    std::uint64_t w;
+    std::memcpy(&w, with, sizeof w);
+    if (at->load_relaxed() != w) return false;
+    ++at;
+    with += sizeof w;
+    bytes -= sizeof w;
+  }
+  if (bytes == 0) return true;
+  const std::uint64_t w = at->load_relaxed();
+  return std::memcmp(&w, with, bytes) == 0;
+}
+
+}  // namespace cachee::mem

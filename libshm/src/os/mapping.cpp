@@ -1,0 +1,174 @@
+#include "os/mapping.hpp"
+
+#include <cerrno>
+#include <exception>
+#include <utility>
+
+#include <boost/interprocess/mapped_region.hpp>
+#include <boost/interprocess/shared_memory_object.hpp>
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace cachee::os {
+
+namespace bip = boost::interprocess;
+
+namespace {
+
+constexpr std::string_view kPrefix = "cachee.";
+constexpr std::uint64_t kHeaderBytes = 4096;
+
+std::string object_name(std::string_view name) { return std::string{kPrefix}.append(name); }
+
+Error to_error(const bip::interprocess_exception& e) noexcept {
+  const int native = e.get_native_error();
+  Errc code = Errc::io;
+  switch (e.get_error_code()) {
+    case bip::not_found_error: code = Errc::no_segment; break;
+    case bip::already_exists_error: code = Errc::exists; break;
+    case bip::security_error: code = Errc::permission; break;
+    case bip::out_of_space_error:
+    case bip::out_of_memory_error: code = Errc::no_space; break;
+    default:
+      if (native == ENOENT) code = Errc::no_segment;
+      if (native == EACCES || native == EPERM) code = Errc::permission;
+      if (native == ENOMEM || native == ENOSPC) code = Errc::no_space;
+      break;
+  }
+  return {code, native, 0};
+}
+
+/// Runs what Boost may throw from and turns it into a value.
+template <class F>
+auto guarded(F&& f) noexcept -> decltype(f()) {
+  try {
+    return f();
+  } catch (const bip::interprocess_exception& e) {
+    return to_error(e);
+  } catch (const std::exception&) {
+    return Error{Errc::no_space, ENOMEM, 0};
+  }
+}
+
+}  // namespace
+
+struct Mapping::Impl {
+  bip::mapped_region region;
+};
+
+Mapping::Mapping() noexcept = default;
+Mapping::Mapping(Mapping&& other) noexcept
+    : impl_{std::move(other.impl_)}, data_{std::exchange(other.data_, nullptr)}, bytes_{std::exchange(other.bytes_, 0)} {}
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  impl_ = std::move(other.impl_);
+  data_ = std::exchange(other.data_, nullptr);
+  bytes_ = std::exchange(other.bytes_, 0);
+  return *this;
+}
+Mapping::~Mapping() = default;
+
+bool valid_name(std::string_view name) noexcept {
+  if (name.empty() || name.size() > 64 || name == "." || name == "..") return false;
+  for (const char c : name) {
+    const bool ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+    if (!ok) return false;
+  }
+  return true;
+}
+
+Result<Mapping> create_mapping(std::string_view name, std::uint64_t bytes, std::uint32_t mode,
+                               std::optional<std::uint32_t> group) noexcept {
+  return guarded([&]() -> Result<Mapping> {
+    bip::permissions permissions;
+    permissions.set_permissions(mode);
+    bip::shared_memory_object object(bip::create_only, object_name(name).c_str(), bip::read_write, permissions);
+    const int fd = object.get_mapping_handle().handle;
+    const auto give_up = [&](Errc code, int os_errno) {
+      bip::shared_memory_object::remove(object_name(name).c_str());
+      return Error{code, os_errno, bytes};
+    };
+    // The umask may have narrowed the mode; a group may have to be set.
+    if (fchmod(fd, mode) != 0) return give_up(Errc::permission, errno);
+    if (group && fchown(fd, static_cast<uid_t>(-1), *group) != 0) return give_up(Errc::permission, errno);
+    // Reserve every byte: a hole would be SIGBUS in the middle of somebody's store.
+    if (const int failed = posix_fallocate(fd, 0, static_cast<off_t>(bytes)); failed != 0) {
+      return give_up(Errc::no_space, failed);
+    }
+    Mapping mapping;
+    mapping.impl_ = std::make_unique<Mapping::Impl>(Mapping::Impl{bip::mapped_region(object, bip::read_write)});
+    mapping.data_ = static_cast<std::byte*>(mapping.impl_->region.get_address());
+    mapping.bytes_ = mapping.impl_->region.get_size();
+    madvise(mapping.data_, mapping.bytes_, MADV_DONTFORK);
+    return mapping;
+  });
+}
+
+Result<Mapping> open_mapping(std::string_view name, bool writable) noexcept {
+  return guarded([&]() -> Result<Mapping> {
+    const auto mode = writable ? bip::read_write : bip::read_only;
+    bip::shared_memory_object object(bip::open_only, object_name(name).c_str(), mode);
+    bip::offset_t bytes = 0;
+    if (!object.get_size(bytes) || bytes < static_cast<bip::offset_t>(kHeaderBytes)) return Errc::corrupt;
+    Mapping mapping;
+    mapping.impl_ = std::make_unique<Mapping::Impl>(Mapping::Impl{bip::mapped_region(object, mode)});
+    mapping.data_ = static_cast<std::byte*>(mapping.impl_->region.get_address());
+    mapping.bytes_ = mapping.impl_->region.get_size();
+    madvise(mapping.data_, mapping.bytes_, MADV_DONTFORK);
+    return mapping;
+  });
+}
+
+Result<Mapping> open_part(std::string_view name, std::uint64_t offset, std::uint64_t bytes) noexcept {
+  return guarded([&]() -> Result<Mapping> {
+    bip::shared_memory_object object(bip::open_only, object_name(name).c_str(), bip::read_write);
+    Mapping mapping;
+    mapping.impl_ = std::make_unique<Mapping::Impl>(
+        Mapping::Impl{bip::mapped_region(object, bip::read_write, static_cast<bip::offset_t>(offset), bytes)});
+    mapping.data_ = static_cast<std::byte*>(mapping.impl_->region.get_address());
+    mapping.bytes_ = mapping.impl_->region.get_size();
+    madvise(mapping.data_, mapping.bytes_, MADV_DONTFORK);
+    return mapping;
+  });
+}
+
+bool unlink_mapping(std::string_view name) noexcept {
+  try {
+    return bip::shared_memory_object::remove(object_name(name).c_str());
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+std::vector<std::string> list_mappings() {
+  std::vector<std::string> names;
+  DIR* dir = opendir("/dev/shm");
+  if (dir == nullptr) return names;
+  while (const dirent* entry = readdir(dir)) {
+    const std::string_view file{entry->d_name};
+    struct stat info {};
+    const std::string path = std::string{"/dev/shm/"}.append(file);
+    if (!file.starts_with(kPrefix) || stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+    names.emplace_back(file.substr(kPrefix.size()));
+  }
+  closedir(dir);
+  return names;
+}
+
+void advise_huge_pages(const Mapping& mapping) noexcept {
+  madvise(mapping.data(), mapping.bytes(), MADV_HUGEPAGE);
+}
+
+void prefault(const Mapping& mapping) noexcept {
+#ifdef MADV_POPULATE_WRITE
+  if (madvise(mapping.data(), mapping.bytes(), MADV_POPULATE_WRITE) == 0) return;
+#endif
+  for (std::uint64_t at = 0; at < mapping.bytes(); at += kHeaderBytes) {
+    const auto* byte = reinterpret_cast<const volatile std::byte*>(mapping.data() + at);
+    static_cast<void>(*byte);
+  }
+}
+
+}  // namespace cachee::os

@@ -1,0 +1,55 @@
+// Named shared memory: create, map, unlink. What Boost.Interprocess throws ends here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <cachee/result.hpp>
+
+namespace cachee::os {
+
+/// A mapped segment; unmapped when the last owner goes.
+class Mapping {
+ public:
+  Mapping() noexcept;
+  Mapping(Mapping&&) noexcept;
+  Mapping& operator=(Mapping&&) noexcept;
+  ~Mapping();
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+
+ private:
+  friend Result<Mapping> create_mapping(std::string_view, std::uint64_t, std::uint32_t, std::optional<std::uint32_t>) noexcept;
+  friend Result<Mapping> open_mapping(std::string_view, bool) noexcept;
+  friend Result<Mapping> open_part(std::string_view, std::uint64_t, std::uint64_t) noexcept;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  std::byte* data_ = nullptr;
+  std::uint64_t bytes_ = 0;
+};
+
+/// True for [a-z0-9_.-]{1,64} that is not "." or "..".
+[[nodiscard]] bool valid_name(std::string_view name) noexcept;
+
+/// Creates `cachee.<name>` with every byte reserved now, so that no store can fail later.
+/// @error exists, no_space (detail = bytes asked for), permission
+[[nodiscard]] Result<Mapping> create_mapping(std::string_view name, std::uint64_t bytes, std::uint32_t mode,
+                                             std::optional<std::uint32_t> group) noexcept;
+/// Maps the whole segment. @error no_segment, permission, corrupt (smaller than a header)
+[[nodiscard]] Result<Mapping> open_mapping(std::string_view name, bool writable) noexcept;
+/// Maps a part of it writable. `offset` is a multiple of the page size.
+[[nodiscard]] Result<Mapping> open_part(std::string_view name, std::uint64_t offset, std::uint64_t bytes) noexcept;
+
+bool unlink_mapping(std::string_view name) noexcept;
+[[nodiscard]] std::vector<std::string> list_mappings();
+
+/// Hints for the mapped bytes; failures are not errors.
+void advise_huge_pages(const Mapping& mapping) noexcept;
+void prefault(const Mapping& mapping) noexcept;
+
+}  // namespace cachee::os

@@ -1,0 +1,159 @@
+#include "reclaim/reclaim.hpp"
+
+#include <algorithm>
+
+#include "mem/crash_point.hpp"
+#include "slab/slab.hpp"
+
+namespace cachee::shm {
+
+using layout::EventWord;
+using layout::Hdr;
+using layout::PageWord;
+using layout::RecordState;
+
+namespace {
+
+constexpr std::size_t kFreeBlocksKeptMax = 256;  // of one class in one thread's list
+
+bool done(const View& view, std::uint64_t word) noexcept {
+  if (EventWord::state(word) != EventWord::kConfirmed) return true;
+  return EventWord::Position::get(word) < view.header->ring_head.load_acquire();
+}
+
+bool reclaimable(std::uint64_t hdr) noexcept {
+  const RecordState state = Hdr::state(hdr);
+  return state == RecordState::retired || state == RecordState::aborted;
+}
+
+/// Q2, Q3: everything that is protected now, sorted.
+void collect_hazards(Context& context) noexcept {
+  const View& view = *context.view;
+  auto& hazards = context.hazards;
+  hazards.clear();
+  mem::fence_seq_cst();
+  const std::uint64_t used = std::min<std::uint64_t>(view.header->clients_used.load_seq_cst(), view.shape.clients_max);
+  for (std::uint64_t c = 0; c < used; ++c) {
+    const Client& client = view.clients[c];
+    for (const Word* w : {&client.nw, &client.old, &client.hz}) {
+      if (const std::uint64_t unit = w->load_acquire(); unit != 0) hazards.push_back(unit);
+    }
+    for (const Word& pin : client.pins) {
+      if (const std::uint64_t unit = pin.load_acquire(); unit != 0) hazards.push_back(unit);
+    }
+  }
+  std::sort(hazards.begin(), hazards.end());
+}
+
+/// Q4 for one unprotected block, then back to its page or this thread's list.
+bool free_block(Context& context, std::uint64_t unit, std::uint64_t hdr) noexcept {
+  const View& view = *context.view;
+  const std::uint64_t word = view.pages[view.page_of(unit)].load_acquire();
+  if (PageWord::kind(word) == PageWord::kRunHead) return free_run(view, context.id, unit, hdr);
+  if (PageWord::kind(word) != PageWord::kSlab) return false;
+  if (!view.record(unit)->hdr.cas_seq_cst(hdr, Hdr::with(hdr, RecordState::free))) return false;
+  CACHEE_CRASH_POINT("reclaim.freed");
+  note_freed(view, unit);
+  const std::uint64_t size_class = PageWord::Class::get(word);
+  if (size_class < view.shape.classes) {
+    auto& own = context.free_blocks[size_class];
+    if (own.size() < kFreeBlocksKeptMax) own.push_back(unit);
+  }
+  return true;
+}
+
+}  // namespace
+
+bool events_done(const View& view, const Record& record) noexcept {
+  return done(view, record.ev.load_acquire()) && done(view, record.rm.load_acquire());
+}
+
+void retire(Context& context, std::uint64_t unit) noexcept {
+  Record& record = *context.view->record(unit);
+  std::uint64_t hdr = record.hdr.load_acquire();
+  while (Hdr::state(hdr) == RecordState::clean || Hdr::state(hdr) == RecordState::ev_done) {
+    const std::uint64_t retired = Hdr::with(hdr, RecordState::retired);
+    if (!record.hdr.cas_acq_rel(hdr, retired)) continue;  // T1
+    CACHEE_CRASH_POINT("reclaim.retired");
+    context.retired.push_back({unit, retired});
+    return;
+  }
+}
+
+void abort_block(Context& context, std::uint64_t unit, std::uint64_t uid) noexcept {
+  Record& record = *context.view->record(unit);
+  const std::uint64_t priv = Hdr::make(uid, RecordState::priv);
+  const std::uint64_t aborted = Hdr::make(uid, RecordState::aborted);
+  if (record.hdr.cas(priv, aborted)) context.retired.push_back({unit, aborted});
+}
+
+std::uint64_t reclaim_retired(Context& context) noexcept {
+  const View& view = *context.view;
+  if (context.retired.empty()) return 0;
+  collect_hazards(context);
+  std::uint64_t freed = 0;
+  std::size_t kept = 0;
+  for (const RetiredBlock block : context.retired) {
+    const Record& record = *view.record(block.unit);
+    if (record.hdr.load_acquire() != block.hdr) continue;  // somebody else freed it
+    const bool held = std::binary_search(context.hazards.begin(), context.hazards.end(), block.unit);
+    // Q1's reads of ev and rm must be of this life of the block: Q4 proves it.
+    if (held || !events_done(view, record)) {
+      context.retired[kept++] = block;
+    } else {
+      freed += free_block(context, block.unit, block.hdr) ? 1 : 0;
+    }
+  }
+  context.retired.resize(kept);
+  if (kept > kRetiredKeptMax) publish_retired(context);
+  return freed;
+}
+
+void publish_hint(const View& view, std::uint64_t unit) noexcept {
+  const std::uint64_t page = view.page_of(unit);
+  const std::uint64_t word = view.pages[page].load_acquire();
+  std::uint64_t index = 0;
+  if (PageWord::kind(word) == PageWord::kSlab && PageWord::Class::get(word) < view.shape.classes) {
+    index = (unit - view.page_unit(page)) * layout::kOffsetUnit / layout::kClassBytes[PageWord::Class::get(word)];
+  }
+  view.hint_bits[page * view.bit_words + index / 64].fetch_or(std::uint64_t{1} << (index % 64));
+}
+
+void publish_retired(Context& context) noexcept {
+  for (const RetiredBlock block : context.retired) publish_hint(*context.view, block.unit);
+  context.retired.clear();
+}
+
+std::uint64_t reclaim_page(Context& context, std::uint64_t page, bool all) noexcept {
+  const View& view = *context.view;
+  Word* hints = view.hint_bits + page * view.bit_words;
+  if (!all) {
+    bool any = false;
+    for (std::uint64_t w = 0; w < view.bit_words && !any; ++w) any = hints[w].load_relaxed() != 0;
+    if (!any) return 0;
+  }
+  std::vector<RetiredBlock> found;
+  std::uint64_t index = 0;
+  for_each_block(view, page, [&](std::uint64_t unit, Record& record) {
+    const std::uint64_t i = index++;
+    const bool hinted = (hints[i / 64].load_relaxed() >> (i % 64) & 1) != 0;
+    if (!all && !hinted) return;
+    const std::uint64_t hdr = record.hdr.load_acquire();
+    if (reclaimable(hdr) && events_done(view, record)) {
+      found.push_back({unit, hdr});
+    } else if (hinted && !reclaimable(hdr)) {
+      hints[i / 64].fetch_and(~(std::uint64_t{1} << (i % 64)));
+      if (reclaimable(record.hdr.load_seq_cst())) hints[i / 64].fetch_or(std::uint64_t{1} << (i % 64));
+    }
+  });
+  if (found.empty()) return 0;
+  collect_hazards(context);
+  std::uint64_t freed = 0;
+  for (const RetiredBlock block : found) {
+    if (std::binary_search(context.hazards.begin(), context.hazards.end(), block.unit)) continue;
+    freed += free_block(context, block.unit, block.hdr) ? 1 : 0;
+  }
+  return freed;
+}
+
+}  // namespace cachee::shm

@@ -1,0 +1,51 @@
+// Safe memory reclamation: hazard pointers that are the intent words of the clients (M. Michael,
+// "Hazard Pointers", 2004), and the ring as a retire list by position.
+//
+// RECLAIM PROTOCOL
+//
+//   protect  H1 store old|hz := unit   H2 fence seq_cst   H3 the slot still holds it
+//   retire   T1 cas hdr CLEAN|EV_DONE -> RETIRED (out of the index before)
+//   reclaim  Q1 read hdr (RETIRED|ABORTED), ev, rm   Q2 fence seq_cst   Q3 read every hazard
+//            Q4 cas hdr -> FREE, exactly the word of Q1
+//
+// Invariants
+//   [HP-1] A block goes RETIRED|ABORTED -> FREE only when no hazard (nw, old, hz, pin) of a client
+//          that is not FREE names it and none of its events is unreleased (position >= head).
+//   [HP-2] Whoever passed H3 may read and write the record until it clears the hazard.
+//   [HP-3] Hazards of a dead client stay until its recovery is over.
+//
+// Orders
+//   H2 with Q2 (both seq_cst): either Q3 sees the hazard, or H3 sees the slot changed, since the
+//   block was out of the index before T1 and T1 before Q1.
+//   done(word) reads ring_head with acquire: the handler's reads came before the release of its
+//   position.
+#pragma once
+
+#include <cstdint>
+
+#include "clients/clients.hpp"
+#include "segment/view.hpp"
+
+namespace cachee::shm {
+
+inline constexpr std::size_t kRetiredBatch = 64;    // a reclaim pass every so many
+inline constexpr std::size_t kRetiredKeptMax = 512;  // beyond: published as hints
+
+/// T1, once: exactly one caller wins. The winner's context takes it into its list.
+void retire(Context& context, std::uint64_t unit) noexcept;
+/// PRIV -> ABORTED for a block that never was in the index.
+void abort_block(Context& context, std::uint64_t unit, std::uint64_t uid) noexcept;
+
+/// True when every event of the record has left the ring.
+[[nodiscard]] bool events_done(const View& view, const Record& record) noexcept;
+
+/// Q1-Q4 over the context's own list. Returns how many blocks became free.
+std::uint64_t reclaim_retired(Context& context) noexcept;
+/// Leaves what the list still holds to others: hint bits.
+void publish_retired(Context& context) noexcept;
+void publish_hint(const View& view, std::uint64_t unit) noexcept;
+
+/// Q1-Q4 over the hinted blocks of a page (`all`: over every block). Returns how many became free.
+std::uint64_t reclaim_page(Context& context, std::uint64_t page, bool all) noexcept;
+
+}  // namespace cachee::shm

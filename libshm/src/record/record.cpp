@@ -1,0 +1,176 @@
+#include "record/record.hpp"
+
+#include <cstring>
+
+namespace cachee::shm {
+
+using layout::ExtensionHeader;
+using layout::Lens;
+
+namespace {
+
+void put_u32(std::string& out, std::size_t v) {
+  const auto word = static_cast<std::uint32_t>(v);
+  out.append(reinterpret_cast<const char*>(&word), sizeof word);
+}
+
+bool read_header(std::string_view bytes, ExtensionHeader& header) noexcept {
+  if (bytes.size() < sizeof header) return false;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  return header.bytes >= sizeof header && header.bytes <= bytes.size();
+}
+
+/// Walks the length-prefixed strings behind the header.
+class Walker {
+ public:
+  Walker(std::string_view bytes, const ExtensionHeader& header) noexcept
+      : rest_{bytes.substr(sizeof header, header.bytes - sizeof header)} {}
+  bool take_u32(std::uint32_t& v) noexcept {
+    if (rest_.size() < sizeof v) return false;
+    std::memcpy(&v, rest_.data(), sizeof v);
+    rest_.remove_prefix(sizeof v);
+    return true;
+  }
+  bool take(std::uint32_t bytes, std::string_view& out) noexcept {
+    if (rest_.size() < bytes) return false;
+    out = rest_.substr(0, bytes);
+    rest_.remove_prefix(bytes);
+    return true;
+  }
+  bool take_field(std::string_view& name, std::string_view& value) noexcept {
+    std::uint32_t name_bytes = 0;
+    std::uint32_t value_bytes = 0;
+    return take_u32(name_bytes) && take_u32(value_bytes) && take(name_bytes, name) && take(value_bytes, value);
+  }
+
+ private:
+  std::string_view rest_;
+};
+
+}  // namespace
+
+std::string encode_extension(std::optional<double> cost, const Provenance& provenance, const Metadata& metadata,
+                             const std::vector<std::string>& parents) {
+  const bool has_provenance = provenance.parent != 0 || provenance.chain != 0 || provenance.depth != 0;
+  if (!cost && !has_provenance && metadata.empty() && parents.empty()) return {};
+  ExtensionHeader header{};
+  header.fields = static_cast<std::uint16_t>(metadata.size());
+  header.parents = static_cast<std::uint16_t>(parents.size());
+  header.cost = cost.value_or(kCostDefault);
+  header.parent = provenance.parent;
+  header.chain = provenance.chain;
+  header.depth = provenance.depth;
+  std::string out(sizeof header, '\0');
+  for (const auto& [name, value] : metadata) {
+    put_u32(out, name.size());
+    put_u32(out, value.size());
+    out.append(name).append(value);
+  }
+  for (const auto& parent : parents) {
+    put_u32(out, parent.size());
+    out.append(parent);
+  }
+  header.bytes = static_cast<std::uint32_t>(out.size());
+  std::memcpy(out.data(), &header, sizeof header);
+  return out;
+}
+
+std::optional<Extension> decode_extension(std::string_view bytes) {
+  Extension extension;
+  if (bytes.empty()) return extension;
+  ExtensionHeader header;
+  if (!read_header(bytes, header)) return std::nullopt;
+  extension.cost = header.cost;
+  extension.provenance = {header.parent, header.chain, header.depth};
+  Walker walker{bytes, header};
+  for (unsigned i = 0; i < header.fields; ++i) {
+    std::string_view name;
+    std::string_view value;
+    if (!walker.take_field(name, value)) return std::nullopt;
+    extension.metadata.emplace_back(name, value);
+  }
+  for (unsigned i = 0; i < header.parents; ++i) {
+    std::uint32_t parent_bytes = 0;
+    std::string_view parent;
+    if (!walker.take_u32(parent_bytes) || !walker.take(parent_bytes, parent)) return std::nullopt;
+    extension.parents.emplace_back(parent);
+  }
+  return extension;
+}
+
+double extension_cost(std::string_view bytes) noexcept {
+  ExtensionHeader header;
+  return read_header(bytes, header) ? header.cost : kCostDefault;
+}
+
+std::optional<std::string_view> extension_field(std::string_view bytes, std::string_view field) noexcept {
+  ExtensionHeader header;
+  if (!read_header(bytes, header)) return std::nullopt;
+  Walker walker{bytes, header};
+  for (unsigned i = 0; i < header.fields; ++i) {
+    std::string_view name;
+    std::string_view value;
+    if (!walker.take_field(name, value)) return std::nullopt;
+    if (name == field) return value;
+  }
+  return std::nullopt;
+}
+
+std::uint64_t record_bytes(const RecordParts& parts) noexcept {
+  return sizeof(Record) + base::align_up(parts.key.size(), 8) + base::align_up(parts.value.size(), 8) +
+         base::align_up(parts.extension.size(), 8);
+}
+
+void fill_record(Record& record, const RecordParts& parts, std::uint64_t exp, std::uint64_t birth_ms) noexcept {
+  record.ev.store_relaxed(0);
+  record.rm.store_relaxed(0);
+  record.exp.store_relaxed(exp);
+  const std::uint64_t flags = parts.flags | (parts.extension.empty() ? 0 : layout::kHasExtension);
+  record.lens.store_relaxed(Lens::Key::make(parts.key.size()) | Lens::Value::make(parts.value.size()) |
+                            Lens::Flags::make(flags));
+  set_lineage(record, layout::kNoRecord, 0, birth_ms);
+  Word* payload = record.payload();
+  mem::copy_in(payload, parts.key.data(), parts.key.size());
+  payload += base::align_up(parts.key.size(), 8) / 8;
+  mem::copy_in(payload, parts.value.data(), parts.value.size());
+  payload += base::align_up(parts.value.size(), 8) / 8;
+  mem::copy_in(payload, parts.extension.data(), parts.extension.size());
+}
+
+void set_lineage(Record& record, std::uint64_t prev_unit, std::uint64_t version, std::uint64_t birth_ms) noexcept {
+  record.link.store_relaxed(layout::LinkWord::Prev::make(prev_unit) | layout::LinkWord::BirthLow::make(birth_ms));
+  record.tag.store_relaxed(layout::TagWord::Version::make(version) | layout::TagWord::BirthHigh::make(birth_ms >> 24));
+}
+
+std::uint64_t birth_ms_of(const Record& r) noexcept {
+  return layout::LinkWord::BirthLow::get(r.link.load_relaxed()) |
+         layout::TagWord::BirthHigh::get(r.tag.load_relaxed()) << 24;
+}
+
+KeyView key_in_place(const View& view, std::uint64_t unit) noexcept {
+  const Record& r = *view.record(unit);
+  const RecordBounds b = bounds_of(view, unit, r.lens.load_relaxed());
+  return b.fits ? KeyView{reinterpret_cast<const char*>(r.payload()), b.key_bytes} : KeyView{};
+}
+
+ValueView value_in_place(const View& view, std::uint64_t unit) noexcept {
+  const Record& r = *view.record(unit);
+  const RecordBounds b = bounds_of(view, unit, r.lens.load_relaxed());
+  return b.fits ? ValueView{reinterpret_cast<const char*>(r.payload()) + b.value_at, b.value_bytes} : ValueView{};
+}
+
+std::string_view extension_in_place(const View& view, std::uint64_t unit) noexcept {
+  const Record& r = *view.record(unit);
+  const RecordBounds b = bounds_of(view, unit, r.lens.load_relaxed());
+  const std::uint64_t left = view.bytes_after(unit);
+  if (!b.fits || (b.flags & layout::kHasExtension) == 0) return {};
+  const std::uint64_t at = sizeof(Record) + b.extension_at;
+  if (left - at < sizeof(ExtensionHeader)) return {};
+  const char* bytes = reinterpret_cast<const char*>(r.payload()) + b.extension_at;
+  std::uint32_t total = 0;
+  std::memcpy(&total, bytes, sizeof total);
+  if (total < sizeof(ExtensionHeader) || total > left - at) return {};
+  return {bytes, total};
+}
+
+}  // namespace cachee::shm

@@ -1,0 +1,378 @@
+#include "slab/slab.hpp"
+
+#include "mem/crash_point.hpp"
+
+namespace cachee::shm {
+
+using layout::Hdr;
+using layout::kClassBytes;
+using layout::PageWord;
+using layout::RecordState;
+
+namespace {
+
+constexpr std::uint64_t bit_of(std::uint64_t i) noexcept { return std::uint64_t{1} << (i % 64); }
+
+struct Place {  // of a block inside its page
+  std::uint64_t page;
+  std::uint64_t index;
+  std::uint64_t word;
+};
+
+/// Where a block stands, or page_count when its page is no slab.
+Place place_of(const View& view, std::uint64_t unit) noexcept {
+  const std::uint64_t page = view.page_of(unit);
+  const std::uint64_t word = view.pages[page].load_acquire();
+  const std::uint64_t size_class = PageWord::Class::get(word);
+  if (PageWord::kind(word) != PageWord::kSlab || size_class >= view.shape.classes) return {view.shape.page_count, 0, word};
+  const std::uint64_t bytes = (unit - view.page_unit(page)) * layout::kOffsetUnit;
+  return {page, bytes / kClassBytes[size_class], word};
+}
+
+Word& available_word(const View& view, std::uint64_t size_class, std::uint64_t page) noexcept {
+  return view.available[size_class * view.available_words + page / 64];
+}
+void set_available(const View& view, std::uint64_t size_class, std::uint64_t page) noexcept {
+  Word& w = available_word(view, size_class, page);
+  if ((w.load_relaxed() & bit_of(page)) == 0) w.fetch_or(bit_of(page));
+}
+
+/// A1-A3. `kept` when the block's page is not a slab of the class any more or it is taken.
+bool try_claim(Context& context, unsigned size_class, std::uint64_t unit, std::uint64_t uid) noexcept {
+  const View& view = *context.view;
+  Client& me = *context.me;
+  me.nw_uid.store_relaxed(uid);
+  me.nw.store_seq_cst(unit);  // A1: the store -> load pair of [SL-1] with D2
+  const std::uint64_t word = view.pages[view.page_of(unit)].load_seq_cst();
+  if (PageWord::kind(word) != PageWord::kSlab || PageWord::Class::get(word) != size_class) return false;
+  Record& record = *view.record(unit);
+  std::uint64_t hdr = record.hdr.load_acquire();
+  CACHEE_CRASH_POINT("slab.alloc.named");
+  if (Hdr::state(hdr) != RecordState::free) return false;
+  if (!record.hdr.cas_acq_rel(hdr, Hdr::make(uid, RecordState::priv))) return false;  // A3
+  CACHEE_CRASH_POINT("slab.alloc.claimed");
+  mem::fence_release();  // before A4's first store
+  return true;
+}
+
+std::uint64_t claim_in_page(Context& context, unsigned size_class, std::uint64_t page, std::uint64_t uid) noexcept {
+  const View& view = *context.view;
+  const std::uint64_t blocks = view.shape.page_bytes / kClassBytes[size_class];
+  Word* bits = view.free_bits + page * view.bit_words;
+  for (std::uint64_t w = 0; w * 64 < blocks; ++w) {
+    for (std::uint64_t word = bits[w].load_relaxed(); word != 0;) {
+      const auto i = w * 64 + static_cast<std::uint64_t>(__builtin_ctzll(word));
+      if (i >= blocks) break;
+      word &= word - 1;
+      const std::uint64_t unit = view.page_unit(page) + i * (kClassBytes[size_class] / layout::kOffsetUnit);
+      const bool claimed = try_claim(context, size_class, unit, uid);
+      bits[w].fetch_and(~bit_of(i));
+      if (claimed) return unit;
+      // [SL-3] it may have become free between the two: then the bit is ours to set again.
+      if (Hdr::state(view.record(unit)->hdr.load_seq_cst()) == RecordState::free) bits[w].fetch_or(bit_of(i));
+      if (PageWord::kind(view.pages[page].load_acquire()) != PageWord::kSlab) return 0;
+    }
+  }
+  // Nothing here: take the page off the list, unless something came back meanwhile.
+  Word& available = available_word(view, size_class, page);
+  available.fetch_and(~bit_of(page));
+  for (std::uint64_t w = 0; w * 64 < blocks; ++w) {
+    if (bits[w].load_seq_cst() != 0) {
+      available.fetch_or(bit_of(page));
+      break;
+    }
+  }
+  return 0;
+}
+
+/// P1-P3. Returns the page + 1, or 0.
+std::uint64_t take_free_page(Context& context, unsigned size_class) noexcept {
+  const View& view = *context.view;
+  Word* row = view.available + view.shape.classes * view.available_words;
+  for (std::uint64_t n = 0; n < view.available_words; ++n) {
+    const std::uint64_t w = (context.scan_cursor / 64 + n) % view.available_words;
+    for (std::uint64_t word = row[w].load_relaxed(); word != 0; word &= word - 1) {
+      const std::uint64_t page = w * 64 + static_cast<std::uint64_t>(__builtin_ctzll(word));
+      if (page >= view.shape.page_count) break;
+      std::uint64_t seen = view.pages[page].load_acquire();
+      if (PageWord::kind(seen) != PageWord::kFree ||
+          !view.pages[page].cas_acq_rel(seen, PageWord::make(PageWord::kInit, size_class, context.id, 0))) {
+        row[w].fetch_and(~bit_of(page));
+        if (PageWord::kind(view.pages[page].load_seq_cst()) == PageWord::kFree) row[w].fetch_or(bit_of(page));
+        continue;
+      }
+      CACHEE_CRASH_POINT("slab.page.claimed");
+      row[w].fetch_and(~bit_of(page));
+      const std::uint64_t blocks = view.shape.page_bytes / kClassBytes[size_class];
+      for (std::uint64_t i = 0; i < blocks; ++i) {
+        const std::uint64_t unit = view.page_unit(page) + i * (kClassBytes[size_class] / layout::kOffsetUnit);
+        view.record(unit)->hdr.store_relaxed(Hdr::make(0, RecordState::free));
+      }
+      Word* bits = view.free_bits + page * view.bit_words;
+      for (std::uint64_t b = 0; b < view.bit_words; ++b) {
+        const std::uint64_t left = blocks > b * 64 ? blocks - b * 64 : 0;
+        bits[b].store_relaxed(left >= 64 ? ~std::uint64_t{0} : base::low_mask(static_cast<unsigned>(left)));
+        view.hint_bits[page * view.bit_words + b].store_relaxed(0);
+      }
+      // P3: publishes the blocks' states; pairs with the load in try_claim().
+      view.pages[page].store_release(PageWord::make(PageWord::kSlab, size_class, 0, 0));
+      CACHEE_CRASH_POINT("slab.page.ready");
+      set_available(view, size_class, page);
+      context.scan_cursor = page;
+      return page + 1;
+    }
+  }
+  return 0;
+}
+
+std::uint64_t claim_in_class(Context& context, unsigned size_class, std::uint64_t uid) noexcept {
+  const View& view = *context.view;
+  auto& own = context.free_blocks[size_class];
+  while (!own.empty()) {
+    const std::uint64_t unit = own.back();
+    own.pop_back();
+    if (try_claim(context, size_class, unit, uid)) return unit;
+  }
+  if (const std::uint32_t page = context.page_of_class[size_class]; page != 0) {
+    const std::uint64_t word = view.pages[page - 1].load_acquire();
+    if (PageWord::kind(word) == PageWord::kSlab && PageWord::Class::get(word) == size_class) {
+      if (const std::uint64_t unit = claim_in_page(context, size_class, page - 1, uid)) return unit;
+    }
+  }
+  Word* row = view.available + size_class * view.available_words;
+  for (std::uint64_t n = 0; n < view.available_words; ++n) {
+    const std::uint64_t w = (context.scan_cursor / 64 + n) % view.available_words;
+    for (std::uint64_t word = row[w].load_relaxed(); word != 0; word &= word - 1) {
+      const std::uint64_t page = w * 64 + static_cast<std::uint64_t>(__builtin_ctzll(word));
+      if (page >= view.shape.page_count) break;
+      const std::uint64_t kind = view.pages[page].load_acquire();
+      if (PageWord::kind(kind) != PageWord::kSlab || PageWord::Class::get(kind) != size_class) {
+        row[w].fetch_and(~bit_of(page));
+        continue;
+      }
+      if (const std::uint64_t unit = claim_in_page(context, size_class, page, uid)) {
+        context.page_of_class[size_class] = static_cast<std::uint32_t>(page + 1);
+        return unit;
+      }
+    }
+  }
+  if (const std::uint64_t page = take_free_page(context, size_class)) {
+    context.page_of_class[size_class] = static_cast<std::uint32_t>(page);
+    return claim_in_page(context, size_class, page - 1, uid);
+  }
+  return 0;
+}
+
+std::uint64_t claim_run(Context& context, std::uint64_t pages, std::uint64_t uid) noexcept {
+  const View& view = *context.view;
+  const std::uint64_t count = view.shape.page_count;
+  std::uint64_t length = 0;
+  for (std::uint64_t page = 0; page < count; ++page) {
+    std::uint64_t seen = view.pages[page].load_acquire();
+    const bool got = PageWord::kind(seen) == PageWord::kFree &&
+                     view.pages[page].cas_acq_rel(seen, PageWord::make(PageWord::kRunClaim, 0, context.id, 0));
+    CACHEE_CRASH_POINT("slab.run.claiming");
+    if (!got) {
+      for (; length > 0; --length) view.pages[page - length].store_release(0);
+      continue;
+    }
+    if (++length < pages) continue;
+    const std::uint64_t head = page + 1 - pages;
+    view.pages[head].store_release(PageWord::make(PageWord::kRunClaim, 0, context.id, pages));
+    for (std::uint64_t d = 1; d < pages; ++d) {
+      view.pages[head + d].store_release(PageWord::make(PageWord::kRunTail, 0, context.id, d));
+    }
+    const std::uint64_t unit = view.page_unit(head);
+    context.me->nw_uid.store_relaxed(uid);
+    context.me->nw.store_seq_cst(unit);
+    view.record(unit)->hdr.store_release(Hdr::make(uid, RecordState::priv));
+    CACHEE_CRASH_POINT("slab.run.claimed");
+    mem::fence_release();  // before the first byte of the record
+    view.pages[head].store_release(PageWord::make(PageWord::kRunHead, 0, context.id, pages));
+    Word* row = view.available + view.shape.classes * view.available_words;
+    for (std::uint64_t p = head; p <= page; ++p) row[p / 64].fetch_and(~bit_of(p));
+    return unit;
+  }
+  for (; length > 0; --length) view.pages[count - length].store_release(0);
+  return 0;
+}
+
+void release_page(const View& view, std::uint64_t page) noexcept {
+  view.pages[page].store_release(PageWord::make(PageWord::kFree, 0, 0, 0));
+  set_available(view, view.shape.classes, page);
+}
+
+/// V3, also for a recoverer.
+void release_run(const View& view, std::uint64_t head, std::uint64_t length) noexcept {
+  for (std::uint64_t d = 1; d < length && head + d < view.shape.page_count; ++d) {
+    const std::uint64_t word = view.pages[head + d].load_acquire();
+    const bool ours = (PageWord::kind(word) == PageWord::kRunTail && PageWord::Length::get(word) == d);
+    if (ours) release_page(view, head + d);
+    CACHEE_CRASH_POINT("slab.run.releasing");
+  }
+  release_page(view, head);
+}
+
+}  // namespace
+
+std::uint64_t block_bytes_for(const View& view, std::uint64_t record_bytes) noexcept {
+  const unsigned size_class = layout::class_of(record_bytes);
+  if (size_class < view.shape.classes) return kClassBytes[size_class];
+  return base::align_up(record_bytes, view.shape.page_bytes);
+}
+
+Block allocate(Context& context, std::uint64_t record_bytes) noexcept {
+  const std::uint64_t uid = context.next_uid();
+  const unsigned size_class = layout::class_of(record_bytes);
+  std::uint64_t unit = 0;
+  if (size_class < context.view->shape.classes) {
+    unit = claim_in_class(context, size_class, uid);
+  } else {
+    unit = claim_run(context, base::align_up(record_bytes, context.view->shape.page_bytes) / context.view->shape.page_bytes, uid);
+  }
+  if (unit == 0) {
+    context.me->nw.store_release(0);
+    context.me->nw_uid.store_relaxed(0);
+    return {};
+  }
+  return {unit, uid};
+}
+
+void note_freed(const View& view, std::uint64_t unit) noexcept {
+  const Place place = place_of(view, unit);
+  if (place.page >= view.shape.page_count) return;
+  Word& bits = view.free_bits[place.page * view.bit_words + place.index / 64];
+  if ((bits.load_seq_cst() & bit_of(place.index)) == 0) bits.fetch_or(bit_of(place.index));
+  set_available(view, PageWord::Class::get(place.word), place.page);
+}
+
+bool free_run(const View& view, std::uint32_t client, std::uint64_t unit, std::uint64_t hdr) noexcept {
+  const std::uint64_t page = view.page_of(unit);
+  std::uint64_t word = view.pages[page].load_acquire();
+  if (PageWord::kind(word) != PageWord::kRunHead || view.page_unit(page) != unit) return false;
+  const std::uint64_t length = PageWord::Length::get(word);
+  if (!view.pages[page].cas_acq_rel(word, PageWord::make(PageWord::kDrain, 0, client, length))) return false;  // V1
+  CACHEE_CRASH_POINT("slab.run.draining");
+  if (!view.record(unit)->hdr.cas(hdr, Hdr::with(hdr, RecordState::free))) {  // V2
+    view.pages[page].store_release(word);
+    return false;
+  }
+  CACHEE_CRASH_POINT("slab.run.freed");
+  release_run(view, page, length);
+  return true;
+}
+
+bool drain_page(Context& context, std::uint64_t page) noexcept {
+  const View& view = *context.view;
+  std::uint64_t word = view.pages[page].load_acquire();
+  const auto size_class = static_cast<unsigned>(PageWord::Class::get(word));
+  if (PageWord::kind(word) != PageWord::kSlab || size_class >= view.shape.classes) return false;
+  // A look before the claim: most pages are not empty.
+  bool empty = true;
+  for_each_block(view, page, [&](std::uint64_t, Record& r) {
+    empty = empty && Hdr::state(r.hdr.load_relaxed()) == RecordState::free;
+  });
+  if (!empty) return false;
+  if (!view.pages[page].cas_seq_cst(word, PageWord::make(PageWord::kDrain, size_class, context.id, 0))) return false;  // D1
+  CACHEE_CRASH_POINT("slab.drain.begun");
+  mem::fence_seq_cst();  // D2
+  const std::uint64_t first = view.page_unit(page);
+  const std::uint64_t last = first + view.shape.page_bytes / layout::kOffsetUnit;
+  const std::uint64_t used = std::min<std::uint64_t>(view.header->clients_used.load_seq_cst(), view.shape.clients_max);
+  for (std::uint64_t c = 0; c < used && empty; ++c) {
+    if (c == context.id) continue;
+    const std::uint64_t nw = view.clients[c].nw.load_acquire();
+    empty = nw < first || nw >= last;
+  }
+  const std::uint64_t uid = context.next_uid();
+  const std::uint64_t block = kClassBytes[size_class];
+  const std::uint64_t blocks = view.shape.page_bytes / block;
+  std::uint64_t taken = 0;
+  for (; empty && taken < blocks; ++taken) {  // D3
+    Record& r = *view.record(first + taken * (block / layout::kOffsetUnit));
+    std::uint64_t hdr = r.hdr.load_acquire();
+    empty = Hdr::state(hdr) == RecordState::free && r.hdr.cas_acq_rel(hdr, Hdr::make(uid, RecordState::priv));
+    if (!empty) break;
+  }
+  CACHEE_CRASH_POINT("slab.drain.taken");
+  if (empty) {
+    release_page(view, page);  // D4
+    return true;
+  }
+  for (std::uint64_t i = 0; i < taken; ++i) {
+    view.record(first + i * (block / layout::kOffsetUnit))->hdr.store_release(Hdr::make(uid, RecordState::free));
+  }
+  view.pages[page].store_release(word);
+  refresh_page_bits(view, page);
+  return false;
+}
+
+std::uint64_t refresh_page_bits(const View& view, std::uint64_t page) noexcept {
+  const std::uint64_t word = view.pages[page].load_acquire();
+  if (PageWord::kind(word) == PageWord::kFree) {
+    set_available(view, view.shape.classes, page);
+    return 0;
+  }
+  if (PageWord::kind(word) != PageWord::kSlab) return 0;
+  std::uint64_t refreshed = 0;
+  for_each_block(view, page, [&](std::uint64_t unit, Record& r) {
+    if (Hdr::state(r.hdr.load_acquire()) != RecordState::free) return;
+    const Place place = place_of(view, unit);
+    if (place.page >= view.shape.page_count) return;
+    Word& bits = view.free_bits[page * view.bit_words + place.index / 64];
+    if ((bits.load_relaxed() & bit_of(place.index)) == 0) {
+      bits.fetch_or(bit_of(place.index));
+      ++refreshed;
+    }
+    set_available(view, PageWord::Class::get(place.word), page);
+  });
+  return refreshed;
+}
+
+void slab_repair_after(const View& view, std::uint32_t client) noexcept {
+  for (std::uint64_t page = 0; page < view.shape.page_count; ++page) {
+    const std::uint64_t word = view.pages[page].load_acquire();
+    if (PageWord::Client::get(word) != client) continue;
+    const std::uint64_t length = PageWord::Length::get(word);
+    const std::uint64_t unit = view.page_unit(page);
+    switch (PageWord::kind(word)) {
+      case PageWord::kInit: release_page(view, page); break;
+      case PageWord::kRunClaim:
+        if (length > 1) {
+          release_run(view, page, length);
+        } else {
+          release_page(view, page);
+        }
+        break;
+      case PageWord::kDrain:
+        if (length > 0) {
+          Record& r = *view.record(unit);
+          const std::uint64_t hdr = r.hdr.load_acquire();
+          const RecordState state = Hdr::state(hdr);
+          if (state == RecordState::free || state == RecordState::retired || state == RecordState::aborted) {
+            r.hdr.store_release(Hdr::with(hdr, RecordState::free));
+            release_run(view, page, length);
+          } else {
+            view.pages[page].store_release(PageWord::make(PageWord::kRunHead, 0, client, length));
+          }
+        } else {
+          const std::uint64_t size_class = PageWord::Class::get(word);
+          if (size_class >= view.shape.classes) break;
+          const std::uint64_t block = kClassBytes[size_class];
+          for (std::uint64_t i = 0; i < view.shape.page_bytes / block; ++i) {
+            Record& r = *view.record(unit + i * (block / layout::kOffsetUnit));
+            const std::uint64_t hdr = r.hdr.load_acquire();
+            if (Hdr::state(hdr) == RecordState::priv && layout::Uid::Client::get(Hdr::Uid::get(hdr)) == client) {
+              r.hdr.store_release(Hdr::with(hdr, RecordState::free));
+            }
+          }
+          view.pages[page].store_release(PageWord::make(PageWord::kSlab, size_class, 0, 0));
+          refresh_page_bits(view, page);
+        }
+        break;
+      default: break;
+    }
+  }
+}
+
+}  // namespace cachee::shm

@@ -1,0 +1,99 @@
+// Space for records.
+//
+// SLAB PROTOCOL
+//
+// The data region is pages; a page is FREE, a SLAB of equal blocks of one class, or part of a RUN
+// (one record larger than half a page). The state in a block's hdr word is the truth about the
+// block. Bitmaps (free, hint, available) and the per-thread lists are hints that may be wrong
+// either way: a set bit that is wrong costs a failed CAS, a clear bit that is wrong hides a block
+// until scrub() sets it again.
+//
+//   alloc   A1 nw_uid, nw := block (seq_cst)   A2 page word is still SLAB of the class
+//           A3 cas hdr FREE(u) -> PRIV(uid)     A4 fill
+//   free    F1 cas hdr RETIRED|ABORTED -> FREE (reclaim.hpp: nobody can still use it)
+//           F2 fence   F3 set the free bit if it is clear
+//   page    P1 cas FREE -> INIT(me)   P2 hdr of every block := FREE   P3 store SLAB(class)
+//   drain   D1 cas SLAB -> DRAIN(me)  D2 fence; no nw names a block of the page
+//           D3 cas every hdr FREE -> PRIV(my uid)   D4 store FREE; or undo: back to FREE, SLAB
+//   run     U1 cas each page FREE -> CLAIM(me)      U2 head := CLAIM(me, length), tails := TAIL
+//           U3 nw, hdr PRIV                         U4 head := RUN_HEAD(length)
+//   unrun   V1 cas RUN_HEAD -> DRAIN(me, length)    V2 cas hdr RETIRED|ABORTED -> FREE, else undo V1
+//           V3 tails := FREE, head := FREE
+//
+// Invariants
+//   [SL-1] A block is claimed by exactly one CAS from FREE; hdr carries the claimer's uid.
+//   [SL-2] A block that is PRIV is named by the nw of its claimer, or its page is DRAIN, or it is
+//          linked and not settled yet.
+//   [SL-3] Quiescent and scrubbed: hdr FREE <=> free bit set.
+//   [SL-4] RUN_HEAD(n) is followed by n - 1 TAILs with distances 1 .. n - 1.
+//   [SL-5] Kinds INIT, CLAIM, DRAIN name a living client, or one whose recovery is not over.
+//
+// Orders
+//   A1 is seq_cst and D2 a seq_cst fence: either the drainer sees nw, or the allocator sees DRAIN.
+//   F1, F2 (seq_cst), F3's load pair with a scanner that clears the bit (seq_cst RMW) and then
+//   reads hdr again: one of the two leaves the bit set [SL-3].
+//   A3 acq_rel and a release fence before A4: a reader that sees a byte of A4 sees A3's uid when it
+//   checks hdr behind its acquire fence, and discards its copy.
+//
+// Killed between     what is left                 who repairs (slab_repair_after)
+//   A1, A3           nothing
+//   A3, install      PRIV block named by nw        -> ABORTED -> reclaimed
+//   F1, F3           FREE block without bit        scrub
+//   P1, P3 / U1, U4  INIT / CLAIM pages            -> FREE
+//   D1, D4           DRAIN page                    PRIV(uid of the dead) -> ABORTED, page -> SLAB
+//   V1, V3           DRAIN run                     finished if hdr is not live, else undone
+#pragma once
+
+#include <cstdint>
+
+#include "clients/clients.hpp"
+#include "segment/view.hpp"
+
+namespace cachee::shm {
+
+struct Block {
+  std::uint64_t unit = 0;  // 0: none
+  std::uint64_t uid = 0;
+};
+
+/// Bytes of the block that holds a record of this many bytes (header included).
+[[nodiscard]] std::uint64_t block_bytes_for(const View& view, std::uint64_t record_bytes) noexcept;
+
+/// Claims a block for a record of `record_bytes`; its unit is in the caller's nw. Unit 0: none free.
+[[nodiscard]] Block allocate(Context& context, std::uint64_t record_bytes) noexcept;
+
+/// F2, F3 for blocks whose hdr was just set to FREE (slab pages only).
+void note_freed(const View& view, std::uint64_t unit) noexcept;
+
+/// V1-V3 for a run whose hdr is `hdr` (RETIRED or ABORTED) and unprotected. False: somebody else did.
+bool free_run(const View& view, std::uint32_t client, std::uint64_t unit, std::uint64_t hdr) noexcept;
+
+/// Gives an entirely free page back to the pool (D1-D4). False when it is in use.
+bool drain_page(Context& context, std::uint64_t page) noexcept;
+
+/// Sets free bits that are missing for blocks of this page. Returns how many.
+std::uint64_t refresh_page_bits(const View& view, std::uint64_t page) noexcept;
+
+/// What a dead client left in the page table.
+void slab_repair_after(const View& view, std::uint32_t client) noexcept;
+
+/// Calls f(unit, record) for every block of a page that may hold a record.
+template <class F>
+void for_each_block(const View& view, std::uint64_t page, F&& f) {
+  const std::uint64_t word = view.pages[page].load_acquire();
+  const auto kind = layout::PageWord::kind(word);
+  const std::uint64_t first = view.page_unit(page);
+  if (kind == layout::PageWord::kRunHead) {
+    f(first, *view.record(first));
+  } else if (kind == layout::PageWord::kSlab) {
+    const auto size_class = static_cast<unsigned>(layout::PageWord::Class::get(word));
+    if (size_class >= view.shape.classes) return;
+    const std::uint64_t block = layout::kClassBytes[size_class];
+    for (std::uint64_t i = 0; i < view.shape.page_bytes / block; ++i) {
+      const std::uint64_t unit = first + i * (block / layout::kOffsetUnit);
+      f(unit, *view.record(unit));
+    }
+  }
+}
+
+}  // namespace cachee::shm

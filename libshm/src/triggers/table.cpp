@@ -1,0 +1,221 @@
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <string>
+
+#include "base/hash.hpp"
+#include "triggers/triggers.hpp"
+
+namespace cachee::shm {
+
+using layout::TriggerWord;
+
+namespace {
+
+constexpr std::uint64_t kHashSeed = 0;
+constexpr std::uint64_t kEnabledBit = std::uint64_t{1} << 32;
+constexpr std::uint64_t kPausedBit = std::uint64_t{1} << 33;
+constexpr std::uint64_t kShedBit = std::uint64_t{1} << 34;
+
+/// Bytes of a pattern before its first special character.
+std::size_t literal_prefix(std::string_view pattern) noexcept {
+  const std::size_t at = pattern.find_first_of("*?[\\");
+  return at == std::string_view::npos ? pattern.size() : at;
+}
+
+/// Bounds-checked reads of one buffer; anything out of range is zero.
+class TableView {
+ public:
+  TableView(const View& view, std::uint64_t generation) noexcept
+      : words_{view.tables[generation & 1]}, capacity_{view.shape.table_bytes / 8} {}
+  std::uint64_t word(std::uint64_t i) const noexcept { return i < capacity_ ? words_[i].load_relaxed() : 0; }
+  std::uint64_t items() const noexcept { return std::min(word(layout::kTableItems), capacity_ / layout::kItemWords); }
+  std::uint64_t lengths() const noexcept {
+    return std::min<std::uint64_t>(word(layout::kTableLengths), layout::kPrefixLengthsMax);
+  }
+  std::uint64_t heads() const noexcept { return std::min(word(layout::kTableHeads), capacity_); }
+  std::uint64_t length(std::uint64_t i) const noexcept { return word(layout::kTableHeaderWords + i); }
+  std::uint64_t head(std::uint64_t hash) const noexcept {
+    const std::uint64_t count = heads();
+    return count == 0 ? 0 : word(layout::kTableHeaderWords + layout::kPrefixLengthsMax + hash % count);
+  }
+  std::uint64_t item(std::uint64_t index, unsigned field) const noexcept {
+    return word(layout::kTableHeaderWords + layout::kPrefixLengthsMax + heads() + index * layout::kItemWords + field);
+  }
+  /// Copies text out; false when it does not lie in the buffer.
+  bool text(std::uint64_t at, std::uint64_t bytes, char* out) const noexcept {
+    if (at % 8 != 0 || at > capacity_ * 8 || bytes > capacity_ * 8 - at) return false;
+    mem::copy_out(out, words_ + at / 8, bytes);
+    return true;
+  }
+
+ private:
+  const Word* words_;
+  std::uint64_t capacity_;
+};
+
+void match_item(const TableView& table, std::uint64_t index, KeyView key, Interest& interest) noexcept {
+  const std::uint64_t flags = table.item(index, layout::kItemEvents);
+  if ((flags & kEnabledBit) == 0) return;
+  const auto events = static_cast<EventMask>(flags);
+  const std::uint64_t pattern_bytes = table.item(index, layout::kItemPatternBytes);
+  char pattern[kPatternBytesMax];
+  if (pattern_bytes > sizeof pattern || !table.text(table.item(index, layout::kItemText), pattern_bytes, pattern)) return;
+  if (!glob_match({pattern, pattern_bytes}, key)) return;
+  interest.wanted |= events;
+  if ((flags & kShedBit) != 0) return;
+  interest.blocking |= events;
+  interest.block_ms = std::max(interest.block_ms, static_cast<std::uint32_t>(table.item(index, layout::kItemBlockMs)));
+}
+
+}  // namespace
+
+Interest match_triggers(const View& view, KeyView key) noexcept {
+  for (;;) {
+    Interest interest;
+    interest.word = view.header->trigger_word.load_seq_cst();  // M1
+    if (TriggerWord::Mask::get(interest.word) == 0) return interest;
+    const TableView table{view, interest.generation()};
+    const std::uint64_t lengths = table.lengths();
+    for (std::uint64_t i = 0; i < lengths; ++i) {  // M2
+      const std::uint64_t prefix_bytes = table.length(i);
+      if (prefix_bytes > key.size()) break;  // ascending
+      const std::uint64_t hash = base::hash_bytes(key.substr(0, prefix_bytes), kHashSeed);
+      std::uint64_t next = table.head(hash);
+      for (std::uint64_t steps = table.items(); next != 0 && steps > 0; --steps) {
+        const std::uint64_t index = next - 1;
+        next = table.item(index, layout::kItemNext);
+        if (table.item(index, layout::kItemPrefixHash) == hash &&
+            table.item(index, layout::kItemPrefixBytes) == prefix_bytes) {
+          match_item(table, index, key, interest);
+        }
+      }
+    }
+    mem::fence_acquire();
+    if (view.header->trigger_word.load_seq_cst() == interest.word) return interest;  // M3 [TR-3]
+  }
+}
+
+Result<void> publish_table(const View& view, const TriggerTable& table) noexcept {
+  const std::uint64_t old_word = view.header->trigger_word.load_acquire();
+  const std::uint64_t generation = TriggerWord::Generation::get(old_word) + 1;
+  const std::size_t count = table.triggers.size();
+  std::set<std::uint64_t> lengths;
+  for (const TriggerSpec& t : table.triggers) lengths.insert(literal_prefix(t.pattern));
+  // Too many different lengths: cut the longest ones down; a shorter prefix is only less selective.
+  std::uint64_t longest = ~std::uint64_t{0};
+  while (lengths.size() > layout::kPrefixLengthsMax) lengths.erase(std::prev(lengths.end()));
+  if (!lengths.empty()) longest = *lengths.rbegin();
+  const std::uint64_t heads = count == 0 ? 0 : std::max<std::uint64_t>(16, count * 2);
+  const std::uint64_t items_at = layout::kTableHeaderWords + layout::kPrefixLengthsMax + heads;
+  std::uint64_t text_at = items_at + count * layout::kItemWords;
+  std::uint64_t bytes = text_at * 8;
+  for (const TriggerSpec& t : table.triggers) {
+    bytes += base::align_up(t.pattern.size() + t.name.size() + t.source.size(), 8);
+  }
+  if (bytes > view.shape.table_bytes) return Error{Errc::no_space, 0, bytes};
+
+  Word* words = view.tables[generation & 1];
+  words[layout::kTableBytes].store_relaxed(bytes);
+  words[layout::kTableItems].store_relaxed(count);
+  words[layout::kTableLengths].store_relaxed(lengths.size());
+  words[layout::kTableHeads].store_relaxed(heads);
+  std::uint64_t at = layout::kTableHeaderWords;
+  for (const std::uint64_t length : lengths) words[at++].store_relaxed(length);
+  for (std::uint64_t i = 0; i < heads; ++i) {
+    words[layout::kTableHeaderWords + layout::kPrefixLengthsMax + i].store_relaxed(0);
+  }
+  EventMask mask = 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const TriggerSpec& t = table.triggers[i];
+    const std::uint64_t prefix_bytes = std::min<std::uint64_t>(literal_prefix(t.pattern), longest);
+    // Only registered lengths are probed: round down to one.
+    const auto length = *std::prev(lengths.upper_bound(prefix_bytes));
+    const std::uint64_t hash = base::hash_bytes(std::string_view{t.pattern}.substr(0, length), kHashSeed);
+    Word& head = words[layout::kTableHeaderWords + layout::kPrefixLengthsMax + hash % heads];
+    const auto put = [&](unsigned field, std::uint64_t v) { words[items_at + i * layout::kItemWords + field].store_relaxed(v); };
+    put(layout::kItemNext, head.load_relaxed());
+    head.store_relaxed(i + 1);
+    put(layout::kItemPrefixHash, hash);
+    put(layout::kItemPrefixBytes, length);
+    put(layout::kItemEvents, t.events | (t.enabled ? kEnabledBit : 0) | (t.paused ? kPausedBit : 0) |
+                                 (t.on_full == OnFull::shed ? kShedBit : 0));
+    put(layout::kItemText, text_at * 8);
+    put(layout::kItemNameBytes, t.name.size());
+    put(layout::kItemPatternBytes, t.pattern.size());
+    put(layout::kItemSourceBytes, t.source.size());
+    put(layout::kItemSlot, t.slot);
+    put(layout::kItemId, t.id);
+    put(layout::kItemSince, t.since_generation);
+    put(layout::kItemBlockMs, t.block_ms | std::uint64_t{t.retry_attempts} << 32);
+    put(layout::kItemBackoff, t.backoff_min_ms | std::uint64_t{t.backoff_max_ms} << 32);
+    put(layout::kItemTimeout, t.timeout_ms | std::uint64_t{t.sample} << 32);
+    put(layout::kItemMemory, t.memory_bytes);
+    put(layout::kItemSteps, t.steps);
+    put(layout::kItemPriority, static_cast<std::uint32_t>(t.priority) | std::uint64_t{t.depth_max} << 32);
+    put(layout::kItemRegistered, t.registered_wall_ms);
+    const std::string text = t.pattern + t.name + t.source;
+    mem::copy_in(words + text_at, text.data(), text.size());
+    text_at += base::align_up(text.size(), 8) / 8;
+    if (t.enabled) mask |= t.events;
+  }
+  // G2: publishes the buffer; pairs with M1. LINEARIZES the registration.
+  view.header->trigger_word.store_seq_cst(TriggerWord::Generation::make(generation) | TriggerWord::Mask::make(mask));
+  return {};
+}
+
+Result<TriggerTable> read_table(const View& view) {
+  for (;;) {
+    const std::uint64_t word = view.header->trigger_word.load_seq_cst();
+    TriggerTable out;
+    out.generation = TriggerWord::Generation::get(word);
+    if (out.generation == 0) return out;
+    const TableView table{view, out.generation};
+    bool damaged = false;
+    for (std::uint64_t i = 0; i < table.items(); ++i) {
+      const auto get = [&](unsigned field) { return table.item(i, field); };
+      TriggerSpec t;
+      const std::uint64_t pattern_bytes = get(layout::kItemPatternBytes);
+      const std::uint64_t name_bytes = get(layout::kItemNameBytes);
+      const std::uint64_t source_bytes = get(layout::kItemSourceBytes);
+      if (pattern_bytes > kPatternBytesMax || name_bytes > kTriggerNameBytesMax || source_bytes > kTriggerSourceBytesMax) {
+        damaged = true;
+        break;
+      }
+      std::string text(pattern_bytes + name_bytes + source_bytes, '\0');
+      if (!table.text(get(layout::kItemText), text.size(), text.data())) {
+        damaged = true;
+        break;
+      }
+      t.pattern = text.substr(0, pattern_bytes);
+      t.name = text.substr(pattern_bytes, name_bytes);
+      t.source = text.substr(pattern_bytes + name_bytes);
+      const std::uint64_t flags = get(layout::kItemEvents);
+      t.events = static_cast<EventMask>(flags);
+      t.enabled = (flags & kEnabledBit) != 0;
+      t.paused = (flags & kPausedBit) != 0;
+      t.on_full = (flags & kShedBit) != 0 ? OnFull::shed : OnFull::block;
+      t.slot = static_cast<std::uint32_t>(get(layout::kItemSlot));
+      t.id = get(layout::kItemId);
+      t.since_generation = get(layout::kItemSince);
+      t.block_ms = static_cast<std::uint32_t>(get(layout::kItemBlockMs));
+      t.retry_attempts = static_cast<std::uint32_t>(get(layout::kItemBlockMs) >> 32);
+      t.backoff_min_ms = static_cast<std::uint32_t>(get(layout::kItemBackoff));
+      t.backoff_max_ms = static_cast<std::uint32_t>(get(layout::kItemBackoff) >> 32);
+      t.timeout_ms = static_cast<std::uint32_t>(get(layout::kItemTimeout));
+      t.sample = static_cast<std::uint32_t>(get(layout::kItemTimeout) >> 32);
+      t.memory_bytes = get(layout::kItemMemory);
+      t.steps = get(layout::kItemSteps);
+      t.priority = static_cast<std::int32_t>(static_cast<std::uint32_t>(get(layout::kItemPriority)));
+      t.depth_max = static_cast<std::uint32_t>(get(layout::kItemPriority) >> 32);
+      t.registered_wall_ms = get(layout::kItemRegistered);
+      out.triggers.push_back(std::move(t));
+    }
+    mem::fence_acquire();
+    if (view.header->trigger_word.load_seq_cst() != word) continue;
+    if (damaged) return Errc::corrupt;
+    return out;
+  }
+}
+
+}  // namespace cachee::shm
