@@ -81,7 +81,7 @@ void RequestParser::finish_request() {
 
 RequestParser::Status RequestParser::next() {
   if (failed()) return Status::error;
-  finish_request();
+  if (taken_bytes_ != 0) finish_request();
   for (;;) {
     if (begin_ + at_ == end_) return Status::need_more;
     const bool is_array = items_left_ >= 0 || buffer_[begin_] == '*';

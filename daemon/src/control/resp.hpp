@@ -12,6 +12,7 @@
 // was only claimed.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -116,6 +117,9 @@ class ReplyWriter {
   void raw(std::string_view reply);
 
   [[nodiscard]] std::size_t mark() const noexcept { return out_.size(); }
+  [[nodiscard]] std::string_view since(std::size_t mark) const noexcept {
+    return std::string_view{out_}.substr(std::min(mark, out_.size()));
+  }
   /// Takes back everything that was written since mark().
   void rewind(std::size_t mark);
   /// Cuts off and returns what was written since mark().

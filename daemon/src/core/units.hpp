@@ -27,6 +27,9 @@ namespace cachee::daemon {
 /// leading zeros.
 [[nodiscard]] std::optional<std::int64_t> parse_integer(std::string_view text) noexcept;
 
+/// A finite decimal number, all of the text.
+[[nodiscard]] std::optional<double> parse_double(std::string_view text) noexcept;
+
 /// ASCII only, so that no locale changes what a word means.
 [[nodiscard]] bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept;
 [[nodiscard]] std::string to_lower(std::string_view text);
