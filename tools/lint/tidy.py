@@ -7,7 +7,8 @@ Rules, all from tools/lint/layers.toml:
   layers        an include goes downward; from `segment` upward only through a module's face
   parts         parts of the daemon know core/, store/ and <cachee/*>, never each other
   public-only   tools, bindings, bench and tests/e2e see only <cachee/...>
-  atomics       std::atomic and memory_order stay in their home
+  atomics       memory orders and atomics of the segment stay in their home; elsewhere std::atomic
+                is between threads of one process, with its default order
   third-party   a library is named in its folder only
   crash-points  CACHEE_CRASH_POINT names are literals, well-formed, and each stands once
 """
@@ -21,7 +22,8 @@ import tomllib
 SUFFIXES = {".hpp", ".cpp", ".h", ".c"}
 TOP_FOLDERS = ("libshm", "daemon", "bindings", "tests", "bench", "tools")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
-ATOMIC = re.compile(r"\bstd\s*::\s*atomic|\bmemory_order|^\s*#\s*include\s*<atomic>|\b__atomic_|\b__sync_")
+ATOMIC = re.compile(r"\bstd\s*::\s*atomic|^\s*#\s*include\s*<atomic>")
+ORDER = re.compile(r"\bmemory_order|\batomic_thread_fence|\batomic_ref|\b__atomic_|\b__sync_")
 CRASH_POINT = re.compile(r"\bCACHEE_CRASH_POINT\s*\(\s*([^)]*)\)")
 CRASH_NAME = re.compile(r'^"([a-z0-9_]+(?:\.[a-z0-9_]+)+)"$')
 
@@ -175,11 +177,13 @@ class Rules:
         self.add(name, number, "public-only", f'"{header}" is not of <cachee/...> nor of {top}/')
 
     def check_atomics(self, name, number, line):
-        if not ATOMIC.search(without_strings(line)):
+        line = without_strings(line)
+        if name.startswith(tuple(self.settings["atomics"])):
             return
-        if not name.startswith(tuple(self.settings["atomics"])):
+        plain = name.startswith(tuple(self.settings["plain_atomics"]))
+        if ORDER.search(line) or (ATOMIC.search(line) and not plain):
             homes = ", ".join(self.settings["atomics"])
-            self.add(name, number, "atomics", f"std::atomic and memory_order live in {homes}")
+            self.add(name, number, "atomics", f"atomics of shared memory and memory orders live in {homes}")
 
     def check_crash_point(self, name, number, argument):
         if name == "libshm/src/mem/crash_point.hpp":
