@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <variant>
 
@@ -33,7 +34,8 @@ class [[nodiscard]] Outcome {
   /// Aborts when there is no value: check first.
   [[nodiscard]] T& operator*() & noexcept { return require(), *std::get_if<0>(&state_); }
   [[nodiscard]] const T& operator*() const& noexcept { return require(), *std::get_if<0>(&state_); }
-  [[nodiscard]] T&& operator*() && noexcept {
+  /// By value, so that `for (auto& row : *store.list())` does not walk a dead temporary.
+  [[nodiscard]] T operator*() && noexcept(std::is_nothrow_move_constructible_v<T>) {
     return require(), std::move(*std::get_if<0>(&state_));
   }
   [[nodiscard]] T* operator->() noexcept { return &**this; }

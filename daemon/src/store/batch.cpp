@@ -1,0 +1,241 @@
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "store/effect_rules.hpp"
+#include "store/guard.hpp"
+#include "store/rows.hpp"
+#include "store/store.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+enum class LedgerEntry : std::int64_t { effects = 0, moved = 1 };
+
+/// True when the entry is new.
+bool enter_ledger(sql::Connection& db, const RunRef& run, LedgerEntry what,
+                  std::int64_t now_wall_ms) {
+  return db.run(
+             "INSERT OR IGNORE INTO ledger (event_id, trigger, what, seq, wall_ms)"
+             " VALUES (?, ?, ?, ?, ?)",
+             run.event_id, run.trigger, what, run.seq, now_wall_ms) == 1;
+}
+
+struct Lane {
+  std::string trigger{};
+  std::int64_t key_hash = 0;
+};
+
+/// The lane of a run that is waiting or held.
+std::optional<Lane> find_lane(sql::Connection& db, std::int64_t id) {
+  auto rows = db.query("SELECT trigger, key_hash FROM runs WHERE id = ? AND state < 2", id);
+  if (!rows.next()) return std::nullopt;
+  return Lane{rows.text(0), rows.integer(1)};
+}
+
+/// Lets the oldest run of a lane go when it was held [ST-2].
+void promote_next(sql::Connection& db, const Lane& lane, std::int64_t now_wall_ms) {
+  db.run(
+      "UPDATE runs SET state = 0, next_attempt_wall_ms = ? WHERE state = 1 AND id ="
+      " (SELECT min(id) FROM runs WHERE trigger = ? AND key_hash = ? AND state < 2)",
+      now_wall_ms, lane.trigger, lane.key_hash);
+}
+
+/// The files of log channels stay for ever, so their number has a bound.
+std::optional<std::string> check_channels(sql::Connection& db, const std::vector<Effect>& effects) {
+  for (const Effect& effect : effects) {
+    if (effect.kind != EffectKind::log ||
+        db.integer("SELECT count(*) FROM log_files WHERE channel = ?", effect.key) != 0) {
+      continue;
+    }
+    if (db.integer("SELECT count(*) FROM log_files") >= kLogChannelsMax) {
+      return fmt::format("cachee.log: channel \"{}\" would be one more than {}; remove unused ones",
+                         effect.key, kLogChannelsMax);
+    }
+    db.run("INSERT INTO log_files (channel, settled_bytes) VALUES (?, NULL)", effect.key);
+  }
+  return std::nullopt;
+}
+
+void insert_effect(sql::Connection& db, const RunRef& run, const Effect& effect, std::uint32_t n,
+                   std::int64_t now_wall_ms) {
+  if (effect.kind == EffectKind::log) {
+    const std::string line = log_line(effect.value, run.event_id);
+    db.run(
+        "INSERT OR IGNORE INTO log_lines (event_id, trigger, n, channel, line)"
+        " VALUES (?, ?, ?, ?, ?)",
+        run.event_id, run.trigger, n, effect.key, sql::Blob{line});
+    return;
+  }
+  const bool webhook = effect.kind == EffectKind::webhook;
+  const std::string headers = encode_headers(effect.headers);
+  const std::string_view method = !webhook ? "GET" : effect.method.empty() ? "POST" : effect.method;
+  const auto added = db.run(
+      "INSERT OR IGNORE INTO outbox (event_id, trigger, n, kind, state, host, url, method,"
+      " timeout_ms, attempts, next_attempt_wall_ms, created_wall_ms, changed_wall_ms, last_status,"
+      " last_error, ttl_ms, cost, parent, chain, depth, key, secret, headers, body)"
+      " VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?, ?, ?, 0, '', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      run.event_id, run.trigger, n, webhook ? OutboxKind::webhook : OutboxKind::warm,
+      url_host(effect.url), effect.url, method, effect.timeout_ms, now_wall_ms, now_wall_ms,
+      now_wall_ms, effect.ttl_ms, effect.cost, run.effects.parent, run.effects.chain,
+      run.effects.depth, sql::Blob{webhook ? std::string_view{} : effect.key},
+      sql::Blob{effect.secret}, sql::Blob{headers},
+      sql::Blob{webhook ? std::string_view{effect.value} : std::string_view{}});
+  db.run(
+      "INSERT INTO outbox_accounts (trigger, added) VALUES (?, ?)"
+      " ON CONFLICT (trigger) DO UPDATE SET added = added + excluded.added",
+      run.trigger, added);
+}
+
+}  // namespace
+
+Batch::Batch(Batch&& other) noexcept
+    : db_{std::exchange(other.db_, nullptr)}, failure_{std::move(other.failure_)} {}
+
+Batch::~Batch() {
+  if (db_ != nullptr) db_->rollback();
+}
+
+template <class F>
+auto Batch::step(F&& work) -> Outcome<decltype(work())> {
+  if (db_ == nullptr) return Failure{Errc::closed, "the batch is committed already"};
+  if (failure_) return *failure_;
+  auto outcome = guard(std::forward<F>(work));
+  if (!outcome) {
+    failure_ = outcome.failure();
+    db_->rollback();
+  }
+  return outcome;
+}
+
+Outcome<bool> Batch::add_effects(const RunRef& run, const std::vector<Effect>& effects,
+                                 std::int64_t now_wall_ms) {
+  const auto stored = [](const Effect& effect) {
+    return effect.kind == EffectKind::log || effect.kind == EffectKind::webhook ||
+           effect.kind == EffectKind::warm;
+  };
+  if (std::none_of(effects.begin(), effects.end(), stored)) return true;
+  if (auto problem = check_effects(effects)) return Failure{Errc::invalid_argument, *problem};
+  const auto refused = step([&] { return check_channels(*db_, effects); });
+  if (!refused) return refused.failure();
+  if (*refused) return Failure{Errc::invalid_argument, **refused};
+  return step([&] {
+    if (!enter_ledger(*db_, run, LedgerEntry::effects, now_wall_ms)) return false;
+    for (std::size_t n = 0; n < effects.size(); ++n) {
+      if (stored(effects[n])) {
+        insert_effect(*db_, run, effects[n], static_cast<std::uint32_t>(n), now_wall_ms);
+      }
+    }
+    return true;
+  });
+}
+
+Outcome<MoveResult> Batch::move_in(const MovedRun& moved, const EventData& event,
+                                   std::int64_t now_wall_ms) {
+  return step([&] {
+    const RunRef& run = moved.run;
+    if (!enter_ledger(*db_, run, LedgerEntry::moved, now_wall_ms)) {
+      return MoveResult{false,
+                        db_->integer("SELECT id FROM runs WHERE event_id = ? AND trigger = ?",
+                                     run.event_id, run.trigger)};
+    }
+    // A held run with nothing in front of it would be held for ever: what it waited for has
+    // finished between the executor's report and now [ST-2].
+    RunState state = moved.state;
+    std::int64_t next_wall_ms = moved.next_attempt_wall_ms;
+    if (state == RunState::held &&
+        db_->integer("SELECT count(*) FROM (SELECT 1 FROM runs WHERE trigger = ? AND key_hash = ?"
+                     " AND state < 2 LIMIT 1)",
+                     run.trigger, moved.key_hash) == 0) {
+      state = RunState::waiting;
+      next_wall_ms = now_wall_ms;
+    }
+    db_->run(
+        "INSERT INTO runs (event_id, seq, trigger, trigger_id, key_hash, state, attempts,"
+        " next_attempt_wall_ms, moved_wall_ms, changed_wall_ms, error, traceback)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        run.event_id, run.seq, run.trigger, moved.trigger_id, moved.key_hash, state, moved.attempts,
+        next_wall_ms, now_wall_ms, now_wall_ms, bounded_text(moved.error),
+        bounded_text(moved.traceback));
+    const std::int64_t id = db_->last_id();
+    db_->run("INSERT INTO run_events (id, event) VALUES (?, ?)", id, sql::Blob{encode(event)});
+    db_->run(
+        "INSERT INTO accounts (trigger, moved_in) VALUES (?, 1)"
+        " ON CONFLICT (trigger) DO UPDATE SET moved_in = moved_in + 1",
+        run.trigger);
+    return MoveResult{true, id};
+  });
+}
+
+Outcome<bool> Batch::was_moved(std::string_view event_id, std::string_view trigger) {
+  return step([&] {
+    return db_->integer(
+               "SELECT count(*) FROM ledger WHERE event_id = ? AND trigger = ?"
+               " AND what = ?",
+               event_id, trigger, LedgerEntry::moved) != 0;
+  });
+}
+
+Outcome<bool> Batch::fail(std::int64_t id, const RunFailure& failure) {
+  return step([&] {
+    return db_->run(
+               "UPDATE runs SET state = 0, attempts = ?, next_attempt_wall_ms = ?, error = ?,"
+               " traceback = ? WHERE id = ? AND state < 2",
+               failure.attempts, failure.next_attempt_wall_ms, bounded_text(failure.error),
+               bounded_text(failure.traceback), id) == 1;
+  });
+}
+
+Outcome<bool> Batch::finish(std::int64_t id, std::int64_t now_wall_ms) {
+  return step([&] {
+    const auto lane = find_lane(*db_, id);
+    if (!lane) return false;
+    db_->run("DELETE FROM runs WHERE id = ?", id);
+    db_->run("DELETE FROM run_events WHERE id = ?", id);
+    db_->run("UPDATE accounts SET acknowledged = acknowledged + 1 WHERE trigger = ?",
+             lane->trigger);
+    promote_next(*db_, *lane, now_wall_ms);
+    return true;
+  });
+}
+
+Outcome<bool> Batch::bury(std::int64_t id, const RunFailure& failure, std::int64_t now_wall_ms) {
+  return step([&] {
+    const auto lane = find_lane(*db_, id);
+    if (!lane) return false;
+    db_->run(
+        "UPDATE runs SET state = 2, attempts = ?, error = ?, traceback = ?,"
+        " changed_wall_ms = ? WHERE id = ?",
+        failure.attempts, bounded_text(failure.error), bounded_text(failure.traceback), now_wall_ms,
+        id);
+    promote_next(*db_, *lane, now_wall_ms);
+    return true;
+  });
+}
+
+Outcome<bool> Batch::claim_once(const RunRef& run, std::string_view id, std::int64_t ttl_ms,
+                                std::int64_t now_wall_ms) {
+  return step([&] {
+    // Times from a script are any number; a sum past the end of time is the end of time.
+    std::int64_t expires_wall_ms = 0;
+    if (__builtin_add_overflow(now_wall_ms, ttl_ms, &expires_wall_ms)) {
+      expires_wall_ms = ttl_ms > 0 ? INT64_MAX : INT64_MIN;
+    }
+    return db_->run(
+               "INSERT INTO once (id, event_id, trigger, expires_wall_ms) VALUES (?, ?, ?, ?)"
+               " ON CONFLICT (id) DO UPDATE SET event_id = excluded.event_id,"
+               " trigger = excluded.trigger, expires_wall_ms = excluded.expires_wall_ms"
+               " WHERE once.expires_wall_ms <= ?"
+               " OR (once.event_id = excluded.event_id AND once.trigger = excluded.trigger)",
+               id, run.event_id, run.trigger, expires_wall_ms, now_wall_ms) == 1;
+  });
+}
+
+Outcome<void> Batch::commit() {
+  auto outcome = step([&] { db_->run("COMMIT"); });
+  if (outcome) db_ = nullptr;
+  return outcome;
+}
+
+}  // namespace cachee::daemon

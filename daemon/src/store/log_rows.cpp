@@ -1,0 +1,61 @@
+// Log lines between the commit that made them true and their file.
+#include "store/guard.hpp"
+#include "store/store.hpp"
+
+namespace cachee::daemon {
+
+Outcome<std::vector<LogLine>> Store::pending_log(std::string_view channel, std::size_t bytes_max) {
+  return guard([&] {
+    std::vector<LogLine> lines;
+    std::size_t bytes = 0;
+    auto rows = db_->query("SELECT id, line FROM log_lines WHERE channel = ? ORDER BY id", channel);
+    while (bytes < bytes_max && rows.next()) {
+      lines.push_back({rows.integer(0), std::string{channel}, rows.text(1)});
+      bytes += lines.back().line.size();
+    }
+    return lines;
+  });
+}
+
+Outcome<std::vector<std::string>> Store::pending_channels() {
+  return guard([&] {
+    std::vector<std::string> channels;
+    auto rows = db_->query("SELECT DISTINCT channel FROM log_lines ORDER BY channel");
+    while (rows.next()) channels.push_back(rows.text(0));
+    return channels;
+  });
+}
+
+Outcome<std::vector<LogFile>> Store::log_files() {
+  return guard([&] {
+    std::vector<LogFile> files;
+    auto rows = db_->query(
+        "SELECT channel, settled_bytes FROM log_files"
+        " WHERE settled_bytes IS NOT NULL ORDER BY channel");
+    while (rows.next()) files.push_back({rows.text(0), rows.as<std::uint64_t>(1)});
+    return files;
+  });
+}
+
+Outcome<void> Store::set_log_file(const LogFile& file) {
+  return guard([&] {
+    sql::Transaction transaction{*db_};
+    db_->run("INSERT OR REPLACE INTO log_files (channel, settled_bytes) VALUES (?, ?)",
+             file.channel, file.settled_bytes);
+    transaction.commit();
+  });
+}
+
+Outcome<void> Store::settle_log(const LogFile& file, std::int64_t last_id) {
+  return guard([&] {
+    // The file was synced before, so a lost commit here only means writing the same bytes again:
+    // no reason for a second fsync in every batch.
+    sql::Transaction transaction{*db_, sql::Durability::process};
+    db_->run("DELETE FROM log_lines WHERE channel = ? AND id <= ?", file.channel, last_id);
+    db_->run("INSERT OR REPLACE INTO log_files (channel, settled_bytes) VALUES (?, ?)",
+             file.channel, file.settled_bytes);
+    transaction.commit();
+  });
+}
+
+}  // namespace cachee::daemon

@@ -1,0 +1,98 @@
+// Runs that wait or are held: reading. Batch changes them.
+#include "store/guard.hpp"
+#include "store/store.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+// Columns 0 to 11 of every query below, in the order of read_run().
+#define CACHEE_RUN_COLUMNS                                                             \
+  "r.id, r.event_id, r.seq, r.trigger, r.trigger_id, r.key_hash, r.state, r.attempts," \
+  " r.next_attempt_wall_ms, r.error, r.traceback, r.moved_wall_ms"
+constexpr int kEventColumn = 12;
+
+StoredRun read_run(const sql::Rows& rows) {
+  StoredRun run;
+  run.id = rows.integer(0);
+  run.event_id = rows.text(1);
+  run.seq = rows.as<std::uint64_t>(2);
+  run.trigger = rows.text(3);
+  run.trigger_id = rows.as<std::uint64_t>(4);
+  run.key_hash = rows.as<std::uint64_t>(5);
+  run.state = rows.as<RunState>(6);
+  run.attempts = rows.as<std::uint32_t>(7);
+  run.next_attempt_wall_ms = rows.integer(8);
+  run.error = rows.text(9);
+  run.traceback = rows.text(10);
+  run.moved_wall_ms = rows.integer(11);
+  return run;
+}
+
+}  // namespace
+
+Outcome<std::vector<StoredRun>> Store::due_runs(
+    std::int64_t now_wall_ms, std::size_t count_max,
+    const std::function<bool(std::int64_t id)>& running) {
+  return guard([&] {
+    std::vector<StoredRun> due;
+    auto rows = db_->query("SELECT " CACHEE_RUN_COLUMNS
+                           ", e.event FROM runs r LEFT JOIN run_events e ON e.id = r.id"
+                           " WHERE r.state = 0 AND r.next_attempt_wall_ms <= ?"
+                           " AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.trigger = r.trigger"
+                           "  AND o.key_hash = r.key_hash AND o.state < 2 AND o.id < r.id)"
+                           " ORDER BY r.next_attempt_wall_ms, r.id",
+                           now_wall_ms);
+    while (due.size() < count_max && rows.next()) {
+      if (running && running(rows.integer(0))) continue;
+      due.push_back(read_run(rows));
+      due.back().event = decode_event(rows.bytes(kEventColumn));
+    }
+    return due;
+  });
+}
+
+Outcome<std::optional<std::int64_t>> Store::next_run_wall_ms() {
+  return guard([&]() -> std::optional<std::int64_t> {
+    auto rows = db_->query(
+        "SELECT next_attempt_wall_ms FROM runs WHERE state = 0"
+        " ORDER BY next_attempt_wall_ms LIMIT 1");
+    if (!rows.next()) return std::nullopt;
+    return rows.integer(0);
+  });
+}
+
+Outcome<std::uint64_t> Store::count_lane(std::string_view trigger, std::uint64_t key_hash) {
+  return guard([&] {
+    return static_cast<std::uint64_t>(
+        db_->integer("SELECT count(*) FROM runs WHERE trigger = ? AND key_hash = ? AND state < 2",
+                     trigger, key_hash));
+  });
+}
+
+Outcome<std::vector<BlockedLane>> Store::blocked_lanes() {
+  return guard([&] {
+    std::vector<BlockedLane> lanes;
+    auto rows = db_->query(
+        "SELECT trigger, key_hash, count(*) FROM runs WHERE state < 2"
+        " GROUP BY trigger, key_hash");
+    while (rows.next()) {
+      lanes.push_back({rows.text(0), rows.as<std::uint64_t>(1), rows.as<std::uint64_t>(2)});
+    }
+    return lanes;
+  });
+}
+
+Outcome<std::vector<StoredRun>> Store::list_runs(std::size_t count_max) {
+  return guard([&] {
+    std::vector<StoredRun> runs;
+    auto rows = db_->query("SELECT " CACHEE_RUN_COLUMNS
+                           " FROM runs r WHERE r.state < 2 ORDER BY r.id LIMIT ?",
+                           count_max);
+    while (rows.next()) runs.push_back(read_run(rows));
+    return runs;
+  });
+}
+
+#undef CACHEE_RUN_COLUMNS
+
+}  // namespace cachee::daemon
