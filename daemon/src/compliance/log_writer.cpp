@@ -1,0 +1,211 @@
+#include "compliance/log_writer.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/log.hpp"
+#include "store/effect_rules.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+constexpr const char* kSuffix = ".jsonl";
+constexpr mode_t kDirectoryMode = 0750;
+constexpr mode_t kFileMode = 0640;
+
+Failure os_failure(std::string_view verb, const std::string& path) {
+  const int error = errno;
+  Errc code = Errc::io;
+  // EFBIG is the process's or the file system's bound on one file: room is what is missing.
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) code = Errc::no_space;
+  if (error == EACCES || error == EPERM || error == EROFS) code = Errc::permission;
+  return {code, fmt::format("cannot {} {}: {}", verb, path, std::strerror(error))};
+}
+
+bool write_all(int fd, std::string_view bytes, std::uint64_t offset) noexcept {
+  while (!bytes.empty()) {
+    const ssize_t written = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return false;
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+    offset += static_cast<std::uint64_t>(written);
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string LogWriter::path(std::string_view directory, std::string_view channel) {
+  return is_channel_name(channel) ? fmt::format("{}/log/{}{}", directory, channel, kSuffix) : "";
+}
+
+std::string LogWriter::full_path(const std::string& channel) const {
+  return path(store_.directory(), channel);
+}
+
+Outcome<std::unique_ptr<LogWriter>> LogWriter::open(Store& store) {
+  const std::string directory = store.directory() + "/log";
+  if (::mkdir(directory.c_str(), kDirectoryMode) != 0 && errno != EEXIST) {
+    return os_failure("make the log directory", directory);
+  }
+  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return os_failure("open the log directory", directory);
+  std::unique_ptr<LogWriter> writer{new LogWriter{store, fd}};
+  if (auto read = writer->read_settled(); !read) return read.failure();
+  // A torn tail has its rows still [LG-2], so this reaches every file that has one.
+  if (auto flushed = writer->flush(); !flushed) log::error("{}", flushed.failure().text);
+  return writer;
+}
+
+LogWriter::~LogWriter() {
+  for (const auto& [channel, file] : files_) ::close(file.fd);
+  ::close(directory_fd_);
+}
+
+Outcome<void> LogWriter::read_settled() {
+  auto files = store_.log_files();
+  if (!files) return files.failure();
+  settled_.clear();
+  for (const LogFile& file : *files) settled_[file.channel] = file.settled_bytes;
+  settled_unsure_ = false;
+  return {};
+}
+
+Outcome<void> LogWriter::flush() {
+  // After a failure it is unknown whether the store's last word was taken down: ask it, or a line
+  // that is settled might be cut off.
+  if (settled_unsure_) {
+    if (auto read = read_settled(); !read) return read;
+  }
+  auto channels = store_.pending_channels();
+  if (!channels) return channels.failure();
+  ++flushes_;
+  Outcome<void> first_failure;
+  for (const std::string& channel : *channels) {
+    auto done = flush_channel(channel);
+    if (done) continue;
+    ++counters_.failures;
+    close_file(channel);
+    settled_unsure_ = true;
+    if (first_failure) first_failure = done.failure();
+  }
+  close_idle_files();
+  return first_failure;
+}
+
+Outcome<void> LogWriter::flush_channel(const std::string& channel) {
+  for (;;) {
+    auto lines = store_.pending_log(channel, kLogChunkBytes);
+    if (!lines) return lines.failure();
+    if (lines->empty()) return {};
+    auto file = ready_file(channel);
+    if (!file) return file.failure();
+    std::string bytes;
+    for (const LogLine& line : *lines) bytes += line.line;
+    std::uint64_t& settled = settled_[channel];
+    // After a failed fdatasync the kernel may hold the pages for clean; the next try writes them
+    // again, so that its sync is about these bytes.
+    if (!write_all((*file)->fd, bytes, settled) || ::fdatasync((*file)->fd) != 0) {
+      return os_failure("write", full_path(channel));
+    }
+    ++counters_.syncs;
+    auto done = store_.settle_log({channel, settled + bytes.size()}, lines->back().id);
+    if (!done) return done;
+    settled += bytes.size();
+    counters_.lines += lines->size();
+    counters_.bytes += bytes.size();
+  }
+}
+
+/// The open file of a channel, exactly settled_[channel] bytes long.
+Outcome<LogWriter::File*> LogWriter::ready_file(const std::string& channel) {
+  const auto known = files_.find(channel);
+  if (known == files_.end()) return open_file(channel);
+  File& file = known->second;
+  struct stat now {};
+  const std::string name = channel + kSuffix;
+  const bool there = ::fstatat(directory_fd_, name.c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0;
+  if (!there || now.st_ino != file.inode) {
+    close_file(channel);
+    settled_.erase(channel);  // renamed away: what stands there now is not the file we knew
+    return open_file(channel);
+  }
+  const auto bytes = static_cast<std::uint64_t>(now.st_size);
+  if (bytes > settled_[channel]) {
+    if (::ftruncate(file.fd, static_cast<off_t>(settled_[channel])) != 0) {
+      return os_failure("cut", full_path(channel));
+    }
+  } else if (bytes < settled_[channel]) {
+    if (auto done = set_settled(channel, bytes); !done) return done.failure();
+  }
+  file.used = flushes_;
+  return &file;
+}
+
+Outcome<LogWriter::File*> LogWriter::open_file(const std::string& channel) {
+  const std::string name = channel + kSuffix;
+  const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  const int fd = ::openat(directory_fd_, name.c_str(), flags, kFileMode);
+  if (fd < 0) return os_failure("open", full_path(channel));
+  struct stat now {};
+  if (::fstat(fd, &now) != 0 || !S_ISREG(now.st_mode)) {
+    ::close(fd);
+    return Failure{Errc::io, full_path(channel) + " is not a regular file: move it away"};
+  }
+  File& file = files_[channel] = {fd, now.st_ino, flushes_};
+  const auto bytes = static_cast<std::uint64_t>(now.st_size);
+  if (bytes == 0 && ::fsync(directory_fd_) != 0) {  // a new file's name must last, too
+    return os_failure("sync the directory of", full_path(channel));
+  }
+  const auto settled = settled_.find(channel);
+  if (settled != settled_.end() && bytes > settled->second) {
+    log::warn("{}: {} bytes of an unfinished write are cut off and written again",
+              full_path(channel), bytes - settled->second);
+    if (::ftruncate(fd, static_cast<off_t>(settled->second)) != 0) {
+      return os_failure("cut", full_path(channel));
+    }
+  } else if (settled == settled_.end() || bytes < settled->second) {
+    if (auto done = set_settled(channel, bytes); !done) return done.failure();
+  }
+  return &file;
+}
+
+/// Makes the file's length the settled one [LG-3]: a new file, or one that was changed from
+/// outside.
+Outcome<void> LogWriter::set_settled(const std::string& channel, std::uint64_t bytes) {
+  const auto before = settled_.find(channel);
+  if (before != settled_.end() && before->second != bytes) {
+    log::warn("{} was cut from {} to {} bytes by somebody else; going on from there",
+              full_path(channel), before->second, bytes);
+  }
+  auto done = store_.set_log_file({channel, bytes});
+  if (done) settled_[channel] = bytes;
+  return done;
+}
+
+void LogWriter::close_file(const std::string& channel) noexcept {
+  const auto file = files_.find(channel);
+  if (file == files_.end()) return;
+  ::close(file->second.fd);
+  files_.erase(file);
+}
+
+void LogWriter::close_idle_files() noexcept {
+  while (files_.size() > kLogFilesOpenMax) {
+    const auto oldest = std::min_element(
+        files_.begin(), files_.end(),
+        [](const auto& left, const auto& right) { return left.second.used < right.second.used; });
+    ::close(oldest->second.fd);
+    files_.erase(oldest);
+  }
+}
+
+}  // namespace cachee::daemon
