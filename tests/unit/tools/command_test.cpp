@@ -1,0 +1,245 @@
+// Goal: the command line is read as a user means it; what is wrong is named; exit codes are those
+// of the help. Method: the program as a process, without a segment or against a server of the test.
+#include "command_line.hpp"
+
+#include <gtest/gtest.h>
+
+#include "support.hpp"
+
+namespace cachee::cli::test {
+namespace {
+
+constexpr int kNo = 1;
+constexpr int kUsage = 2;
+constexpr int kCannotAttach = 3;
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// A segment name that nobody has.
+std::string nobody() { return "tools-test-none-" + std::to_string(getpid()); }
+
+TEST(CommandTable, EveryCommandHasASummaryAnExampleAndAGroup) {
+  for (const auto& command : command_table()) {
+    EXPECT_FALSE(command.summary.empty()) << command.words;
+    EXPECT_FALSE(command.summary.ends_with('.')) << command.words;
+    EXPECT_LT(command.summary.size(), 80U) << command.words;
+    EXPECT_TRUE(has(command.example, command.words)) << command.words;
+    EXPECT_TRUE(command.group == kSegmentGroup || command.group == kSupervisorGroup)
+        << command.words;
+    Common common;
+    const auto made = make_app(command, common);
+    EXPECT_TRUE(made->run) << command.words;
+    EXPECT_TRUE(has(made->app.help(), "Example:\n  ")) << command.words;
+    for (const CLI::Option* option : made->app.get_options()) {
+      EXPECT_FALSE(option->get_description().empty()) << command.words << " " << option->get_name();
+    }
+  }
+}
+
+TEST(CommandTable, HasEveryCommandOfTheInterface) {
+  for (const char* words : {"get",
+                            "set",
+                            "del",
+                            "exists",
+                            "ttl",
+                            "expire",
+                            "incr",
+                            "scan",
+                            "stat",
+                            "top",
+                            "clients",
+                            "slabs",
+                            "ring",
+                            "events",
+                            "fsck",
+                            "load",
+                            "dump",
+                            "bench",
+                            "trigger register",
+                            "trigger list",
+                            "trigger show",
+                            "trigger source",
+                            "trigger test",
+                            "trigger remove",
+                            "trigger enable",
+                            "trigger disable",
+                            "trigger pause",
+                            "trigger resume",
+                            "trigger stats",
+                            "trigger export",
+                            "trigger import",
+                            "dlq list",
+                            "dlq show",
+                            "dlq replay",
+                            "dlq purge",
+                            "outbox list",
+                            "log",
+                            "trace",
+                            "verify"}) {
+    EXPECT_TRUE(std::any_of(command_table().begin(), command_table().end(),
+                            [&](const Command& command) { return command.words == words; }))
+        << words;
+  }
+}
+
+TEST(CommandLine, HelpAndVersionGoToStandardOutput) {
+  const TemporaryFolder folder;
+  for (const char* option : {"--help", "-h"}) {
+    const Done done = run_cachee(folder, {option});
+    EXPECT_EQ(done.code, 0);
+    EXPECT_TRUE(has(done.out, "trigger register")) << done.out;
+    EXPECT_EQ(done.err, "");
+  }
+  EXPECT_TRUE(has(run_cachee(folder, {"--version"}).out, "cachee "));
+  const Done done = run_cachee(folder, {"trigger", "register", "--help"});
+  EXPECT_EQ(done.code, 0);
+  EXPECT_TRUE(has(done.out, "cachee trigger register [OPTIONS] pattern events file")) << done.out;
+  EXPECT_TRUE(has(done.out, "Example:\n  cachee trigger register")) << done.out;
+  EXPECT_TRUE(has(run_cachee(folder, {"dlq", "--help"}).out, "cachee dlq replay"));
+}
+
+TEST(CommandLine, WrongUsageIsNamedAndHasItsExitCode) {
+  const TemporaryFolder folder;
+  const std::vector<std::pair<Words, std::string>> cases{
+      {{"gte", "k"}, "did you mean 'get'?"},
+      {{"trigger"}, "register, list"},
+      {{"trigger", "lsit"}, "did you mean 'trigger list'?"},
+      {{"--bogus", "get"}, "--bogus"},
+      {{"get", "--bogus", "k"}, "--bogus"},
+      {{"get"}, "key"},
+      {{"get", "a", "b"}, "b"},
+      {{"-n"}, "name"},
+      {{"-n", "Bad!", "get", "k"}, "Bad!"},
+      {{"-n", std::string(65, 'a'), "get", "k"}, "segment"},
+      {{"set", "k", "v", "--ttl", "5parsecs"}, "5parsecs"},
+      {{"set", "k", "v", "--cost", "-1"}, "--cost"},
+      {{"set", "k", "v", "--cost", "much"}, "much"},
+      {{"set", "k", "v", "--nx", "--xx"}, "--xx"},
+      {{"set", "k", "v", "--meta", "novalue"}, "novalue"},
+      {{"set", "k", "v", "--if-version", "x"}, "x"},
+      {{"expire", "k", "soon"}, "soon"},
+      {{"incr", "k", "x"}, "x"},
+      {{"bench", "guess"}, "guess"},
+      {{"bench", "--value-bytes", "12XB"}, "12XB"},
+      {{"bench", "--threads", "0"}, "threads"},
+      {{"log", "../secrets"}, "channel"},
+      {{"log", ""}, "channel"},
+      {{"top", "--interval", "often"}, "often"}};
+  for (const auto& [words, part] : cases) {
+    const Done done = run_cachee(folder, words);
+    EXPECT_EQ(done.code, kUsage) << words[0] << ": " << done.err;
+    EXPECT_TRUE(has(done.err, part)) << part << " in: " << done.err;
+    EXPECT_TRUE(done.err.starts_with("cachee: ")) << done.err;
+    EXPECT_EQ(done.out, "");
+  }
+}
+
+TEST(CommandLine, WithoutASegmentItSaysHowToStartOne) {
+  const TemporaryFolder folder;
+  const std::string name = nobody();
+  for (const auto& words :
+       std::vector<Words>{{"get", "k"}, {"set", "k", "v"}, {"stat"}, {"fsck"}, {"scan"}, {"top"}}) {
+    Words all{"-n", name};
+    all.insert(all.end(), words.begin(), words.end());
+    const Done done = run_cachee(folder, all);
+    EXPECT_EQ(done.code, kCannotAttach) << words[0];
+    EXPECT_TRUE(
+        has(done.err, "no segment '" + name + "': start it with `cacheed --name " + name + "`"))
+        << done.err;
+  }
+}
+
+TEST(CommandLine, WithoutASupervisorItNamesTheSocket) {
+  const TemporaryFolder folder;
+  for (const auto& words : std::vector<Words>{{"trigger", "list"}, {"verify"}, {"dlq", "list"}}) {
+    const Done done = run_cachee(folder, words);
+    EXPECT_EQ(done.code, kCannotAttach);
+    EXPECT_TRUE(has(done.err, folder.path("default.sock"))) << done.err;
+    EXPECT_TRUE(has(done.err, "`cacheed`")) << done.err;
+  }
+  const Done far = run_cachee(folder, {"verify", "--runtime-dir", std::string(200, 'x')});
+  EXPECT_EQ(far.code, kCannotAttach);
+  EXPECT_TRUE(has(far.err, "CACHEE_RUNTIME_DIR")) << far.err;
+}
+
+TEST(CommandLine, WordsArriveAsTheyWereGiven) {
+  const TemporaryFolder folder;
+  const RespServer server{folder, [](const Words&) { return kOk; }};
+  const std::vector<std::string> names{"[a,b]", "[]",      "++",    "stat",     "k=v", "",   "a b",
+                                       "\x01x", "\x01[a]", "{a,b}", "\xff\xfe", "%s",  "-5", "'q'"};
+  for (const auto& name : names) {
+    EXPECT_EQ(run_cachee(folder, {"trigger", "remove", name}).code, 0) << name;
+    EXPECT_EQ(run_cachee(folder, {"trigger", "test", name, "{}"}).code, 0) << name;
+  }
+  EXPECT_EQ(run_cachee(folder, {"trigger", "remove", "--", "-x"}).code, 0);
+  std::vector<Words> expected;
+  for (const auto& name : names) {
+    expected.push_back({"TRIGGER", "REMOVE", name});
+    expected.push_back({"TRIGGER", "TEST", name, "{}"});
+  }
+  expected.push_back({"TRIGGER", "REMOVE", "-x"});
+  EXPECT_EQ(server.received(), expected);
+}
+
+TEST(CommandLine, CommonOptionsStandBeforeOrAfterTheCommand) {
+  const TemporaryFolder folder;
+  const RespServer server{folder, [](const Words&) { return bulk("text"); }, "orders"};
+  for (const auto& words : std::vector<Words>{{"-n", "orders", "--json", "trigger", "source", "t"},
+                                              {"trigger", "source", "t", "-n", "orders", "--json"},
+                                              {"--name=orders", "trigger", "source", "--json", "t"},
+                                              {"-norders", "--json", "trigger", "source", "t"}}) {
+    const Done done = run_cachee(folder, words);
+    EXPECT_EQ(done.code, 0) << done.err;
+    EXPECT_EQ(done.out, "{\"name\":\"t\",\"source\":\"text\"}\n");
+  }
+}
+
+TEST(CommandLine, RuntimeDirIsWhereTheOptionSays) {
+  const TemporaryFolder folder;
+  const TemporaryFolder other;
+  const RespServer server{other, [](const Words&) { return array({}); }};
+  EXPECT_EQ(run_cachee(folder, {"verify"}).code, kCannotAttach);
+  EXPECT_EQ(run_cachee(folder, {"verify", "--runtime-dir", other.path()}).code, 0);
+}
+
+TEST(CommandLine, AFullDiskIsAnError) {
+  const std::string command = std::string{CACHEE_PROGRAM} + " --help > /dev/full 2> /dev/null";
+  const int status = std::system(command.c_str());
+  EXPECT_EQ(WEXITSTATUS(status), kNo);
+}
+
+TEST(Completion, BashKnowsCommandsVerbsAndOptions) {
+  const auto complete = [](const std::string& words, int index) {
+    const std::string script = "source '" CACHEE_DOC_DIR "/cachee.bash'; COMP_WORDS=(" + words +
+                               "); COMP_CWORD=" + std::to_string(index) +
+                               "; _cachee; echo \"${COMPREPLY[*]}\"";
+    const std::unique_ptr<FILE, int (*)(FILE*)> pipe{
+        popen(("bash -c '" +
+               [&] {
+                 std::string quoted;
+                 for (const char c : script)
+                   quoted += c == '\'' ? std::string{"'\\''"} : std::string{c};
+                 return quoted;
+               }() +
+               "' 2>&1")
+                  .c_str(),
+              "r"),
+        pclose};
+    std::string text;
+    std::array<char, 4096> buffer{};
+    while (fgets(buffer.data(), static_cast<int>(buffer.size()), pipe.get()) != nullptr)
+      text += buffer.data();
+    return text;
+  };
+  EXPECT_EQ(complete("cachee tr", 1), "trigger trace\n");
+  EXPECT_EQ(complete("cachee trigger re", 2), "register remove resume\n");
+  EXPECT_EQ(complete("cachee -n orders trigger li", 4), "list\n");
+  EXPECT_EQ(complete("cachee set --if", 2), "--if-version\n");
+  EXPECT_EQ(complete("cachee trigger register --ba", 3), "--backoff\n");
+  EXPECT_EQ(complete("cachee --ver", 1), "--version\n");
+}
+
+}  // namespace
+}  // namespace cachee::cli::test

@@ -1,0 +1,290 @@
+// dlq outbox log trace verify: what became of events, through the supervisor.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "command.hpp"
+#include "terminal.hpp"
+#include "text.hpp"
+
+namespace cachee::cli {
+namespace {
+
+constexpr std::chrono::milliseconds kFollowInterval{100};
+constexpr std::size_t kReadBytes = 65536;
+
+/// The terms of the account, as VERIFY names them: `emitted` is the sum of the others.
+constexpr std::array<const char*, 6> kAccountTerms{"acknowledged", "in_flight", "retry",
+                                                   "spooled",      "dead",      "shed"};
+
+Command records_command(const char* words, const char* summary, std::vector<std::string> request) {
+  return {.words = words,
+          .group = kSupervisorGroup,
+          .summary = summary,
+          .example = fmt::format("cachee {}", words),
+          .declare = [request = std::move(request)](CLI::App&) -> Run {
+            return [request](Context& context) {
+              context.out.print(to_records(context.source.supervisor().require(request)));
+              return Exit::yes;
+            };
+          }};
+}
+
+Command dlq_show_command() {
+  return {.words = "dlq show",
+          .group = kSupervisorGroup,
+          .summary = "Show one dead letter with its event, error and traceback",
+          .example = "cachee dlq show 17",
+          .declare = [](CLI::App& app) -> Run {
+            auto id = std::make_shared<std::string>();
+            declare_word(app, "id", *id, "Id, as `dlq list` shows it")->required();
+            return [id](Context& context) {
+              context.out.print(
+                  to_record(context.source.supervisor().require({"TRIGGER", "DLQ", "SHOW", *id})));
+              return Exit::yes;
+            };
+          }};
+}
+
+/// REPLAY and PURGE answer with how many they found; none is a "no".
+Command dlq_change_command(const char* verb, const char* word, const char* summary) {
+  return {
+      .words = fmt::format("dlq {}", verb),
+      .group = kSupervisorGroup,
+      .summary = summary,
+      .example = fmt::format("cachee dlq {0} 17\ncachee dlq {0} all", verb),
+      .declare = [word](CLI::App& app) -> Run {
+        auto id = std::make_shared<std::string>();
+        declare_word(app, "id", *id, "Id, as `dlq list` shows it, or `all`")->required();
+        return [id, word](Context& context) {
+          const Reply reply = context.source.supervisor().require({"TRIGGER", "DLQ", word, *id});
+          const Value count = to_value(reply);
+          if (context.out.json()) {
+            context.out.print(Value::object().add("count", count));
+          } else {
+            context.out.print(count);
+          }
+          const bool none =
+              *id != "all" && reply.kind == Reply::Kind::integer && reply.integer == 0;
+          return none ? Exit::no : Exit::yes;
+        };
+      }};
+}
+
+/// A file that others append to, read as it grows; starts again when it was rotated away.
+class GrowingFile {
+ public:
+  explicit GrowingFile(std::string path) : path_{std::move(path)} {}
+  GrowingFile(const GrowingFile&) = delete;
+  GrowingFile& operator=(const GrowingFile&) = delete;
+  ~GrowingFile() { close_file(); }
+
+  /// False while there is no such file.
+  bool open_file() {
+    if (fd_ < 0) fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    return fd_ >= 0;
+  }
+
+  /// Hands over what is new.
+  template <class Sink>
+  void drain(Sink&& sink) {
+    std::array<char, kReadBytes> buffer{};
+    while (fd_ >= 0) {
+      const ssize_t count = read(fd_, buffer.data(), buffer.size());
+      if (count > 0) {
+        sink(std::string_view{buffer.data(), static_cast<std::size_t>(count)});
+        continue;
+      }
+      if (!rotated()) return;
+      close_file();
+      open_file();
+    }
+  }
+
+ private:
+  [[nodiscard]] bool rotated() const {
+    struct stat ours {};
+    struct stat named {};
+    return fstat(fd_, &ours) == 0 && stat(path_.c_str(), &named) == 0 &&
+           (ours.st_ino != named.st_ino || ours.st_dev != named.st_dev);
+  }
+  void close_file() {
+    if (fd_ >= 0) close(fd_);
+    fd_ = -1;
+  }
+  std::string path_;
+  int fd_ = -1;
+};
+
+/// The last `count` whole lines of a text.
+std::string_view last_lines(std::string_view text, std::size_t count) {
+  std::size_t start = text.size();
+  if (start > 0 && text.back() == '\n') --start;
+  for (std::size_t lines = 0; lines < count && start > 0; ++lines) {
+    const std::size_t feed = text.rfind('\n', start - 1);
+    start = feed == std::string_view::npos ? 0 : feed;
+  }
+  if (start > 0) ++start;  // behind the line feed
+  return text.substr(std::min(start, text.size()));
+}
+
+struct LogOptions {
+  std::string channel{};
+  std::optional<std::size_t> lines{};
+  bool follow = false;
+};
+
+/// Where the file is: the supervisor knows, and when none runs the settings of this shell say.
+std::string log_path(Source& source, const std::string& channel) {
+  const Places& places = source.places();
+  const std::string path =
+      fmt::format("{}/{}/log/{}.jsonl", places.state_dir, places.name, channel);
+  if (access(path.c_str(), F_OK) == 0) return path;
+  try {
+    const Reply reply = source.supervisor().call({"LOG", "PATH", channel});
+    if (reply.kind == Reply::Kind::string) return reply.text;
+  } catch (const Failure&) {
+    // No supervisor: the path above is the best answer there is.
+  }
+  return path;
+}
+
+Exit show_log(Context& context, const LogOptions& options) {
+  if (options.channel.empty() || options.channel.find('/') != std::string::npos ||
+      options.channel.front() == '.') {
+    throw Failure{Exit::usage,
+                  fmt::format("log: '{}' is no channel: expected the name that a handler "
+                              "gave to cachee.log",
+                              options.channel)};
+  }
+  const std::string path = log_path(context.source, options.channel);
+  GrowingFile file{path};
+  if (!file.open_file() && (errno != ENOENT || !options.follow)) {
+    throw Failure{Exit::no,
+                  fmt::format("no log '{}' ({}: {}): no handler has written to it yet, or its "
+                              "--state-dir is another",
+                              options.channel, path, std::strerror(errno))};
+  }
+  const auto write = [&](std::string_view bytes) { context.out.write(bytes); };
+  if (options.lines) {
+    std::string text;
+    file.drain([&](std::string_view bytes) { text += bytes; });
+    write(last_lines(text, *options.lines));
+  } else {
+    file.drain(write);
+  }
+  if (!options.follow) return Exit::yes;
+  const StopSignal stop;
+  while (!StopSignal::requested() && !context.out.failed()) {
+    context.out.flush();
+    std::this_thread::sleep_for(kFollowInterval);
+    if (file.open_file()) file.drain(write);
+  }
+  return Exit::yes;
+}
+
+Command log_command() {
+  return {.words = "log",
+          .group = kSupervisorGroup,
+          .summary = "Print a channel of cachee.log, a JSON object a line",
+          .example = "cachee log compliance\ncachee log compliance --lines 10 --follow",
+          .declare = [](CLI::App& app) -> Run {
+            auto options = std::make_shared<LogOptions>();
+            declare_word(app, "channel", options->channel, "Channel")->required();
+            app.add_option("--lines", options->lines,
+                           "Begin with the last so many lines (default: all)");
+            app.add_flag("-f,--follow", options->follow, "Go on with new lines until Ctrl-C");
+            return [options](Context& context) { return show_log(context, *options); };
+          }};
+}
+
+Command trace_command() {
+  return {
+      .words = "trace",
+      .group = kSupervisorGroup,
+      .summary = "Show what one event set off, step by step",
+      .example = "cachee trace 5f3a9c1e-1234",
+      .declare = [](CLI::App& app) -> Run {
+        auto chain = std::make_shared<std::string>();
+        declare_word(app, "chain", *chain, "event.chain, or the id of the first event")->required();
+        return [chain](Context& context) {
+          const Value steps =
+              to_records(context.source.supervisor().require({"TRIGGER", "TRACE", *chain}));
+          if (steps.items().empty()) {
+            throw Failure{Exit::no, fmt::format("nothing is known of chain {}", display(*chain))};
+          }
+          context.out.print(steps);
+          return Exit::yes;
+        };
+      }};
+}
+
+/// The row of one trigger, with the verdict at its end.
+Value judge(const Value& row, bool& adds_up) {
+  std::uint64_t sum = 0;
+  for (const char* term : kAccountTerms) {
+    const Value* const count = row.find(term);
+    if (count != nullptr) sum += count->as_count();
+  }
+  const Value* const emitted = row.find("emitted");
+  const bool good = emitted != nullptr && emitted->as_count() == sum;
+  adds_up = adds_up && good;
+  Value judged = Value::object();
+  for (const auto& field : row.fields()) {
+    if (field.name != "adds_up") judged.add(field.name, field.value);
+  }
+  judged.add("adds_up", good);
+  return judged;
+}
+
+Command verify_command() {
+  return {
+      .words = "verify",
+      .group = kSupervisorGroup,
+      .summary = "Account for every event by trigger; exit 1 if it does not add up",
+      .example = "cachee verify\ncachee verify --json | jq .triggers",
+      .declare = [](CLI::App&) -> Run {
+        return [](Context& context) {
+          const Value rows = to_records(context.source.supervisor().require({"VERIFY"}));
+          bool adds_up = true;
+          Value judged = Value::list();
+          for (const auto& row : rows.items()) {
+            if (!row.is_object())
+              throw Failure{Exit::no, "verify: cannot read the supervisor's answer"};
+            judged.push(judge(row, adds_up));
+          }
+          context.out.print(
+              Value::object().add("adds_up", adds_up).add("triggers", std::move(judged)));
+          if (!adds_up) {
+            say("the account does not add up: emitted = acknowledged + in flight + retry + spooled "
+                "+ dead + shed does not hold for every trigger");
+          }
+          return adds_up ? Exit::yes : Exit::no;
+        };
+      }};
+}
+
+}  // namespace
+
+std::vector<Command> delivery_commands() {
+  return {
+      records_command("dlq list", "List what was given up after all retries",
+                      {"TRIGGER", "DLQ", "LIST"}),
+      dlq_show_command(),
+      dlq_change_command("replay", "REPLAY", "Try dead letters again from the start"),
+      dlq_change_command("purge", "PURGE", "Delete dead letters"),
+      records_command("outbox list", "List the webhooks that wait to be sent", {"OUTBOX", "LIST"}),
+      log_command(),
+      trace_command(),
+      verify_command()};
+}
+
+}  // namespace cachee::cli
