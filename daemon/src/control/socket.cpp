@@ -132,11 +132,13 @@ struct ControlServer::Impl {
         wake{std::move(bell)},
         ring{server->cache},
         helpers{server, [fd = wake.get()] { (void)eventfd_write(fd, 1); }} {
-    limits.bulk_bytes_max = options.value_bytes_max + kArgumentBytesExtra;
-    limits.request_bytes_max = options.value_bytes_max * kRequestValuesMax + resp::kItemsMax * 16;
     if (const auto segment = segment_info(server->cache)) {
       ring_limit = segment->ring.admission_limit;
+      options.value_bytes_max = std::min(options.value_bytes_max, segment->value_bytes_max);
     }
+    server->value_bytes_max = options.value_bytes_max;
+    limits.bulk_bytes_max = options.value_bytes_max + kArgumentBytesExtra;
+    limits.request_bytes_max = options.value_bytes_max * kRequestValuesMax + resp::kItemsMax * 16;
   }
 
   // The loop.
@@ -655,7 +657,6 @@ Outcome<std::unique_ptr<ControlServer>> ControlServer::start(ControlOptions opti
   state->socket_path = options.socket_path;
   state->tcp_port = remote.port;
   state->password = options.password;
-  state->value_bytes_max = options.value_bytes_max;
   state->connections_max = options.connections_max;
   state->started = now();
   state->command_stats.resize(all_commands().size());

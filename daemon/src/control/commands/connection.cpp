@@ -165,7 +165,8 @@ void run_client_list(Call& call) {
   } else if (call.count() > 3 && call.is(2, "ID")) {
     for (std::size_t i = 3; i < call.count(); ++i) {
       const auto id = parse_integer(call[i]);
-      if (!id || *id < 1) return call.reply.error("ERR Invalid client ID");
+      if (!id) return call.reply.error("ERR Invalid client ID");
+      // A negative number becomes one that no client has.
       const auto session = call.server.sessions.find(static_cast<std::uint64_t>(*id));
       if (session != call.server.sessions.end()) text += client_line(*session->second);
     }

@@ -1,6 +1,7 @@
 // Commands about keys as such: deleting, finding, counting, moving.
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <limits>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@ namespace {
 
 constexpr int kRacesMax = 100;                  // of RENAME with writers of the old name
 constexpr std::size_t kScanCountDefault = 10;
+constexpr std::chrono::milliseconds kScanPatience{2};
 constexpr std::size_t kKeysStep = 4096;         // keys that KEYS asks for at once
 
 void erase_all(Call& call, Arguments keys, Cause cause,
@@ -201,12 +203,20 @@ void run_scan(Call& call) {
     }
   }
   std::vector<std::string> found;
-  const auto step = call.cache.scan(cursor, count, [&](KeyView key) {
-    if (strings && (pattern == "*" || glob_match(pattern, key))) found.emplace_back(key);
-  });
-  if (!step) return reply_error(call.reply, step.error());
+  std::size_t seen = 0;
+  // The cache returns early from a stretch of empty buckets; a client should not have to come back
+  // for each of them.
+  const auto deadline = std::chrono::steady_clock::now() + kScanPatience;
+  do {
+    const auto step = call.cache.scan(cursor, count - seen, [&](KeyView key) {
+      ++seen;
+      if (strings && (pattern == "*" || glob_match(pattern, key))) found.emplace_back(key);
+    });
+    if (!step) return reply_error(call.reply, step.error());
+    cursor = step->cursor;
+  } while (cursor != 0 && seen < count && std::chrono::steady_clock::now() < deadline);
   call.reply.array(2);
-  call.reply.bulk(std::to_string(step->cursor));
+  call.reply.bulk(std::to_string(cursor));
   call.reply.array(found.size());
   for (const std::string& key : found) call.reply.bulk(key);
 }

@@ -57,9 +57,9 @@ class SetParser {
       return true;
     }
     if (call_.is(at_, "KEEPTTL")) {
-      if (timed_) return syntax_error();
-      options.keep_ttl = timed_ = true;
-      return true;
+      if (!time_word_.empty() && time_word_ != "KEEPTTL") return syntax_error();
+      time_word_ = "KEEPTTL";
+      return options.keep_ttl = true;
     }
     const auto expiry = parse_expiry();
     return expiry ? *expiry : parse_own_option();
@@ -77,8 +77,9 @@ class SetParser {
                                     {"PXAT", {1, true, true, "set"}}};
     for (const Row& row : kRows) {
       if (!call_.is(at_, row.word)) continue;
-      if (timed_ || !has(1)) return syntax_error();
-      timed_ = true;
+      // Redis takes the same word twice, but not two ways of saying when.
+      if ((!time_word_.empty() && time_word_ != row.word) || !has(1)) return syntax_error();
+      time_word_ = row.word;
       const auto expiry = take_expiry(call_, call_[++at_], row.rules);
       if (!expiry) return false;
       words_.options.ttl = expiry->ttl;
@@ -145,7 +146,7 @@ class SetParser {
   Call& call_;
   SetWords& words_;
   std::size_t at_ = 0;
-  bool timed_ = false;
+  std::string_view time_word_{};  // EX, PX, EXAT, PXAT or KEEPTTL, once it was given
 };
 
 // Whether an Error only says that a condition of SET did not hold.
