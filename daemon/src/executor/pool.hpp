@@ -80,9 +80,9 @@ class Executor {
   // Inbox. False: it is full, try again later.
   virtual bool run_stored(std::uint64_t token, std::uint32_t trigger_slot, const EventData& event) = 0;
   virtual bool block(std::uint64_t key_hash, std::uint32_t trigger_slot) = 0;
-  /// Obeyed only if the executor has reported exactly `held_count` held ring events of the pair
-  /// since it was blocked; otherwise more reports are on their way, and it is asked again later.
-  virtual bool unblock(std::uint64_t key_hash, std::uint32_t trigger_slot, std::uint64_t held_count) = 0;
+  /// Obeyed only if the executor has reported no failed or held ring event of the pair at or behind
+  /// position `seen_end`; otherwise more reports are on their way, and it is asked again later.
+  virtual bool unblock(std::uint64_t key_hash, std::uint32_t trigger_slot, std::uint64_t seen_end) = 0;
   /// Runs a source that need not be registered; the report has this token.
   virtual bool test(std::uint64_t token, const TriggerSpec& spec, const EventData& event) = 0;
   virtual void kick() = 0;                    // look at the trigger table and the ring again

@@ -176,6 +176,8 @@ class Maintainer {
   [[nodiscard]] std::uint64_t expire_due(TimeNs now, std::uint64_t count_max) noexcept;
   /// When the next deadline may pass (0: none known).
   [[nodiscard]] TimeNs next_deadline() const noexcept;
+  /// Sleeps until `until`, or until a writer sets an earlier deadline.
+  void wait_for_deadline(TimeNs until) noexcept;
   /// Evicts down to the low watermark once above the high one; at most `count_max` keys.
   [[nodiscard]] std::uint64_t evict(std::uint64_t count_max) noexcept;
   /// Recovers up to `count_max` dead clients. Returns how many.
@@ -210,7 +212,8 @@ class Maintainer {
   /// @error timed_out  the ring stayed too full for a registration
   Result<void> publish_triggers(const TriggerTable& table, std::chrono::milliseconds timeout) noexcept;
   [[nodiscard]] std::uint32_t trigger_slots_max() const noexcept;
-  void reset_counters(std::uint32_t trigger_slot) noexcept;
+  /// For a slot that begins anew: its counters become `initial`.
+  void reset_counters(std::uint32_t trigger_slot, const Counters& initial = {}) noexcept;
 
   /// Repairs what fsck finds and can be rebuilt (hints, summaries). Returns how much.
   Result<std::uint64_t> repair() noexcept;

@@ -191,6 +191,20 @@ TimeNs Maintainer::next_deadline() const noexcept {
   return static_cast<TimeNs>(impl_->view().created_mono_ns) + static_cast<TimeNs>(ms) * base::kNsPerMs;
 }
 
+void Maintainer::wait_for_deadline(TimeNs until) noexcept {
+  auto& header = *impl_->view().header;
+  const std::uint32_t seen = header.deadline_wake.load_seq_cst();
+  const std::uint64_t until_ms = impl_->view().ms_since_created(until);
+  header.sweep_until_ms.store_relaxed(until_ms);
+  header.deadline_wanted.store_seq_cst(1);
+  // A writer lowers the root, then reads deadline_wanted; we the other way round.
+  const TimeNs left = until - base::now_ns();
+  if (left > 0 && shm::earliest_deadline(impl_->view()) >= until_ms) {
+    os::wait_on(header.deadline_wake, seen, std::chrono::nanoseconds{left});
+  }
+  header.deadline_wanted.store_relaxed(0);
+}
+
 std::uint64_t Maintainer::Impl::total_inserts() const noexcept {
   const View& v = view();
   std::uint64_t inserts = v.header->gone_stats[layout::kInserts].load_relaxed();
@@ -398,11 +412,14 @@ Counters Maintainer::counters(std::uint32_t trigger_slot) const noexcept {
   return {c.emitted.load_relaxed(), c.acknowledged.load_relaxed(), c.moved.load_relaxed(), c.shed.load_relaxed()};
 }
 
-void Maintainer::reset_counters(std::uint32_t trigger_slot) noexcept {
+void Maintainer::reset_counters(std::uint32_t trigger_slot, const Counters& initial) noexcept {
   const View& view = impl_->view();
   if (trigger_slot >= view.shape.trigger_slots) return;
   auto& c = view.counters[trigger_slot];
-  for (mem::Word* w : {&c.emitted, &c.acknowledged, &c.moved, &c.shed}) w->store_relaxed(0);
+  c.emitted.store_relaxed(initial.emitted);
+  c.acknowledged.store_relaxed(initial.acknowledged);
+  c.moved.store_relaxed(initial.moved);
+  c.shed.store_relaxed(initial.shed);
 }
 
 std::uint32_t Maintainer::trigger_slots_max() const noexcept { return impl_->view().shape.trigger_slots; }

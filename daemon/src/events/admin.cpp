@@ -1,0 +1,379 @@
+// The dispatcher's answers to the control socket (TriggerAdmin).
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "events/dispatcher.hpp"
+#include "script/runtime.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::seconds kAnswerMax{30};
+constexpr std::chrono::seconds kTestMargin{5};
+constexpr std::size_t kTraceRowsMax = 10000;
+
+std::int64_t wall_ms() noexcept {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
+const char* name_of(EffectKind kind) noexcept {
+  switch (kind) {
+    case EffectKind::set: return "set";
+    case EffectKind::del: return "del";
+    case EffectKind::invalidate: return "invalidate";
+    case EffectKind::incr: return "incr";
+    case EffectKind::expire: return "expire";
+    case EffectKind::log: return "log";
+    case EffectKind::webhook: return "webhook";
+    case EffectKind::warm: return "warm";
+    case EffectKind::depends_on: return "depends_on";
+    case EffectKind::metric: return "metric";
+    case EffectKind::once: return "once";
+  }
+  return "unknown";
+}
+
+json to_json(const Effect& effect) {
+  json out{{"kind", name_of(effect.kind)}};
+  if (!effect.key.empty()) out[effect.kind == EffectKind::log ? "channel" : "key"] = effect.key;
+  if (!effect.value.empty()) out["value"] = effect.value;
+  if (!effect.url.empty()) out["url"] = effect.url;
+  if (!effect.method.empty()) out["method"] = effect.method;
+  if (effect.ttl_ms) out["ttl_ms"] = *effect.ttl_ms;
+  if (effect.cost) out["cost"] = *effect.cost;
+  if (effect.kind == EffectKind::incr) out["delta"] = effect.delta;
+  if (effect.kind == EffectKind::metric) out["amount"] = effect.amount;
+  if (!effect.depends_on.empty()) out["depends_on"] = effect.depends_on;
+  if (!effect.metadata.empty()) out["metadata"] = json(std::map<std::string, std::string>(effect.metadata.begin(), effect.metadata.end()));
+  return out;
+}
+
+json to_json(const DeadLetter& letter) {
+  json out{{"id", letter.id},           {"event", letter.event_id}, {"trigger", letter.trigger}, {"what", letter.what},
+           {"attempts", letter.attempts}, {"error", letter.error},    {"wall_ms", letter.wall_ms}};
+  if (!letter.url.empty()) out["url"] = letter.url;
+  if (!letter.traceback.empty()) out["traceback"] = letter.traceback;
+  if (letter.event) out["payload"] = to_json(*letter.event);
+  if (!letter.body.empty()) out["body"] = letter.body;
+  return out;
+}
+
+/// Text that may hold bytes that are no UTF-8.
+std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+Failure silent() { return {Errc::no_supervisor, "the dispatcher does not answer: look at cacheed's log"}; }
+
+}  // namespace
+
+template <class F>
+auto Dispatcher::ask(F work) -> std::invoke_result_t<F> {
+  using Answer = std::invoke_result_t<F>;
+  const auto task = std::make_shared<std::packaged_task<Answer()>>(std::move(work));
+  auto answer = task->get_future();
+  {
+    std::lock_guard lock{tasks_mutex_};
+    tasks_.emplace_back([task] { (*task)(); });
+  }
+  if (answer.wait_for(kAnswerMax) != std::future_status::ready) return Answer{silent()};
+  return answer.get();
+}
+
+Outcome<void> Dispatcher::register_triggers(std::vector<TriggerSpec> specs) {
+  for (const TriggerSpec& spec : specs) {
+    if (spec.on_full == OnFull::shed) {
+      return Failure{Errc::unsupported, fmt::format("trigger {}: ON_FULL SHED is not available in this version; use ON_FULL BLOCK ms", spec.name)};
+    }
+    if (auto wrong = Runtime::check(spec.name, spec.source)) {
+      return Failure{Errc::invalid_argument, specs.size() > 1 ? fmt::format("trigger {}: {}", spec.name, *wrong) : *wrong};
+    }
+  }
+  return ask([this, specs = std::move(specs)]() -> Outcome<void> {
+    auto put = registry_->put(specs);
+    for (Worker& worker : workers_) {
+      if (worker.process) worker.process->kick();
+    }
+    return put;
+  });
+}
+
+std::vector<TriggerSpec> Dispatcher::list_triggers() {
+  auto listed = ask([this]() -> Outcome<std::vector<TriggerSpec>> { return registry_->table().triggers; });
+  return listed ? std::move(*listed) : std::vector<TriggerSpec>{};
+}
+
+Outcome<TriggerSpec> Dispatcher::find_trigger(std::string_view name) {
+  return ask([this, name = std::string{name}]() -> Outcome<TriggerSpec> {
+    const TriggerSpec* const spec = registry_->find(name);
+    if (spec == nullptr) return Failure{Errc::not_found, fmt::format("no such trigger: {}", name)};
+    return *spec;
+  });
+}
+
+Outcome<void> Dispatcher::remove_trigger(std::string_view name) {
+  return ask([this, name = std::string{name}] {
+    store_look_ms_ = 0;  // its stored runs have nobody left to be run for
+    return registry_->remove(name);
+  });
+}
+
+Outcome<void> Dispatcher::enable_trigger(std::string_view name, bool enabled) {
+  return ask([this, name = std::string{name}, enabled] { return registry_->set_enabled(name, enabled); });
+}
+
+Outcome<void> Dispatcher::pause_trigger(std::string_view name, bool paused) {
+  return ask([this, name = std::string{name}, paused] {
+    store_look_ms_ = 0;
+    return registry_->set_paused(name, paused);
+  });
+}
+
+Outcome<json> Dispatcher::trigger_stats(std::string_view name) {
+  return ask([this, name = std::string{name}]() -> Outcome<json> {
+    const TriggerSpec* const spec = registry_->find(name);
+    if (spec == nullptr) return Failure{Errc::not_found, fmt::format("no such trigger: {}", name)};
+    const TriggerFigures& f = figures_[spec->slot];
+    const Counters counters = keeper_.counters(spec->slot);
+    const std::uint64_t runs = f.ok + f.failed;
+    return json{{"name", spec->name},
+                {"emitted", counters.emitted},
+                {"acknowledged", counters.acknowledged},
+                {"ok", f.ok},
+                {"failed", f.failed},
+                {"retried", f.retried},
+                {"dead", f.dead},
+                {"held", f.held},
+                {"steps", f.steps},
+                {"memory_peak_bytes", f.memory_peak},
+                {"run_us_mean", runs == 0 ? 0.0 : static_cast<double>(f.run_ns) / static_cast<double>(runs) / 1000},
+                {"run_us_max", static_cast<double>(f.run_ns_max) / 1000},
+                {"lag_us_mean", runs == 0 ? 0.0 : static_cast<double>(f.lag_us_total) / static_cast<double>(runs)},
+                {"lag_us_max", f.lag_us_max},
+                {"last_error", f.last_error}};
+  });
+}
+
+void Dispatcher::answer_test(const RunReport& report) {
+  const auto at = tests_.find(report.token);
+  if (at == tests_.end()) return;
+  json out{{"ok", report.status == RunStatus::ok},
+           {"microseconds", static_cast<double>(report.run_ns) / 1000},
+           {"steps", report.steps},
+           {"memory_bytes", report.memory_peak},
+           {"effects", json::array()}};
+  if (!report.error.empty()) out["error"] = std::string{report.error};
+  if (!report.traceback.empty()) out["traceback"] = std::string{report.traceback};
+  if (const auto effects = decode_effects(report.effects); effects && !report.effects.empty()) {
+    for (const Effect& effect : *effects) out["effects"].push_back(to_json(effect));
+  }
+  at->second.set_value(dump(out));
+  tests_.erase(at);
+}
+
+Outcome<std::string> Dispatcher::test(const TriggerSpec& spec, std::string_view event_json) {
+  EventData event;
+  try {
+    event = event_from_json(event_json);
+  } catch (const std::exception& error) {
+    return Failure{Errc::invalid_argument, fmt::format("the event: {}", error.what())};
+  }
+  const auto promise = std::make_shared<std::promise<std::string>>();
+  auto answer = promise->get_future();
+  const auto sent = ask([this, spec, event, promise]() -> Outcome<void> {
+    const auto at = std::find_if(workers_.begin(), workers_.end(), [](const Worker& w) { return w.process != nullptr; });
+    if (at == workers_.end()) return Failure{Errc::busy, "no executor runs right now: try again"};
+    const std::uint64_t token = kTestTokens + next_test_++;
+    if (!at->process->test(token, spec, event)) return Failure{Errc::busy, "the executor is busy: try again"};
+    tests_.emplace(token, std::move(*promise));
+    return {};
+  });
+  if (!sent) return sent.failure();
+  if (answer.wait_for(std::chrono::milliseconds{spec.timeout_ms} + kTestMargin) != std::future_status::ready) return silent();
+  std::string text = answer.get();
+  if (!text.starts_with('{')) return Failure{Errc::timed_out, std::move(text)};
+  return text;
+}
+
+Outcome<std::string> Dispatcher::test_trigger(std::string_view name, std::string_view event_json) {
+  auto spec = find_trigger(name);
+  if (!spec) return spec.failure();
+  return test(*spec, event_json);
+}
+
+Outcome<std::string> Dispatcher::test_source(std::string_view source, std::string_view event_json) {
+  TriggerSpec spec;
+  spec.name = "test";
+  spec.source = source;
+  if (auto wrong = Runtime::check(spec.name, spec.source)) return Failure{Errc::invalid_argument, *wrong};
+  return test(spec, event_json);
+}
+
+Outcome<json> Dispatcher::list_dead_letters(std::size_t count_max) {
+  return ask([this, count_max]() -> Outcome<json> {
+    auto letters = store_->list_dead(count_max);
+    if (!letters) return letters.failure();
+    json out = json::array();
+    for (const DeadLetter& letter : *letters) out.push_back(to_json(letter));
+    return out;
+  });
+}
+
+Outcome<json> Dispatcher::show_dead_letter(std::string_view id) {
+  return ask([this, id = std::string{id}]() -> Outcome<json> {
+    auto letter = store_->find_dead(id);
+    if (!letter) return letter.failure();
+    return to_json(*letter);
+  });
+}
+
+/// New ring events of pairs that have runs in the store wait behind them.
+void Dispatcher::block_stored_pairs() {
+  const auto lanes = store_->blocked_lanes();
+  if (!lanes) return;
+  for (const BlockedLane& blocked : *lanes) {
+    const TriggerSpec* const spec = registry_->find(blocked.trigger);
+    Worker& worker = worker_of(blocked.key_hash);
+    if (spec == nullptr || !worker.process) continue;
+    if (worker.held.try_emplace({blocked.key_hash, spec->slot}, 0).second) worker.process->block(blocked.key_hash, spec->slot);
+  }
+}
+
+Outcome<std::uint64_t> Dispatcher::replay_dead_letters(std::optional<std::string_view> id) {
+  return ask([this, id = id ? std::optional{std::string{*id}} : std::nullopt]() -> Outcome<std::uint64_t> {
+    auto replayed = store_->replay_dead(id ? std::optional<std::string_view>{*id} : std::nullopt, wall_ms());
+    if (!replayed) return replayed;
+    block_stored_pairs();
+    store_look_ms_ = 0;
+    if (options_.outbox_wake) options_.outbox_wake();
+    return replayed;
+  });
+}
+
+Outcome<std::uint64_t> Dispatcher::purge_dead_letters(std::optional<std::string_view> id) {
+  return ask([this, id = id ? std::optional{std::string{*id}} : std::nullopt]() -> Outcome<std::uint64_t> {
+    return store_->purge_dead(id ? std::optional<std::string_view>{*id} : std::nullopt);
+  });
+}
+
+Outcome<json> Dispatcher::list_outbox(std::size_t count_max) {
+  return ask([this, count_max]() -> Outcome<json> {
+    auto rows = store_->list_outbox(count_max);
+    if (!rows) return rows.failure();
+    json out = json::array();
+    for (const OutboxRow& row : *rows) {
+      out.push_back({{"id", row.id}, {"event", row.event_id}, {"trigger", row.trigger},
+                     {"kind", row.kind == OutboxKind::warm ? "warm" : "webhook"}, {"method", row.method}, {"url", row.url},
+                     {"attempts", row.attempts}, {"next_attempt_wall_ms", row.next_attempt_wall_ms},
+                     {"last_status", row.last_status}, {"last_error", row.last_error}});
+    }
+    return out;
+  });
+}
+
+/// What is still known of a chain: events in the ring, runs that wait, dead letters. What was handled
+/// and left no trace is not listed.
+Outcome<json> Dispatcher::trace_chain(std::string_view chain) {
+  return ask([this, chain = std::string{chain}]() -> Outcome<json> {
+    json out = json::array();
+    const auto add = [&](const EventData& event, const char* where, const std::string& trigger) {
+      const std::string of = reader_.event_id(event.provenance.chain);
+      if (event.id != chain && of != chain) return;
+      out.push_back({{"event", event.id}, {"where", where}, {"trigger", trigger}, {"key", event.key},
+                     {"type", to_string(event.kind)}, {"depth", event.provenance.depth},
+                     {"parent", event.provenance.parent == 0 ? "" : reader_.event_id(event.provenance.parent)}});
+    };
+    for (std::uint64_t p = base_, n = 0; n < kTraceRowsMax; ++p, ++n) {
+      const auto event = reader_.at(EventSeq{p});
+      if (!event) break;
+      add(copy_event(*event, reader_), "ring", "");
+    }
+    const auto letters = store_->list_dead(kTraceRowsMax);
+    if (!letters) return letters.failure();
+    for (const DeadLetter& letter : *letters) {
+      if (letter.what != "event") continue;
+      const auto whole = store_->find_dead(letter.id);
+      if (whole && whole->event) add(*whole->event, "dead", letter.trigger);
+    }
+    if (out.empty()) return Failure{Errc::not_found, fmt::format("nothing is known of chain {}", chain)};
+    return out;
+  });
+}
+
+Outcome<std::vector<TriggerAccount>> Dispatcher::account() {
+  return ask([this]() -> Outcome<std::vector<TriggerAccount>> {
+    // Pairs that the ring still holds: released ones are in the counters already.
+    std::map<std::uint32_t, std::uint64_t> in_ring;
+    std::map<std::uint32_t, std::uint64_t> moved_in_ring;
+    for (std::uint64_t p = base_;; ++p) {
+      const auto event = reader_.at(EventSeq{p});
+      if (!event) break;
+      const Position* const position = p - base_ < positions_.size() ? &positions_[p - base_] : nullptr;
+      registry_->match(*event, [&](const TriggerSpec& spec) {
+        const bool skipped = position != nullptr && position->done &&
+                             std::none_of(position->deltas.begin(), position->deltas.end(), [&](const auto& d) { return d.trigger_slot == spec.slot; });
+        if (!skipped) ++in_ring[spec.slot];
+      });
+      if (position == nullptr) continue;
+      for (const auto& delta : position->deltas) moved_in_ring[delta.trigger_slot] += delta.add.moved;
+    }
+    // Committed to the store, but kept from being settled by a log file that cannot be written.
+    for (const Run& run : runs_) {
+      if (run.moved && run.stored_id == 0 && run.step == Step::done) ++moved_in_ring[run.trigger_slot];
+    }
+    std::vector<TriggerAccount> rows;
+    for (const TriggerSpec& spec : registry_->table().triggers) {
+      const auto stored = store_->account(spec.name);
+      if (!stored) return stored.failure();
+      const Counters counters = keeper_.counters(spec.slot);
+      TriggerAccount row;
+      row.name = spec.name;
+      row.emitted = counters.emitted + in_ring[spec.slot];
+      row.acknowledged = counters.acknowledged + stored->acknowledged + stored->purged;
+      row.retry = stored->retry;
+      row.dead = stored->dead;
+      row.shed = counters.shed;
+      row.in_flight = in_ring[spec.slot] - moved_in_ring[spec.slot];
+      // What left the ring for the store, by the segment's count, must be what came in by the store's:
+      // a difference is shown as an account that does not add up.
+      const std::uint64_t moved = counters.moved + moved_in_ring[spec.slot];
+      if (moved != stored->moved_in) row.in_flight += moved > stored->moved_in ? moved - stored->moved_in : stored->moved_in - moved;
+      rows.push_back(std::move(row));
+    }
+    return rows;
+  });
+}
+
+Outcome<std::string> Dispatcher::log_path(std::string_view channel) {
+  std::string path = LogWriter::path(options_.store.directory, channel);
+  if (path.empty()) return Failure{Errc::invalid_argument, fmt::format("\"{}\" is no channel: use [a-z0-9_.-], at most 64", channel)};
+  return path;
+}
+
+json Dispatcher::server_stats() {
+  auto stats = ask([this]() -> Outcome<json> {
+    std::uint64_t ok = 0;
+    std::uint64_t failed = 0;
+    std::uint64_t dead = 0;
+    for (const auto& [slot, f] : figures_) {
+      ok += f.ok;
+      failed += f.failed;
+      dead += f.dead;
+    }
+    std::uint64_t executors = 0;
+    for (const Worker& worker : workers_) executors += worker.process ? 1 : 0;
+    return json{{"executors", executors},
+                {"ring_depth", reader_.tail() - std::min(reader_.tail(), reader_.head())},
+                {"runs_ok", ok},
+                {"runs_failed", failed},
+                {"dead_letters", dead},
+                {"stored_runs_in_hand", running_.size()},
+                {"log_lines", log_->counters().lines},
+                {"log_syncs", log_->counters().syncs}};
+  });
+  return stats ? *stats : json::object();
+}
+
+}  // namespace cachee::daemon

@@ -1,0 +1,28 @@
+// Carries out the cache effects of handlers that succeeded: set, del, incr, ... The rest (log lines,
+// outbox rows) went into the store's batch before.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <cachee/cache.hpp>
+
+#include "script/effects.hpp"
+#include "store/records.hpp"
+
+namespace cachee::daemon {
+
+/// Applies effects in order. The writes carry `from`, so that events they set off know their parent.
+///
+/// @return  nothing, or why the run has to be tried again: the ring is full, or there is no memory.
+///          What was applied before stays; applying it again is what at-least-once means.
+[[nodiscard]] std::optional<std::string> apply_effects(Cache& cache, const std::vector<Effect>& effects,
+                                                       const Provenance& from);
+
+/// A fetched value (`cachee.warm`). False: try again later.
+[[nodiscard]] bool apply_warmed(Cache& cache, std::string_view key, std::string_view body,
+                                std::optional<std::int64_t> ttl_ms, std::optional<double> cost,
+                                const Provenance& from);
+
+}  // namespace cachee::daemon

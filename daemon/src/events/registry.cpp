@@ -1,0 +1,162 @@
+#include "events/registry.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <string>
+
+#include <fmt/format.h>
+
+namespace cachee::daemon {
+namespace {
+
+constexpr std::chrono::milliseconds kPublishMs{5000};
+
+std::uint64_t wall_ms() noexcept {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
+/// High priority first, then oldest.
+void sort_triggers(std::vector<TriggerSpec>& triggers) {
+  std::stable_sort(triggers.begin(), triggers.end(), [](const TriggerSpec& a, const TriggerSpec& b) {
+    return a.priority != b.priority ? a.priority > b.priority : a.id < b.id;
+  });
+}
+
+}  // namespace
+
+Outcome<void> Registry::load() {
+  auto stored = store_.load_triggers();
+  if (!stored) return stored.failure();
+  auto seen = read_triggers(keeper_.cache());
+  if (!seen) return Failure{seen.error().code, "the segment's trigger table: " + to_string(seen.error())};
+  for (TriggerSpec& spec : *stored) {
+    const auto at = std::find_if(seen->triggers.begin(), seen->triggers.end(),
+                                 [&](const TriggerSpec& t) { return t.name == spec.name && t.slot == spec.slot; });
+    if (at != seen->triggers.end()) {
+      spec.since_generation = at->since_generation;
+      continue;
+    }
+    // The segment does not know it: a new segment, or we were killed before we could publish.
+    spec.since_generation = seen->generation + 1;
+    if (auto begun = begin_account(spec); !begun) return begun;
+  }
+  TriggerTable next;
+  next.generation = seen->generation;
+  next.triggers = std::move(*stored);
+  return publish(std::move(next));
+}
+
+Outcome<void> Registry::begin_account(const TriggerSpec& spec) {
+  // What the store still holds under this name was emitted once and moved there.
+  if (auto reset = store_.reset_account(spec.name); !reset) return reset;
+  const auto account = store_.account(spec.name);
+  if (!account) return account.failure();
+  Counters initial;
+  initial.emitted = initial.moved = account->moved_in;
+  keeper_.reset_counters(spec.slot, initial);
+  return {};
+}
+
+std::optional<std::uint32_t> Registry::free_slot(const TriggerTable& next) const {
+  std::set<std::uint32_t> used;
+  for (const TriggerSpec& t : next.triggers) used.insert(t.slot);
+  for (std::uint32_t slot = 0; slot < keeper_.trigger_slots_max(); ++slot) {
+    if (!used.contains(slot)) return slot;
+  }
+  return std::nullopt;
+}
+
+Outcome<void> Registry::put(std::vector<TriggerSpec> specs) {
+  TriggerTable next = table_;
+  std::vector<std::string> fresh;
+  for (TriggerSpec& spec : specs) {
+    spec.registered_wall_ms = wall_ms();
+    const auto at = std::find_if(next.triggers.begin(), next.triggers.end(),
+                                 [&](const TriggerSpec& t) { return t.name == spec.name; });
+    auto id = store_.next_trigger_id();
+    if (!id) return id.failure();
+    spec.id = *id;
+    if (at != next.triggers.end()) {
+      // Its events in the ring stay owed: they run with the new source.
+      spec.slot = at->slot;
+      spec.since_generation = at->since_generation;
+      *at = spec;
+      continue;
+    }
+    const auto slot = free_slot(next);
+    if (!slot) {
+      return Failure{Errc::no_space, fmt::format("the trigger table is full ({} triggers): remove some, or give the segment more memory",
+                                                 keeper_.trigger_slots_max())};
+    }
+    spec.slot = *slot;
+    spec.since_generation = table_.generation + 1;
+    fresh.push_back(spec.name);
+    next.triggers.push_back(spec);
+  }
+  for (const TriggerSpec& spec : next.triggers) {
+    if (std::find(fresh.begin(), fresh.end(), spec.name) == fresh.end()) continue;
+    if (auto begun = begin_account(spec); !begun) return begun;
+  }
+  return publish(std::move(next));
+}
+
+Outcome<void> Registry::remove(std::string_view name) {
+  if (find(name) == nullptr) return Failure{Errc::not_found, fmt::format("no such trigger: {}", name)};
+  TriggerTable next = table_;
+  std::erase_if(next.triggers, [&](const TriggerSpec& t) { return t.name == name; });
+  return publish(std::move(next));
+}
+
+Outcome<void> Registry::change(std::string_view name, const std::function<void(TriggerSpec&)>& apply) {
+  if (find(name) == nullptr) return Failure{Errc::not_found, fmt::format("no such trigger: {}", name)};
+  TriggerTable next = table_;
+  for (TriggerSpec& t : next.triggers) {
+    if (t.name == name) apply(t);
+  }
+  return publish(std::move(next));
+}
+
+Outcome<void> Registry::set_enabled(std::string_view name, bool enabled) {
+  return change(name, [&](TriggerSpec& t) {
+    // What others' triggers made of the keys meanwhile is not owed to this one.
+    if (enabled && !t.enabled) t.since_generation = table_.generation + 1;
+    t.enabled = enabled;
+  });
+}
+
+Outcome<void> Registry::set_paused(std::string_view name, bool paused) {
+  return change(name, [&](TriggerSpec& t) { t.paused = paused; });
+}
+
+Outcome<void> Registry::publish(TriggerTable next) {
+  sort_triggers(next.triggers);
+  if (auto saved = store_.save_triggers(next.triggers); !saved) return saved;
+  if (const auto published = keeper_.publish_triggers(next, kPublishMs); !published) {
+    static_cast<void>(store_.save_triggers(table_.triggers));
+    switch (published.code()) {
+      case Errc::no_space:
+        return Failure{Errc::no_space, "the segment's trigger table has no room for this: shorten sources, remove triggers, or start with more --memory"};
+      case Errc::timed_out:
+        return Failure{Errc::timed_out, "the event ring stayed too full to register safely: try again when it has drained"};
+      default: return Failure{published.code(), "publishing the trigger table: " + to_string(published.error())};
+    }
+  }
+  next.generation = trigger_generation(keeper_.cache());
+  table_ = std::move(next);
+  matcher_ = TriggerMatcher{table_};
+  return {};
+}
+
+const TriggerSpec* Registry::find(std::string_view name) const noexcept {
+  const auto at = std::find_if(table_.triggers.begin(), table_.triggers.end(), [&](const TriggerSpec& t) { return t.name == name; });
+  return at == table_.triggers.end() ? nullptr : &*at;
+}
+
+const TriggerSpec* Registry::find_slot(std::uint32_t slot) const noexcept {
+  const auto at = std::find_if(table_.triggers.begin(), table_.triggers.end(), [&](const TriggerSpec& t) { return t.slot == slot; });
+  return at == table_.triggers.end() ? nullptr : &*at;
+}
+
+}  // namespace cachee::daemon

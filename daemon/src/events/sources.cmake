@@ -1,0 +1,5 @@
+target_sources(cachee_daemon_core PRIVATE
+  ${CMAKE_CURRENT_LIST_DIR}/admin.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/appliers.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/dispatcher.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/registry.cpp)

@@ -1,0 +1,222 @@
+// The supervisor's side: starts the process, reads its reports, stops it.
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <vector>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "executor/channel.hpp"
+#include "executor/executor_main.hpp"
+#include "executor/messages.hpp"
+#include "executor/pool.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+constexpr std::size_t kOutboxBytes = std::size_t{4} << 20;
+constexpr std::size_t kInboxBytes = std::size_t{1} << 20;
+constexpr std::size_t kBlockOrderBytes = 96;  // more than one takes
+constexpr int kFdsFrom = 16;                 // clear of the two fixed descriptors of the child
+constexpr std::int64_t kGraceMsMin = 10;     // beyond the limit: the run may be about to end by itself
+constexpr std::int64_t kNsPerMs = 1'000'000;
+
+/// Moves a channel's descriptor out of the way of dup2 in the child.
+int move_up(int fd) noexcept { return fcntl(fd, F_DUPFD_CLOEXEC, kFdsFrom); }
+
+Outcome<pid_t> spawn(const ExecutorOptions& options, int inbox, int outbox) {
+  const std::vector<std::string> words = executor_arguments(options, getpid());
+  std::vector<char*> argv{const_cast<char*>("cacheed")};
+  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, inbox, kInboxFd);
+  posix_spawn_file_actions_adddup2(&actions, outbox, kOutboxFd);
+  // A group of its own: Ctrl-C on the terminal is the supervisor's to answer.
+  sigset_t none;
+  sigset_t all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  // Nothing of the supervisor's environment is strangers' code's business.
+  char* const environment[] = {nullptr};
+  pid_t pid = 0;
+  const int failed = posix_spawn(&pid, options.executable.c_str(), &actions, &attributes, argv.data(), environment);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (failed != 0) return Failure{Errc::io, fmt::format("starting an executor ({}): {}", options.executable, std::strerror(failed))};
+  return pid;
+}
+
+std::string describe(int status) {
+  if (WIFSIGNALED(status)) {
+    const int signal = WTERMSIG(status);
+    if (signal == SIGSYS) return "it asked the kernel for something that its jail does not allow (SIGSYS)";
+    return fmt::format("killed by signal {} ({})", signal, strsignal(signal));
+  }
+  return fmt::format("exit code {}", WEXITSTATUS(status));
+}
+
+class ExecutorProcess final : public Executor {
+ public:
+  ExecutorProcess(pid_t pid, Lane lane, std::unique_ptr<Channel> inbox, std::unique_ptr<Channel> outbox)
+      : pid_{pid}, lane_{std::move(lane)}, inbox_{std::move(inbox)}, outbox_{std::move(outbox)} {}
+  ~ExecutorProcess() override {
+    if (!reason_) end("stopped");
+  }
+
+  int poll(int count_max, const std::function<void(const RunReport&)>& sink) override {
+    int count = 0;
+    for (; count < count_max; ++count) {
+      const auto message = outbox_->read();
+      if (!message) break;
+      const auto report = decode_report(*message);
+      if (!report) {
+        end("it reported what cannot be read");
+        break;
+      }
+      sink(*report);
+    }
+    if (outbox_->broken() && !reason_) end("its queue is damaged");
+    return count;
+  }
+
+  void wait(std::chrono::microseconds longest) override { outbox_->wait(longest); }
+
+  bool run_stored(std::uint64_t token, std::uint32_t trigger_slot, const EventData& event) override {
+    Order order;
+    order.kind = Order::Kind::run_stored;
+    order.token = token;
+    order.trigger_slot = trigger_slot;
+    order.event = event;
+    return send_large(order);
+  }
+  bool block(std::uint64_t key_hash, std::uint32_t trigger_slot) override {
+    Order order;
+    order.kind = Order::Kind::block;
+    order.key_hash = key_hash;
+    order.trigger_slot = trigger_slot;
+    return send(order);
+  }
+  bool unblock(std::uint64_t key_hash, std::uint32_t trigger_slot, std::uint64_t seen_end) override {
+    Order order;
+    order.kind = Order::Kind::unblock;
+    order.key_hash = key_hash;
+    order.trigger_slot = trigger_slot;
+    order.seen_end = seen_end;
+    return send(order);
+  }
+  bool test(std::uint64_t token, const TriggerSpec& spec, const EventData& event) override {
+    Order order;
+    order.kind = Order::Kind::test;
+    order.token = token;
+    order.spec = spec;
+    order.event = event;
+    test_timeout_ms_ = spec.timeout_ms;
+    return send_large(order);
+  }
+  void kick() override { lane_.kick(); }
+
+  std::optional<Stuck> watchdog(TimeNs now, const std::function<std::uint32_t(std::uint32_t)>& timeout_ms) override {
+    const Lane::Running running = lane_.running();
+    if (running.since == 0 || reason_) return std::nullopt;
+    const bool is_test = running.trigger_slot == RunReport::kNoTriggerSlot;
+    const std::int64_t limit_ms = is_test ? test_timeout_ms_ : timeout_ms(running.trigger_slot);
+    const std::int64_t grace_ms = std::max(kGraceMsMin, limit_ms / 2);
+    if (now - running.since < (limit_ms + grace_ms) * kNsPerMs) return std::nullopt;
+    end(fmt::format("over its wall-clock limit of {} ms", limit_ms));
+    return Stuck{running};
+  }
+
+  std::optional<std::string> exited() override {
+    if (reason_) return reason_;
+    int status = 0;
+    const pid_t ended = waitpid(pid_, &status, WNOHANG);
+    if (ended == pid_) reason_ = describe(status);
+    if (ended < 0 && errno == ECHILD) reason_ = "it is gone";
+    return reason_;
+  }
+
+  int pid() const noexcept override { return pid_; }
+  std::uint64_t scanned_through() const noexcept override { return lane_.position(); }
+
+ private:
+  bool send(const Order& order) {
+    if (reason_ || !inbox_->try_write(encode(order))) return false;
+    lane_.kick();
+    return true;
+  }
+  /// An event may be larger than the queue: then it streams, for as long as the process takes it.
+  bool send_large(const Order& order) {
+    if (reason_) return false;
+    const std::string bytes = encode(order);
+    if (bytes.size() < kInboxBytes / 2) {
+      if (!inbox_->try_write(bytes)) return false;
+    } else {
+      lane_.kick();
+      if (!inbox_->write(bytes, [this] { return !exited().has_value(); })) return false;
+    }
+    lane_.kick();
+    return true;
+  }
+  void end(std::string reason) {
+    kill(pid_, SIGKILL);
+    int status = 0;
+    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    reason_ = std::move(reason);
+  }
+
+  pid_t pid_;
+  mutable Lane lane_;
+  std::unique_ptr<Channel> inbox_;
+  std::unique_ptr<Channel> outbox_;
+  std::optional<std::string> reason_{};
+  std::uint32_t test_timeout_ms_ = 0;
+};
+
+}  // namespace
+
+Outcome<std::unique_ptr<Executor>> Executor::start(const ExecutorOptions& options) {
+  OpenOptions open;
+  open.name = options.segment;
+  open.access = Access::read_only;
+  auto cache = Cache::open(open);
+  if (!cache) return Failure{cache.error().code, fmt::format("segment {}: {}", options.segment, to_string(cache.error()))};
+  auto lane = Lane::open(*cache, options.lane);
+  if (!lane) return Failure{lane.error().code, fmt::format("lane {}: {}", options.lane, to_string(lane.error()))};
+  auto inbox = Channel::create(std::max(kInboxBytes, options.blocked.size() * kBlockOrderBytes));
+  if (!inbox) return inbox.failure();
+  auto outbox = Channel::create(kOutboxBytes);
+  if (!outbox) return outbox.failure();
+  // Before the process starts: the first thing it reads.
+  for (const auto& [key_hash, trigger_slot] : options.blocked) {
+    Order order;
+    order.kind = Order::Kind::block;
+    order.key_hash = key_hash;
+    order.trigger_slot = trigger_slot;
+    if (!(*inbox)->try_write(encode(order))) return Failure{Errc::no_space, "an executor's inbox does not hold the keys that wait for a retry"};
+  }
+  const int inbox_fd = move_up((*inbox)->fd());
+  const int outbox_fd = move_up((*outbox)->fd());
+  auto pid = spawn(options, inbox_fd, outbox_fd);
+  close(inbox_fd);
+  close(outbox_fd);
+  if (!pid) return pid.failure();
+  return std::unique_ptr<Executor>{std::make_unique<ExecutorProcess>(*pid, std::move(*lane), std::move(*inbox), std::move(*outbox))};
+}
+
+}  // namespace cachee::daemon
