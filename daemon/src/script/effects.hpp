@@ -1,5 +1,10 @@
 // Effects: what a handler asked for, buffered in the executor until the handler succeeded, then
 // carried out by the supervisor. Encoded as bytes on the way between the two.
+//
+// Bytes: [u8 version] then per effect [u32 bytes of the rest][u8 kind][u16 which fields follow]
+// [fields in the order of the struct]; numbers little-endian, strings and lists prefixed by u32. A
+// field that has its default is left out, so every list of effects has exactly one encoding and
+// decode_effects() refuses any other.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +17,14 @@
 #include <cachee/types.hpp>
 
 namespace cachee::daemon {
+
+inline constexpr std::size_t kEffectsMax = 1000;                              // of one run
+inline constexpr std::size_t kEffectsBytesMax = std::size_t{8} << 20;         // encoded, of one run
+inline constexpr std::size_t kEffectUrlBytesMax = 8192;                       // webhook, warm
+inline constexpr std::size_t kEffectHeadersMax = 64;                          // webhook, warm
+inline constexpr std::size_t kEffectNameBytesMax = 64;                        // log channel, metric
+/// `cachee.once(id)` holds exactly while this prefix followed by the id is a live key.
+inline constexpr std::string_view kOnceKeyPrefix = "cachee.once:";
 
 enum class EffectKind : std::uint8_t { set = 1, del, invalidate, incr, expire, log, webhook, warm, depends_on, metric, once };
 
@@ -33,10 +46,24 @@ struct Effect {
   std::int64_t delta = 0;                 // incr
   double amount = 0;                      // metric
   std::uint32_t timeout_ms = 0;           // webhook; 0: the setting's default
+  friend bool operator==(const Effect&, const Effect&) = default;
 };
 
 [[nodiscard]] std::string encode(const std::vector<Effect>& effects);
-/// nullopt for bytes that encode() did not make: the supervisor trusts no executor.
+/// nullopt for bytes that encode() did not make of well-formed effects: the supervisor trusts no
+/// executor.
 [[nodiscard]] std::optional<std::vector<Effect>> decode_effects(std::string_view bytes);
+/// False for an effect that no `cachee.` function makes: a channel that is no file name, a header
+/// with a line break, a key past its bound.
+[[nodiscard]] bool well_formed(const Effect& effect) noexcept;
+
+// What names and addresses may look like; shared by the functions that make effects.
+[[nodiscard]] bool is_plain_name(std::string_view name) noexcept;  // [A-Za-z0-9_.-], no leading dot
+[[nodiscard]] bool is_http_url(std::string_view url) noexcept;
+[[nodiscard]] bool is_http_token(std::string_view text) noexcept;  // method, header name
+[[nodiscard]] bool is_header_value(std::string_view text) noexcept;
+
+/// Adds one effect to what encode() made.
+void append_effect(std::string& bytes, const Effect& effect);
 
 }  // namespace cachee::daemon

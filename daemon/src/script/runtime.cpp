@@ -1,0 +1,237 @@
+#include "script/runtime.hpp"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "script/state.hpp"
+
+namespace cachee::daemon {
+
+using script::Meter;
+using script::State;
+
+namespace {
+
+// Fixed places at the bottom of every state's stack.
+constexpr int kHandlerIndex = 1;
+constexpr int kChunkIndex = 2;
+constexpr int kEnvironmentIndex = 3;
+constexpr int kEnvironmentUpvalue = 1;  // of the chunk
+
+constexpr std::uint64_t kCompileBytesMax = std::uint64_t{64} << 20;
+constexpr std::size_t kBufferBytesKept = std::size_t{64} << 10;
+constexpr std::uint64_t kGarbageBytesKept = std::uint64_t{512} << 10;
+// A run leaves little alive, so a collection costs about as much as marking the libraries: let
+// garbage grow to a multiple of them in between.
+constexpr int kGcPausePercent = 1000;
+constexpr int kGcStepMultiplier = 400;
+
+/// Message handler of every run: keeps message and traceback while the stack is still there.
+int on_error(lua_State* lua) {
+  State& state = script::state_of(lua);
+  lua_settop(lua, 1);
+  const char* text = nullptr;
+  std::size_t bytes = 0;
+  if (lua_isstring(lua, 1) != 0 || luaL_getmetafield(lua, 1, "__tostring") != LUA_TNIL) {
+    lua_settop(lua, 1);
+    script::push_text(lua, 1);
+    text = lua_tolstring(lua, -1, &bytes);
+  } else {
+    text = lua_pushfstring(lua, "error object is a %s value", luaL_typename(lua, 1));
+    bytes = lua_rawlen(lua, -1);
+  }
+  char traceback[2048];
+  script::write_traceback(lua, 1, traceback, sizeof(traceback));
+  const bool kept = script::guarded([&] {
+    state.error.assign(text, std::min(bytes, kErrorBytesMax));
+    state.traceback = traceback;
+  });
+  if (!kept) state.error.clear();
+  return 1;
+}
+
+int install(lua_State* lua) {
+  script::install_sandbox(lua);
+  return 0;
+}
+
+int new_environment(lua_State* lua) {
+  script::push_environment(lua);
+  return 1;
+}
+
+template <class T>
+void shrink(T& buffer) noexcept {
+  if (buffer.capacity() > kBufferBytesKept) {
+    buffer = T{};
+  } else {
+    buffer.clear();
+  }
+}
+
+}  // namespace
+
+struct Script::Impl {
+  State state{};
+  std::string source{};
+
+  ~Impl() { close(); }
+
+  void close() noexcept {
+    if (state.lua != nullptr) lua_close(state.lua);
+    state.lua = nullptr;
+  }
+
+  /// A new state with the source compiled in it; the message when that fails.
+  std::optional<std::string> open(std::uint64_t memory_bytes) {
+    close();
+    state.event_cached = 0;
+    state.env_dirty = false;
+    state.text.reset();
+    state.lua = lua_newstate(Meter::allocate, &state.meter);
+    if (state.lua == nullptr) return "not enough memory for a Lua state";
+    *static_cast<State**>(lua_getextraspace(state.lua)) = &state;
+    state.meter.attach(state.lua);
+    lua_State* const lua = state.lua;
+    lua_gc(lua, LUA_GCSTOP);
+    lua_pushcfunction(lua, install);
+    if (lua_pcall(lua, 0, 0, 0) != LUA_OK) return take_message("cannot make a sandbox: ");
+    lua_pushcfunction(lua, on_error);
+
+    // Compilation has a memory bound of its own; it runs no code.
+    state.meter.set_floor();
+    state.meter.begin({.steps = ~std::uint64_t{0}, .memory_bytes = memory_bytes,
+                       .timeout_ms = ~std::uint32_t{0}, .exact_steps = false},
+                      script::monotonic_now());
+    const std::string chunk_name = "=" + state.trigger_name;
+    const int status =
+        luaL_loadbufferx(lua, source.data(), source.size(), chunk_name.c_str(), "t");
+    state.meter.end();
+    if (status != LUA_OK) return take_message("");
+    lua_pushcfunction(lua, new_environment);
+    if (lua_pcall(lua, 0, 1, 0) != LUA_OK) return take_message("");
+    lua_gc(lua, LUA_GCRESTART);
+    lua_gc(lua, LUA_GCCOLLECT);
+    lua_gc(lua, LUA_GCINC, kGcPausePercent, kGcStepMultiplier, 0);
+    state.meter.set_floor();
+    return std::nullopt;
+  }
+
+  std::string take_message(std::string_view prefix) {
+    const char* const text = lua_tostring(state.lua, -1);
+    std::string message{prefix};
+    message += text != nullptr ? text : "unknown error";
+    return message;
+  }
+
+  /// Nothing of the run stays: neither globals nor what the event object kept, nor large memory.
+  void clean_up() noexcept {
+    forget_event(state);
+    if (state.env_dirty) {
+      state.env_dirty = false;
+      lua_pushcfunction(state.lua, new_environment);
+      if (lua_pcall(state.lua, 0, 1, 0) != LUA_OK) {
+        close();
+        return;
+      }
+      lua_replace(state.lua, kEnvironmentIndex);
+    }
+    state.text.reset();
+    if (state.meter.used_above_floor() > kGarbageBytesKept) lua_gc(state.lua, LUA_GCCOLLECT);
+  }
+
+  void forget_buffers() noexcept {
+    state.overlay.clear();
+    shrink(state.bytes);
+    shrink(state.effect.value);
+    shrink(state.json_keys);
+    state.effect.metadata.clear();
+    state.metadata.clear();
+  }
+};
+
+Script::Script(std::unique_ptr<Impl> impl) noexcept : impl_{std::move(impl)} {}
+Script::~Script() = default;
+
+Runtime::Loaded Runtime::load(const TriggerSpec& spec) const {
+  Loaded loaded;
+  auto impl = std::make_unique<Script::Impl>();
+  impl->state.cache = &cache_;
+  impl->state.trigger_name = spec.name;
+  impl->source = spec.source;
+  if (auto error = impl->open(kCompileBytesMax)) {
+    loaded.error = std::move(*error);
+  } else {
+    loaded.script.reset(new Script{std::move(impl)});
+  }
+  return loaded;
+}
+
+RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits& limits) const {
+  Script::Impl& impl = *script.impl_;
+  State& state = impl.state;
+  RunResult result;
+  const TimeNs start = script::monotonic_now();
+  if (state.lua == nullptr) {
+    if (auto error = impl.open(kCompileBytesMax)) {
+      impl.close();
+      result.error = std::move(*error);
+      return result;
+    }
+  }
+  shrink(state.effects);
+  state.effects_count = 0;
+  state.error.clear();
+  state.traceback.clear();
+  state.event = &event;
+
+  state.meter.begin(limits, start);
+  // Every run: the one before may have assigned to _ENV itself.
+  lua_pushvalue(state.lua, kEnvironmentIndex);
+  lua_setupvalue(state.lua, kChunkIndex, kEnvironmentUpvalue);
+  lua_pushvalue(state.lua, kChunkIndex);
+  const int status = lua_pcall(state.lua, 0, 0, kHandlerIndex);
+  if (status == LUA_ERRMEM) state.meter.note(Limit::memory);
+  state.meter.end();
+
+  result.exceeded = state.meter.exceeded();
+  result.ok = status == LUA_OK && result.exceeded == Limit::none;
+  result.steps = state.meter.steps();
+  result.memory_peak = state.meter.peak();
+  if (result.ok) {
+    result.effects = state.effects;
+    impl.clean_up();
+  } else if (result.exceeded != Limit::none) {
+    // What a run did that was cut off anywhere is not trusted: the state is made anew.
+    result.error = state.meter.message();
+    result.traceback = state.meter.traceback();
+    impl.close();
+    state.event = nullptr;
+  } else {
+    result.error = std::move(state.error);
+    result.traceback = std::move(state.traceback);
+    if (result.error.empty()) result.error = impl.take_message("");
+    lua_settop(state.lua, kEnvironmentIndex);
+    impl.clean_up();
+  }
+  impl.forget_buffers();
+  result.run_ns = static_cast<std::uint64_t>(script::monotonic_now() - start);
+  return result;
+}
+
+std::optional<std::string> Runtime::check(std::string_view name, std::string_view source) {
+  if (source.size() > kTriggerSourceBytesMax) {
+    return "source of " + std::to_string(source.size()) + " bytes is longer than " +
+           std::to_string(kTriggerSourceBytesMax);
+  }
+  EmptyCacheReader cache;
+  TriggerSpec spec;
+  spec.name = name;
+  spec.source = source;
+  auto loaded = Runtime{cache}.load(spec);
+  if (loaded.script) return std::nullopt;
+  return std::move(loaded.error);
+}
+
+}  // namespace cachee::daemon

@@ -1,0 +1,3 @@
+-- tries: to make bytecode
+-- ends: error
+string.dump(function() end)

@@ -1,0 +1,3 @@
+-- tries: to load bytecode
+-- ends: error
+load("\27Lua")

@@ -1,0 +1,3 @@
+-- tries: effects without end
+-- ends: error
+while true do cachee.set("k", "v") end

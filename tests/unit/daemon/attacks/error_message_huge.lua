@@ -1,0 +1,3 @@
+-- tries: an error message of a megabyte
+-- ends: error
+error(("x"):rep(1000000))

@@ -1,0 +1,3 @@
+-- tries: to change the event for the next trigger
+-- ends: error
+event.key = "other"

@@ -1,0 +1,3 @@
+-- tries: text nested without end
+-- ends: error
+return cachee.json.decode(("["):rep(1000000))

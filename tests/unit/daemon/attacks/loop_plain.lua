@@ -1,0 +1,3 @@
+-- tries: never to return
+-- ends: steps time
+while true do end

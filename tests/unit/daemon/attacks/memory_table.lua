@@ -1,0 +1,4 @@
+-- tries: a table that fills the memory
+-- ends: memory steps time
+local t = {}
+for i = 1, math.huge do t[i] = i end

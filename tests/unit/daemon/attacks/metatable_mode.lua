@@ -1,0 +1,3 @@
+-- tries: weak tables, which make the collector work without bound
+-- ends: error
+setmetatable({}, {__mode = "k"})

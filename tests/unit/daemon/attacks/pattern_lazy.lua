@@ -1,0 +1,3 @@
+-- tries: lazy items behind each other
+-- ends: steps time
+return ("a"):rep(5000):find(".-.-.-.-.-.-x")

@@ -1,0 +1,3 @@
+-- tries: to assign a method of strings
+-- ends: error
+("").upper = nil
