@@ -80,9 +80,8 @@ std::vector<Command> fsck_commands() {
                Value result = Value::object();
                if (*wants_repair) result.add("repaired", repair(context.source));
                const FsckReport report = check(context.source.segment(Access::read_only));
-               for (const auto& field : report_value(report).fields()) {
-                 result.add(field.name, field.value);
-               }
+               const Value verdict = report_value(report);
+               for (const auto& field : verdict.fields()) result.add(field.name, field.value);
                context.out.print(result);
                return report.findings_total == 0 ? Exit::yes : Exit::no;
              };

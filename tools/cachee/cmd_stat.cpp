@@ -131,7 +131,8 @@ Command top_command() {
                                        .rows = std::size_t{64} + measured.sample.clients.size(),
                                        .colour = false,
                                        .utf8 = terminal_is_utf8()};
-              for (const auto& line : render_frame(measured.sample, {measured.rates}, frame)) {
+              for (auto& line : render_frame(measured.sample, {measured.rates}, frame)) {
+                line.erase(line.find_last_not_of(' ') + 1);
                 context.out.write(line + "\n");
               }
               return Exit::yes;

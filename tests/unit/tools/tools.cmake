@@ -4,13 +4,16 @@ if(TARGET cachee)
   cachee_test(NAME tools_parts_test LABEL unit LIBS cachee_cli_core
     SOURCES ${tools_dir}/text_test.cpp ${tools_dir}/output_test.cpp ${tools_dir}/histogram_test.cpp
             ${tools_dir}/dump_line_test.cpp ${tools_dir}/top_frame_test.cpp)
-  cachee_test(NAME tools_command_test LABEL unit LIBS cachee_cli_core
+  cachee_test(NAME tools_command_test LABEL unit LIBS cachee_cli_core util
     SOURCES ${tools_dir}/command_test.cpp ${tools_dir}/commands_file_test.cpp
             ${tools_dir}/prompt_test.cpp ${tools_dir}/supervisor_test.cpp)
-  target_compile_definitions(tools_command_test PRIVATE
-    CACHEE_PROGRAM="$<TARGET_FILE:cachee>" CACHEE_DOC_DIR="$<TARGET_FILE_DIR:cachee>/doc")
-  add_dependencies(tools_command_test cachee cachee_docs)
-  target_link_libraries(tools_command_test PRIVATE util)
+  cachee_test(NAME tools_segment_test LABEL unit LIBS cachee_cli_core util
+    SOURCES ${tools_dir}/segment_test.cpp)
+  foreach(test IN ITEMS tools_command_test tools_segment_test)
+    target_compile_definitions(${test} PRIVATE
+      CACHEE_PROGRAM="$<TARGET_FILE:cachee>" CACHEE_DOC_DIR="$<TARGET_FILE_DIR:cachee>/doc")
+    add_dependencies(${test} cachee cachee_docs)
+  endforeach()
 
   # The page and the completions in the tree are what the help makes of them today; after a change
   # of a command: cmake --build <build> --target cachee_docs_update.
