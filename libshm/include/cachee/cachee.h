@@ -323,7 +323,7 @@ enum {
 typedef struct cachee_write_result {
   uint32_t struct_bytes; /* set by the caller */
   uint32_t flags;        /* CACHEE_RESULT_... */
-  uint64_t version;      /* of the key, 1 for a new one */
+  uint64_t version;      /* of the key; grows, and never comes twice for one key */
   uint64_t event;        /* for cachee_wait_acknowledged() */
   void* old_value;       /* NULL unless asked for and there was one */
   size_t old_value_bytes;
