@@ -1,0 +1,91 @@
+/* Sizes and offsets of the C structs, as programs have them compiled in. A line here changes only
+ * with CACHEE_ABI_VERSION; a struct that grows gets a new line, and keeps the old offsets. */
+#include <cachee/cachee.h>
+
+#define AT(type, member, offset) \
+  _Static_assert(offsetof(type, member) == (offset), #type "." #member " moved")
+#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), "size of " #type)
+
+_Static_assert(sizeof(void*) == 8 && sizeof(size_t) == 8, "the numbers below are for LP64");
+_Static_assert(CACHEE_ABI_VERSION == 1, "numbers of ABI 1");
+
+SIZE(cachee_status, 4);
+
+SIZE(cachee_error, 16);
+AT(cachee_error, status, 0);
+AT(cachee_error, os_errno, 4);
+AT(cachee_error, detail, 8);
+
+SIZE(cachee_bytes, 16);
+AT(cachee_bytes, data, 0);
+AT(cachee_bytes, bytes, 8);
+
+SIZE(cachee_field, 32);
+AT(cachee_field, name, 0);
+AT(cachee_field, name_bytes, 8);
+AT(cachee_field, value, 16);
+AT(cachee_field, value_bytes, 24);
+
+SIZE(cachee_open_options, 48);
+AT(cachee_open_options, struct_bytes, 0);
+AT(cachee_open_options, flags, 4);
+AT(cachee_open_options, name, 8);
+AT(cachee_open_options, name_bytes, 16);
+AT(cachee_open_options, client_name, 24);
+AT(cachee_open_options, client_name_bytes, 32);
+AT(cachee_open_options, access, 40);
+AT(cachee_open_options, reserved0, 44);
+
+SIZE(cachee_entry, 96);
+AT(cachee_entry, struct_bytes, 0);
+AT(cachee_entry, reserved0, 4);
+AT(cachee_entry, value, 8);
+AT(cachee_entry, value_bytes, 16);
+AT(cachee_entry, version, 24);
+AT(cachee_entry, cost, 32);
+AT(cachee_entry, ttl_ms, 40);
+AT(cachee_entry, age_ms, 48);
+AT(cachee_entry, memory_bytes, 56);
+AT(cachee_entry, metadata, 64);
+AT(cachee_entry, metadata_count, 72);
+AT(cachee_entry, depends_on, 80);
+AT(cachee_entry, depends_on_count, 88);
+
+SIZE(cachee_set_options, 80);
+AT(cachee_set_options, struct_bytes, 0);
+AT(cachee_set_options, flags, 4);
+AT(cachee_set_options, ttl_ns, 8);
+AT(cachee_set_options, deadline_unix_ms, 16);
+AT(cachee_set_options, cost, 24);
+AT(cachee_set_options, if_version, 32);
+AT(cachee_set_options, condition, 40);
+AT(cachee_set_options, reserved0, 44);
+AT(cachee_set_options, metadata, 48);
+AT(cachee_set_options, metadata_count, 56);
+AT(cachee_set_options, depends_on, 64);
+AT(cachee_set_options, depends_on_count, 72);
+
+SIZE(cachee_write_result, 40);
+AT(cachee_write_result, struct_bytes, 0);
+AT(cachee_write_result, flags, 4);
+AT(cachee_write_result, version, 8);
+AT(cachee_write_result, event, 16);
+AT(cachee_write_result, old_value, 24);
+AT(cachee_write_result, old_value_bytes, 32);
+
+SIZE(cachee_increment_options, 16);
+AT(cachee_increment_options, struct_bytes, 0);
+AT(cachee_increment_options, reserved0, 4);
+AT(cachee_increment_options, initial, 8);
+
+SIZE(cachee_erase_options, 16);
+AT(cachee_erase_options, struct_bytes, 0);
+AT(cachee_erase_options, flags, 4);
+AT(cachee_erase_options, if_version, 8);
+
+SIZE(cachee_erase_result, 32);
+AT(cachee_erase_result, struct_bytes, 0);
+AT(cachee_erase_result, flags, 4);
+AT(cachee_erase_result, event, 8);
+AT(cachee_erase_result, old_value, 16);
+AT(cachee_erase_result, old_value_bytes, 24);
