@@ -1,0 +1,34 @@
+// Failures of the library as Python exceptions.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cachee/result.hpp>
+#include <exception>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace cachee::python {
+
+/// Carries an Error to the boundary, where it becomes the class of cachee.errors that is named
+/// after its code.
+class Failure : public std::exception {
+ public:
+  Failure(Error error, std::string segment, std::optional<std::string> key = std::nullopt)
+      : error_{error}, segment_{std::move(segment)}, key_{std::move(key)} {}
+  [[nodiscard]] const char* what() const noexcept override { return to_string(error_.code); }
+  void set_key(std::string_view key) { key_ = key; }
+  /// Sets the Python error. The GIL is held.
+  void raise() const;
+
+ private:
+  Error error_;
+  std::string segment_;
+  std::optional<std::string> key_;
+};
+
+void bind_errors(pybind11::module_& module);
+
+}  // namespace cachee::python
