@@ -170,6 +170,7 @@ void Dispatcher::stop(std::chrono::milliseconds patience) {
 
 void Dispatcher::loop() {
   for (;;) {
+    registry_->catch_up();
     bool worked = run_tasks();
     worked = collect() || worked;
     carry_out();

@@ -42,10 +42,30 @@ Outcome<void> Registry::load() {
     spec.since_generation = seen->generation + 1;
     if (auto begun = begin_account(spec); !begun) return begun;
   }
+  sort_triggers(*stored);
+  // Nothing to tell the clients: the ring may be full of events that only a running dispatcher drains.
+  if (*stored == seen->triggers) {
+    adopt(std::move(*seen));
+    return {};
+  }
+  unpublished_ = std::move(*stored);
+  adopt(std::move(*seen));
+  return {};
+}
+
+void Registry::catch_up() {
+  if (!unpublished_) return;
   TriggerTable next;
-  next.generation = seen->generation;
-  next.triggers = std::move(*stored);
-  return publish(std::move(next));
+  next.triggers = *unpublished_;
+  if (const auto published = keeper_.publish_triggers(next, std::chrono::milliseconds{0}); !published) return;
+  next.generation = trigger_generation(keeper_.cache());
+  unpublished_.reset();
+  adopt(std::move(next));
+}
+
+void Registry::adopt(TriggerTable table) {
+  table_ = std::move(table);
+  matcher_ = TriggerMatcher{table_};
 }
 
 Outcome<void> Registry::begin_account(const TriggerSpec& spec) {
@@ -131,6 +151,7 @@ Outcome<void> Registry::set_paused(std::string_view name, bool paused) {
 }
 
 Outcome<void> Registry::publish(TriggerTable next) {
+  if (unpublished_) return Failure{Errc::busy, "the triggers of the last start are not published yet: the event ring is too full; try again"};
   sort_triggers(next.triggers);
   if (auto saved = store_.save_triggers(next.triggers); !saved) return saved;
   if (const auto published = keeper_.publish_triggers(next, kPublishMs); !published) {
@@ -144,8 +165,7 @@ Outcome<void> Registry::publish(TriggerTable next) {
     }
   }
   next.generation = trigger_generation(keeper_.cache());
-  table_ = std::move(next);
-  matcher_ = TriggerMatcher{table_};
+  adopt(std::move(next));
   return {};
 }
 

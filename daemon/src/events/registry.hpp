@@ -22,8 +22,10 @@ class Registry {
  public:
   Registry(Maintainer& keeper, Store& store) noexcept : keeper_{keeper}, store_{store} {}
 
-  /// Reads the store, gives counters of a new segment their beginning, publishes.
+  /// Reads the store and the segment, gives counters of a new segment their beginning. What the
+  /// segment does not know yet is published by catch_up(), once the ring has room.
   Outcome<void> load();
+  void catch_up();
 
   /// All or none. A name that is registered is replaced and keeps its slot and account.
   Outcome<void> put(std::vector<TriggerSpec> specs);
@@ -54,10 +56,12 @@ class Registry {
   Outcome<void> begin_account(const TriggerSpec& spec);
   Outcome<void> change(std::string_view name, const std::function<void(TriggerSpec&)>& apply);
   Outcome<void> publish(TriggerTable next);
+  void adopt(TriggerTable table);
 
   Maintainer& keeper_;
   Store& store_;
   TriggerTable table_{};
+  std::optional<std::vector<TriggerSpec>> unpublished_{};  // what the store says and the segment does not
   TriggerMatcher matcher_{};
 };
 

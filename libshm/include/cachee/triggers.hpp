@@ -46,6 +46,7 @@ struct TriggerSpec {
   std::uint64_t id = 0;              // never reused: tells a re-registration from its predecessor
   std::uint64_t registered_wall_ms = 0;
   std::uint64_t since_generation = 0;  // table generation from which on its events are owed
+  friend bool operator==(const TriggerSpec&, const TriggerSpec&) = default;
 };
 
 /// Redis glob: `* ? [a-z] [^x] \`. Linear in pattern × key at worst, no recursion.

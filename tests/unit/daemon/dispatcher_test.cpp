@@ -1,0 +1,335 @@
+// Goal: events become handled, exactly once where promised, through real executor processes and
+// real kills. This program is its own executor: it starts itself with --executor.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <span>
+#include <thread>
+
+#include "events/dispatcher.hpp"
+#include "executor/executor_main.hpp"
+#include "support/temp_segment.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+using namespace std::chrono_literals;
+using test::TempSegment;
+
+class DispatcherTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    state_ = std::filesystem::temp_directory_path() / test::unique_name("cachee-dispatcher");
+    SegmentOptions options;
+    options.memory_bytes = 32 << 20;
+    options.ring_events = 4096;
+    options.clients_max = 32;
+    segment_.emplace(options);
+    start();
+  }
+  void TearDown() override {
+    stop();
+    EXPECT_EQ(test::findings(segment_->client()), "");
+    segment_.reset();
+    std::filesystem::remove_all(state_);
+  }
+  void start() {
+    DispatcherOptions options;
+    options.segment = segment_->name();
+    options.store.directory = state_;
+    options.executors = executors_;
+    auto made = Dispatcher::make(segment_->keeper(), options);
+    ASSERT_TRUE(made) << made.failure().text;
+    dispatcher_ = std::move(*made);
+    auto started = dispatcher_->start();
+    ASSERT_TRUE(started) << started.failure().text;
+  }
+  void stop() {
+    if (dispatcher_) dispatcher_->stop(5s);
+    dispatcher_.reset();
+  }
+  void put(TriggerSpec spec) {
+    if (spec.name.empty()) spec.name = spec.pattern;
+    auto done = dispatcher_->register_triggers({spec});
+    ASSERT_TRUE(done) << done.failure().text;
+  }
+  static TriggerSpec spec(std::string pattern, EventKind kind, std::string source) {
+    TriggerSpec made;
+    made.pattern = std::move(pattern);
+    made.events = event_bit(kind);
+    made.source = std::move(source);
+    return made;
+  }
+  std::vector<std::string> lines(const std::string& channel) const {
+    std::ifstream file{state_ / "log" / (channel + ".jsonl")};
+    std::vector<std::string> all;
+    for (std::string line; std::getline(file, line);) all.push_back(line);
+    return all;
+  }
+  template <class F>
+  static bool eventually(F&& holds, std::chrono::seconds limit = 10s) {
+    const auto until = std::chrono::steady_clock::now() + limit;
+    while (std::chrono::steady_clock::now() < until) {
+      if (holds()) return true;
+      std::this_thread::sleep_for(2ms);
+    }
+    return holds();
+  }
+  TriggerAccount account(const std::string& name) {
+    auto rows = dispatcher_->account();
+    EXPECT_TRUE(rows);
+    for (const auto& row : *rows) {
+      EXPECT_TRUE(row.adds_up()) << row.name << ": " << row.emitted << " = " << row.acknowledged << " + " << row.in_flight
+                                 << " + " << row.retry << " + " << row.dead;
+      if (row.name == name) return row;
+    }
+    return {};
+  }
+
+  std::uint32_t executors_ = 1;
+  std::filesystem::path state_;
+  std::optional<TempSegment> segment_;
+  std::unique_ptr<Dispatcher> dispatcher_;
+};
+
+TEST_F(DispatcherTest, AWriteBecomesALogLine) {
+  put(spec("k:*", EventKind::write, "cachee.log('audit', {key = event.key, value = event.value})"));
+  Cache cache = segment_->client();
+  const auto written = cache.set("k:1", "one");
+  ASSERT_TRUE(written);
+  ASSERT_TRUE(written->event);
+  ASSERT_TRUE(cache.wait_acknowledged(*written->event, 5s));
+  const auto all = lines("audit");
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_TRUE(all[0].starts_with(R"({"key":"k:1","value":"one")")) << all[0];
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged == 1; }));
+  EXPECT_FALSE(cache.set("other", "x")->event);
+}
+
+TEST_F(DispatcherTest, EveryKindOfEventArrivesWithTheValueThatWent) {
+  TriggerSpec all = spec("k*", EventKind::write, "cachee.log('all', {t = event.type, c = event.cause, v = event.value, o = event.old_value})");
+  all.events |= event_bit(EventKind::del) | event_bit(EventKind::expire) | event_bit(EventKind::read) | event_bit(EventKind::evict);
+  put(all);
+  Cache cache = segment_->client();
+  ASSERT_TRUE(cache.set("k", "1"));
+  ASSERT_TRUE(cache.set("k", "2"));
+  ASSERT_TRUE(cache.get("k"));
+  ASSERT_TRUE(cache.erase("k"));
+  ASSERT_TRUE(cache.set("k", "3", {.ttl = 1ms}));
+  std::this_thread::sleep_for(5ms);
+  EXPECT_EQ(segment_->keeper().expire_due(std::chrono::steady_clock::now().time_since_epoch().count(), 1000), 1u);
+  ASSERT_TRUE(eventually([&] { return lines("all").size() == 6; })) << lines("all").size();
+  const char* expected[] = {R"({"c":"create","t":"write","v":"1",)", R"({"c":"update","o":"1","t":"write","v":"2",)",
+                            R"({"c":"hit","t":"read","v":"2",)", R"({"c":"explicit","t":"delete","v":"2",)",
+                            R"({"c":"create","t":"write","v":"3",)", R"({"c":"ttl","t":"expire","v":"3",)"};
+  const auto got = lines("all");
+  for (std::size_t i = 0; i < 6; ++i) EXPECT_TRUE(got[i].starts_with(expected[i])) << got[i];
+}
+
+TEST_F(DispatcherTest, AFailingHandlerIsRetriedInOrderAndThenBuried) {
+  TriggerSpec failing = spec("f:*", EventKind::write, "if event.value == 'bad' then error('no') end cachee.log('f', {k = event.key, v = event.value})");
+  failing.retry_attempts = 3;
+  failing.backoff_min_ms = 5;
+  failing.backoff_max_ms = 20;
+  put(failing);
+  Cache cache = segment_->client();
+  ASSERT_TRUE(cache.set("f:1", "good"));
+  ASSERT_TRUE(cache.set("f:1", "bad"));
+  ASSERT_TRUE(cache.set("f:1", "after"));
+  ASSERT_TRUE(cache.set("f:2", "other key"));
+  ASSERT_TRUE(eventually([&] { return account("f:*").dead == 1 && account("f:*").acknowledged == 3; }));
+  const auto all = lines("f");
+  ASSERT_EQ(all.size(), 3u);
+  std::vector<std::string> of_first;
+  for (const auto& line : all) {
+    if (line.find("f:1") != std::string::npos) of_first.push_back(line);
+  }
+  ASSERT_EQ(of_first.size(), 2u);
+  EXPECT_NE(of_first[0].find("good"), std::string::npos);
+  EXPECT_NE(of_first[1].find("after"), std::string::npos);
+  // The pair is free again: the next event runs at once.
+  const auto next = cache.set("f:1", "later");
+  ASSERT_TRUE(cache.wait_acknowledged(*next->event, 5s));
+  ASSERT_TRUE(eventually([&] { return lines("f").size() == 4; }));
+  // A fixed handler takes the dead letter.
+  failing.source = "cachee.log('f', {k = event.key, v = event.value, again = true})";
+  put(failing);
+  EXPECT_EQ(*dispatcher_->replay_dead_letters(std::nullopt), 1u);
+  ASSERT_TRUE(eventually([&] { return account("f:*").dead == 0 && account("f:*").retry == 0 && lines("f").size() == 5; }));
+}
+
+TEST_F(DispatcherTest, AHandlerThatNeverReturnsIsKilledAndOthersGoOn) {
+  TriggerSpec stuck = spec("s:*", EventKind::write, "while true do end");
+  stuck.retry_attempts = 2;
+  stuck.timeout_ms = 50;
+  stuck.steps = 1000000000000;
+  stuck.backoff_min_ms = stuck.backoff_max_ms = 5;
+  put(stuck);
+  put(spec("ok:*", EventKind::write, "cachee.log('ok', {k = event.key})"));
+  Cache cache = segment_->client();
+  ASSERT_TRUE(cache.set("s:1", "x"));
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(cache.set("ok:" + std::to_string(i), "x"));
+  ASSERT_TRUE(eventually([&] { return lines("ok").size() == 100; }));
+  ASSERT_TRUE(eventually([&] { return account("s:*").dead == 1; }));
+  EXPECT_EQ(account("ok:*").acknowledged, 100u);
+}
+
+TEST_F(DispatcherTest, CacheEffectsAreAppliedAndCarryTheirChain) {
+  put(spec("in:*", EventKind::write, "cachee.set('out:' .. event.key, event.value .. '!', {ttl = 60, metadata = {from = event.key}})"));
+  put(spec("out:*", EventKind::write, "cachee.log('chain', {depth = event.depth, parent = event.parent, origin = event.origin.kind})"));
+  Cache cache = segment_->client();
+  const auto written = cache.set("in:1", "v");
+  ASSERT_TRUE(cache.wait_acknowledged(*written->event, 5s));
+  EXPECT_EQ(cache.get("out:in:1")->bytes, "v!");
+  EXPECT_EQ(cache.inspect("out:in:1")->metadata, (Metadata{{"from", "in:1"}}));
+  ASSERT_TRUE(eventually([&] { return lines("chain").size() == 1; }));
+  EXPECT_NE(lines("chain")[0].find("\"depth\":1"), std::string::npos) << lines("chain")[0];
+  EXPECT_NE(lines("chain")[0].find("\"origin\":\"trigger\""), std::string::npos) << lines("chain")[0];
+}
+
+TEST_F(DispatcherTest, ATriggerThatSetsOffItselfEndsInTheDeadLetters) {
+  TriggerSpec loop = spec("loop:*", EventKind::write, "cachee.set(event.key .. 'x', event.value)");
+  loop.depth_max = 3;
+  put(loop);
+  Cache cache = segment_->client();
+  ASSERT_TRUE(cache.set("loop:", "v"));
+  ASSERT_TRUE(eventually([&] { return account("loop:*").dead == 1; }));
+  EXPECT_TRUE(cache.get("loop:xxx"));
+  EXPECT_EQ(cache.get("loop:xxxx").code(), Errc::not_found);
+}
+
+TEST_F(DispatcherTest, KilledExecutorsLoseNothingAndRepeatOnlyAsDuplicates) {
+  put(spec("k:*", EventKind::write, "cachee.log('k', {k = event.key, v = event.value})"));
+  std::atomic<bool> done{false};
+  std::thread killer{[&] {
+    while (!done.load()) {
+      std::this_thread::sleep_for(30ms);
+      // Every child of ours is an executor.
+      std::ifstream children{"/proc/self/task/" + std::to_string(getpid()) + "/children"};
+      for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
+        std::ifstream list{task.path() / "children"};
+        for (pid_t pid = 0; list >> pid;) kill(pid, SIGKILL);
+      }
+    }
+  }};
+  Cache cache = segment_->client();
+  constexpr int kWrites = 3000;
+  for (int i = 0; i < kWrites; ++i) {
+    ASSERT_TRUE(cache.set("k:" + std::to_string(i % 50), std::to_string(i)));
+    if (i % 100 == 0) std::this_thread::sleep_for(10ms);
+  }
+  done.store(true);
+  killer.join();
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged + account("k:*").dead == kWrites; }, 20s))
+      << account("k:*").acknowledged << " " << account("k:*").in_flight << " " << account("k:*").retry << " " << account("k:*").dead;
+  EXPECT_EQ(account("k:*").dead, 0u);
+  const auto all = lines("k");
+  EXPECT_EQ(all.size(), static_cast<std::size_t>(kWrites));
+  std::map<std::string, int> last;
+  for (const auto& line : all) {
+    const auto k = line.substr(6, line.find('"', 6) - 6);
+    const auto at = line.find("\"v\":\"") + 5;
+    const int v = std::stoi(line.substr(at));
+    EXPECT_GT(v, last.contains(k) ? last[k] : -1) << line;
+    last[k] = v;
+  }
+}
+
+TEST_F(DispatcherTest, ARestartKeepsTriggersEventsAndAccount) {
+  put(spec("k:*", EventKind::write, "cachee.log('k', {v = event.value})"));
+  Cache cache = segment_->client();
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(cache.set("k:" + std::to_string(i), std::to_string(i)));
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged == 100; }));
+  stop();
+  for (int i = 100; i < 200; ++i) ASSERT_TRUE(cache.set("k:" + std::to_string(i), std::to_string(i)));
+  start();
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged == 200; }));
+  EXPECT_EQ(account("k:*").emitted, 200u);
+  EXPECT_EQ(lines("k").size(), 200u);
+}
+
+TEST_F(DispatcherTest, APausedTriggerKeepsItsEventsInOrderForResume) {
+  put(spec("p:*", EventKind::write, "cachee.log('p', {v = event.value})"));
+  ASSERT_TRUE(dispatcher_->pause_trigger("p:*", true));
+  Cache cache = segment_->client();
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(cache.set("p:1", std::to_string(i)));
+  ASSERT_TRUE(eventually([&] { return account("p:*").retry == 20; }));
+  EXPECT_TRUE(lines("p").empty());
+  ASSERT_TRUE(dispatcher_->pause_trigger("p:*", false));
+  for (int i = 20; i < 40; ++i) ASSERT_TRUE(cache.set("p:1", std::to_string(i)));
+  ASSERT_TRUE(eventually([&] { return account("p:*").acknowledged == 40; }, 20s)) << account("p:*").retry;
+  const auto all = lines("p");
+  ASSERT_EQ(all.size(), 40u);
+  for (int i = 0; i < 40; ++i) EXPECT_NE(all[static_cast<std::size_t>(i)].find("\"" + std::to_string(i) + "\""), std::string::npos) << all[static_cast<std::size_t>(i)];
+}
+
+TEST_F(DispatcherTest, BackpressureAppliesNothing) {
+  // No executor drains a trigger that is nobody's: stop the dispatcher and fill the ring.
+  TriggerSpec blocking = spec("b:*", EventKind::write, "local x = 1");
+  blocking.block_ms = 50;
+  put(blocking);
+  stop();
+  Cache cache = segment_->client();
+  std::uint64_t stored = 0;
+  Result<WriteResult> last = Errc::ok;
+  for (; stored < 100000; ++stored) {
+    last = cache.set("b:" + std::to_string(stored), "v");
+    if (!last) break;
+  }
+  EXPECT_EQ(last.code(), Errc::full);
+  EXPECT_EQ(cache.get("b:" + std::to_string(stored)).code(), Errc::not_found);
+  EXPECT_TRUE(cache.set("free", "v")) << "keys without a trigger are not held back";
+  start();
+  ASSERT_TRUE(eventually([&] { return account("b:*").acknowledged == stored; }));
+  EXPECT_TRUE(cache.set("b:again", "v"));
+}
+
+TEST_F(DispatcherTest, TestRunsAHandlerWithoutConsequences) {
+  put(spec("t:*", EventKind::write, "cachee.set('x', event.value) cachee.log('t', {k = event.key})"));
+  const auto out = dispatcher_->test_trigger("t:*", R"({"key": "t:1", "value": "v", "type": "write"})");
+  ASSERT_TRUE(out) << out.failure().text;
+  EXPECT_NE(out->find("\"ok\":true"), std::string::npos) << *out;
+  EXPECT_NE(out->find("\"kind\":\"set\""), std::string::npos) << *out;
+  Cache cache = segment_->client();
+  EXPECT_EQ(cache.get("x").code(), Errc::not_found);
+  EXPECT_TRUE(lines("t").empty());
+}
+
+TEST_F(DispatcherTest, ASourceThatDoesNotCompileIsRefusedWithItsLine) {
+  const auto done = dispatcher_->register_triggers({spec("k", EventKind::write, "local a = 1\nif then end")});
+  ASSERT_FALSE(done);
+  EXPECT_NE(done.failure().text.find(":2:"), std::string::npos) << done.failure().text;
+  EXPECT_TRUE(dispatcher_->list_triggers().empty());
+}
+
+class ManyExecutors : public DispatcherTest {
+ protected:
+  ManyExecutors() { executors_ = 3; }
+};
+
+TEST_F(ManyExecutors, DivideTheKeysAndKeepTheirOrder) {
+  put(spec("k:*", EventKind::write, "cachee.log('k', {k = event.key, v = tonumber(event.value)})"));
+  Cache cache = segment_->client();
+  for (int i = 0; i < 2000; ++i) ASSERT_TRUE(cache.set("k:" + std::to_string(i % 20), std::to_string(i)));
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged == 2000; }));
+  std::map<std::string, int> last;
+  for (const auto& line : lines("k")) {
+    const auto k = line.substr(6, line.find('"', 6) - 6);
+    const int v = std::stoi(line.substr(line.find("\"v\":") + 4));
+    EXPECT_GT(v, last.contains(k) ? last[k] : -1);
+    last[k] = v;
+  }
+}
+
+}  // namespace
+}  // namespace cachee::daemon
+
+int main(int argc, char** argv) {
+  if (argc > 1 && argv[1] == cachee::daemon::kExecutorArgument) {
+    return cachee::daemon::executor_main(std::span{argv + 1, static_cast<std::size_t>(argc - 1)});
+  }
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
