@@ -1,0 +1,311 @@
+// cacheed: the supervisor of one segment. The only file that knows all parts: build, wire, run, stop.
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <unistd.h>
+
+#include <cachee/maintain.hpp>
+#include <fmt/format.h>
+
+#include "config/config.hpp"
+#include "control/socket.hpp"
+#include "core/log.hpp"
+#include "core/runner.hpp"
+#include "events/appliers.hpp"
+#include "events/dispatcher.hpp"
+#include "executor/executor_main.hpp"
+#include "supervisor/notify.hpp"
+#include "supervisor/trigger_folder.hpp"
+#include "supervisor/upkeep.hpp"
+#include "sweep/sweeps.hpp"
+#include "webhook/sender.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+constexpr auto kDrainPatience = 5s;  // interface.md: what can be drained within
+constexpr TimeNs kMs = 1'000'000;
+
+SegmentOptions segment_options(const Settings& settings) {
+  SegmentOptions options;
+  options.name = settings.name;
+  options.memory_bytes = settings.memory_bytes;
+  options.ring_events = settings.ring_events;
+  options.clients_max = settings.clients_max;
+  options.value_bytes_max = settings.value_bytes_max;
+  options.eviction = settings.eviction;
+  options.mode = settings.mode;
+  options.group = settings.group;
+  options.huge_pages = settings.huge_pages;
+  options.prefault = settings.prefault;
+  options.fresh = settings.fresh;
+  return options;
+}
+
+/// What to tell the person who started us when there is no segment to be had.
+std::string explain(const Settings& settings, const Error& error) {
+  const std::string& name = settings.name;
+  switch (error.code) {
+    case Errc::busy:
+      return fmt::format("the name '{}' is taken: another cacheed with pid {} runs it; stop that one, or choose another --name",
+                         name, error.detail == 0 ? "unknown" : std::to_string(static_cast<std::int64_t>(error.detail)));
+    case Errc::layout_mismatch:
+      return fmt::format("segment '{}': {}; start the cacheed that made it, or discard it with --fresh", name, to_string(error));
+    case Errc::no_space:
+      return fmt::format("segment '{}': /dev/shm has no room for --memory {} bytes: give less, remove other segments, or enlarge /dev/shm",
+                         name, settings.memory_bytes);
+    case Errc::permission:
+      return fmt::format("segment '{}': {}; it belongs to another user, or /dev/shm may not be written", name, to_string(error));
+    case Errc::corrupt:
+      return fmt::format("segment '{}': {}; keep a copy of /dev/shm/cachee.{} for a report and discard it with --fresh", name, to_string(error), name);
+    case Errc::invalid_argument:
+      return fmt::format("segment '{}': --memory {} is too small for its ring (--ring-events {}) and clients (--max-clients {})",
+                         name, settings.memory_bytes, settings.ring_events, settings.clients_max);
+    default: return fmt::format("segment '{}': {}", name, to_string(error));
+  }
+}
+
+int fail(const std::string& text, int code = kExitFailed) {
+  std::fprintf(stderr, "cacheed: %s\n", text.c_str());
+  return code;
+}
+
+/// Everything that runs, in the order in which it is built.
+class Supervisor {
+ public:
+  explicit Supervisor(Settings settings, std::vector<std::string> words) : settings_{std::move(settings)}, words_{std::move(words)} {}
+
+  int run(const sigset_t& signals) {
+    if (auto built = build(); !built) return fail(built.failure().text);
+    log::info("ready: segment '{}', {}, {} bytes, control socket {}", settings_.name,
+              keeper_->warm() ? "re-attached" : "created", settings_.memory_bytes, socket_path(settings_));
+    notify_manager("READY=1");
+    for (;;) {
+      const int signal = sigwaitinfo(&signals, nullptr);
+      if (signal == SIGHUP) {
+        notify_manager("RELOADING=1");
+        reload();
+        notify_manager("READY=1");
+      } else if (signal == SIGTERM || signal == SIGINT) {
+        log::info("stopping on {}", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+        break;
+      }
+    }
+    notify_manager("STOPPING=1");
+    stop();
+    log::info("stopped");
+    return 0;
+  }
+
+ private:
+  Outcome<void> build() {
+    auto keeper = Maintainer::create(segment_options(settings_));
+    if (!keeper) return Failure{keeper.error().code, explain(settings_, keeper.error())};
+    keeper_.emplace(std::move(*keeper));
+
+    StoreOptions store;
+    store.directory = state_folder(settings_);
+    store.durability = settings_.fsync ? sql::Durability::disk : sql::Durability::process;
+    if (auto made = make_folder(store.directory, 0700, "--state-dir"); !made) return made;
+    if (auto made = make_folder(std::filesystem::path{socket_path(settings_)}.parent_path(), 0755, "--runtime-dir"); !made) return made;
+
+    auto warm_cache = keeper_->client(Role::trigger, "warm");
+    if (!warm_cache) return Failure{warm_cache.error().code, "the sender's handle: " + to_string(warm_cache.error())};
+    warm_cache_.emplace(std::move(*warm_cache));
+    SenderSettings sender;
+    sender.concurrency = settings_.webhook.concurrency;
+    sender.attempts_max = settings_.webhook.attempts;
+    sender.allow_hosts = settings_.webhook.allow_hosts;
+    sender.allow_private = settings_.webhook.allow_private;
+    sender.warm_bytes_max = settings_.value_bytes_max;
+    auto made_sender = Sender::make(store, sender, [this](const WarmedValue& v) {
+      return apply_warmed(*warm_cache_, v.key, v.body, v.ttl_ms, v.cost, v.provenance);
+    });
+    if (!made_sender) return made_sender.failure();
+    sender_ = std::move(*made_sender);
+
+    DispatcherOptions options;
+    options.segment = settings_.name;
+    options.executors = settings_.executors;
+    options.spin = settings_.idle == Idle::spin;
+    options.store = store;
+    options.outbox_wake = [this] { sender_->wake(); };
+    auto dispatcher = Dispatcher::make(*keeper_, std::move(options));
+    if (!dispatcher) return dispatcher.failure();
+    dispatcher_ = std::move(*dispatcher);
+    if (auto started = dispatcher_->start(); !started) return started;
+    sender_->start();
+
+    start_upkeep();
+    load_folder();
+    return start_control();
+  }
+
+  static Outcome<void> make_folder(const std::filesystem::path& folder, mode_t mode, const char* option) {
+    std::error_code error;
+    if (std::filesystem::create_directories(folder, error)) {
+      std::filesystem::permissions(folder, static_cast<std::filesystem::perms>(mode), error);
+    }
+    if (std::filesystem::is_directory(folder) && access(folder.c_str(), W_OK | X_OK) == 0) return {};
+    return Failure{Errc::permission, fmt::format("{} cannot be used ({}): choose another with {}", folder.string(),
+                                                 error ? error.message() : std::strerror(errno), option)};
+  }
+
+  void start_upkeep() {
+    std::vector<Runner::Part> parts;
+    const auto add = [&](const char* name, std::unique_ptr<DutyCycle> cycle, TimeNs every, int items_max) {
+      parts.push_back({name, cycle.get(), every, items_max});
+      cycles_.push_back(std::move(cycle));
+    };
+    add("expiry", std::make_unique<ExpirySweep>(*keeper_), kMs, 20000);
+    add("eviction", std::make_unique<EvictionSweep>(*keeper_), 2 * kMs, 2000);
+    add("stalls", std::make_unique<StallHelper>(*keeper_), 5 * kMs, 1 << 20);
+    add("reaper", std::make_unique<Reaper>(*keeper_), 50 * kMs, 16);
+    add("scrub", std::make_unique<Scrubber>(*keeper_), 20 * kMs, 64);
+    const bool spin = settings_.idle == Idle::spin;
+    runner_ = std::make_unique<Runner>(std::move(parts), [this, spin](TimeNs until) {
+      if (!spin) keeper_->wait_for_deadline(until);
+    });
+    runner_->start();
+  }
+
+  Outcome<void> start_control() {
+    ControlOptions options;
+    options.socket_path = socket_path(settings_);
+    options.mode = settings_.mode;
+    options.group = settings_.group;
+    options.listen = settings_.listen;
+    options.value_bytes_max = settings_.value_bytes_max;
+    if (!settings_.password_file.empty()) {
+      auto password = read_password(settings_.password_file);
+      if (!password) return password.failure();
+      options.password = std::move(*password);
+    }
+    auto cache = keeper_->client(Role::control, "control");
+    if (!cache) return Failure{cache.error().code, "the control socket's handle: " + to_string(cache.error())};
+    ControlHooks hooks;
+    hooks.list_settings = [this] {
+      std::lock_guard lock{settings_mutex_};
+      return list_settings(settings_);
+    };
+    hooks.change_setting = [this](std::string_view name, std::string_view value) -> Outcome<void> {
+      std::lock_guard lock{settings_mutex_};
+      auto changed = change_setting(settings_, name, value);
+      if (changed) apply_settings();
+      return changed;
+    };
+    hooks.shutdown = [] { kill(getpid(), SIGTERM); };
+    auto control = ControlServer::start(std::move(options), std::move(*cache), *dispatcher_, std::move(hooks));
+    if (!control) return control.failure();
+    control_ = std::move(*control);
+    return {};
+  }
+
+  /// Settings that may change while we run.
+  void apply_settings() {
+    log::set_level(settings_.log_level);
+    keeper_->set_eviction_policy(settings_.eviction);
+  }
+
+  void load_folder() {
+    const std::string folder = triggers_folder(settings_);
+    if (folder.empty()) return;
+    const FolderReport report = load_trigger_folder(folder, *dispatcher_);
+    for (const std::string& error : report.errors) log::error("{}", error);
+    if (report.registered > 0) log::info("{} trigger(s) registered from {}", report.registered, folder);
+  }
+
+  void reload() {
+    std::vector<const char*> words;
+    for (const std::string& word : words_) words.push_back(word.c_str());
+    const auto loaded = load_settings(words, process_environment());
+    if (const auto* wrong = std::get_if<EarlyExit>(&loaded)) {
+      log::error("reload: {}; the settings stay as they are", wrong->text);
+    } else {
+      std::lock_guard lock{settings_mutex_};
+      const auto& next = std::get<Settings>(loaded);
+      for (const SettingChange& change : changes_between(settings_, next)) {
+        if (change.needs_restart) {
+          log::warn("reload: {} = {} needs a restart", change.name, change.after);
+        } else if (auto changed = change_setting(settings_, change.name, change.after); changed) {
+          log::info("reload: {} = {}", change.name, change.after);
+        }
+      }
+      apply_settings();
+    }
+    load_folder();
+    log::info("reloaded");
+  }
+
+  /// In the order of need: no new commands, then the events, then what they left to be sent.
+  void stop() {
+    if (control_) control_->stop();
+    if (dispatcher_) dispatcher_->stop(kDrainPatience);
+    if (sender_) sender_->stop(1s);
+    if (runner_) runner_->stop();
+  }
+
+  Settings settings_;
+  std::vector<std::string> words_;
+  std::mutex settings_mutex_;
+  std::optional<Maintainer> keeper_;
+  std::optional<Cache> warm_cache_;
+  std::unique_ptr<Sender> sender_;
+  std::unique_ptr<Dispatcher> dispatcher_;
+  std::vector<std::unique_ptr<DutyCycle>> cycles_;
+  std::unique_ptr<Runner> runner_;
+  std::unique_ptr<ControlServer> control_;
+};
+
+/// SIGTERM, SIGINT and SIGHUP are taken by sigwaitinfo() in main and by nobody else.
+sigset_t block_signals() noexcept {
+  std::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+int supervisor_main(std::span<char* const> arguments) {
+  const sigset_t signals = block_signals();
+  auto loaded = load_settings({const_cast<const char* const*>(arguments.data()), arguments.size()}, process_environment());
+  if (const auto* exit = std::get_if<EarlyExit>(&loaded)) {
+    std::fputs(exit->text.c_str(), exit->code == 0 ? stdout : stderr);
+    return exit->code;
+  }
+  Settings settings = std::get<Settings>(std::move(loaded));
+  if (settings.metrics) return fail("--metrics is not available in this build", kExitUsage);
+  log::set_level(settings.log_level);
+  Supervisor supervisor{std::move(settings), {arguments.begin(), arguments.end()}};
+  return supervisor.run(signals);
+}
+
+}  // namespace
+}  // namespace cachee::daemon
+
+int main(int argc, char** argv) {
+  const std::span<char* const> arguments{argv, static_cast<std::size_t>(argc)};
+  if (argc > 1 && arguments[1] == cachee::daemon::kExecutorArgument) return cachee::daemon::executor_main(arguments.subspan(1));
+  try {
+    return cachee::daemon::supervisor_main(arguments);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "cacheed: %s\n", error.what());
+    return 1;
+  }
+}
