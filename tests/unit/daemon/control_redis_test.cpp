@@ -176,7 +176,8 @@ struct Difference {
 };
 constexpr Difference kDifferences[] = {
     {"SETRANGE k 99999999999 x",
-     "-ERR string exceeds maximum allowed size (64MiB); cacheed's --max-value sets it",
+     "-ERR string exceeds maximum allowed size (1MiB); cacheed's --max-value sets it, up to a quarter "
+     "of the memory",
      "Redis names its own setting"},
     {"SCAN -1", "-ERR invalid cursor", "Redis reads it as the largest number"},
     {"SET k 05", "+OK", ""},
@@ -251,7 +252,9 @@ TEST_P(RedisComparison, EveryLineIsAnsweredAsRedisAnswersIt) {
 INSTANTIATE_TEST_SUITE_P(Resp, RedisComparison, ::testing::Values(2, 3));
 
 TEST(RedisDifferences, AreAsDocumented) {
-  const TestServer ours;
+  SegmentOptions segment;
+  segment.value_bytes_max = 1u << 20;
+  const TestServer ours{segment};
   ASSERT_EQ(ours.problem, "");
   RespClient mine = ours.client();
   for (const Difference& difference : kDifferences) {

@@ -61,7 +61,8 @@ bool check_keys(Call& call, Arguments keys) {
 bool check_value_bytes(Call& call, std::size_t bytes) {
   if (bytes <= call.value_bytes_max) return true;
   call.reply.error(fmt::format(
-      "ERR string exceeds maximum allowed size ({}); cacheed's --max-value sets it",
+      "ERR string exceeds maximum allowed size ({}); cacheed's --max-value sets it, up to a quarter "
+      "of the memory",
       format_bytes(call.value_bytes_max)));
   return false;
 }
