@@ -63,7 +63,8 @@ Result<SegmentInfo> segment_info(const Cache& cache) {
   info.pages = view.shape.page_count;
   info.data_bytes = info.pages * info.page_bytes;
   for (std::uint64_t p = 0; p < info.pages; ++p) info.pages_free += PageWord::kind(view.pages[p].load_relaxed()) == PageWord::kFree ? 1 : 0;
-  for (const SlabClassInfo& c : *list_slabs(cache)) info.used_bytes += (c.live + c.waiting) * c.block_bytes;
+  const auto slabs = list_slabs(cache);
+  for (const SlabClassInfo& c : *slabs) info.used_bytes += (c.live + c.waiting) * c.block_bytes;
   info.buckets = view.shape.bucket_count;
   info.overflow_buckets = view.shape.overflow_count;
   for (std::uint64_t o = 0; o < info.overflow_buckets; ++o) info.overflow_used += view.overflow_owners[o].load_relaxed() != 0 ? 1 : 0;
