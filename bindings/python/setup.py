@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ class CMakeBuild(build_ext):
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
         build = Path(self.build_temp).resolve()
         options = [f"-DCACHEE_BUILD_{part}=OFF" for part in ("DAEMON", "TOOLS", "TESTS", "BENCH")]
+        options += shlex.split(os.environ.get("CMAKE_ARGS", ""))
         subprocess.run(
             ["cmake", "-S", SOURCE, "-B", build, "-DCMAKE_BUILD_TYPE=Release",
              f"-DPython3_EXECUTABLE={sys.executable}", *options],

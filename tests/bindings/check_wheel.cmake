@@ -15,9 +15,11 @@ function(run)
   endif()
 endfunction()
 
-execute_process(COMMAND ${PYTHON} -c "import pip, setuptools, wheel" RESULT_VARIABLE missing
+execute_process(COMMAND ${PYTHON} -c "import setuptools, wheel" RESULT_VARIABLE missing
   ERROR_QUIET)
-if(missing)
+execute_process(COMMAND ${PYTHON} -m pip --version RESULT_VARIABLE missing_pip
+  OUTPUT_QUIET ERROR_QUIET)
+if(missing OR missing_pip)
   message(FATAL_ERROR "needs pip, setuptools and wheel "
     "(Debian: python3-pip python3-setuptools python3-wheel)")
 endif()
