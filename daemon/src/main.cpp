@@ -25,6 +25,7 @@
 #include "events/appliers.hpp"
 #include "events/dispatcher.hpp"
 #include "executor/executor_main.hpp"
+#include "metrics/exporter.hpp"
 #include "supervisor/notify.hpp"
 #include "supervisor/trigger_folder.hpp"
 #include "supervisor/upkeep.hpp"
@@ -37,7 +38,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int kExitFailed = 1;
-constexpr int kExitUsage = 2;
 constexpr auto kDrainPatience = 5s;  // interface.md: what can be drained within
 constexpr TimeNs kMs = 1'000'000;
 
@@ -80,9 +80,9 @@ std::string explain(const Settings& settings, const Error& error) {
   }
 }
 
-int fail(const std::string& text, int code = kExitFailed) {
+int fail(const std::string& text) {
   std::fprintf(stderr, "cacheed: %s\n", text.c_str());
-  return code;
+  return kExitFailed;
 }
 
 /// Everything that runs, in the order in which it is built.
@@ -153,7 +153,18 @@ class Supervisor {
 
     start_upkeep();
     load_folder();
+    if (auto started = start_metrics(); !started) return started;
     return start_control();
+  }
+
+  Outcome<void> start_metrics() {
+    if (!settings_.metrics) return {};
+    auto cache = keeper_->client(Role::control, "metrics");
+    if (!cache) return Failure{cache.error().code, "the exporter's handle: " + to_string(cache.error())};
+    auto exporter = MetricsExporter::start(*settings_.metrics, std::move(*cache), *dispatcher_);
+    if (!exporter) return exporter.failure();
+    metrics_ = std::move(*exporter);
+    return {};
   }
 
   static Outcome<void> make_folder(const std::filesystem::path& folder, mode_t mode, const char* option) {
@@ -255,6 +266,7 @@ class Supervisor {
   /// In the order of need: no new commands, then the events, then what they left to be sent.
   void stop() {
     if (control_) control_->stop();
+    metrics_.reset();
     if (dispatcher_) dispatcher_->stop(kDrainPatience);
     if (sender_) sender_->stop(1s);
     if (runner_) runner_->stop();
@@ -269,6 +281,7 @@ class Supervisor {
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<DutyCycle>> cycles_;
   std::unique_ptr<Runner> runner_;
+  std::unique_ptr<MetricsExporter> metrics_;
   std::unique_ptr<ControlServer> control_;
 };
 
@@ -290,7 +303,6 @@ int supervisor_main(std::span<char* const> arguments) {
     return exit->code;
   }
   Settings settings = std::get<Settings>(std::move(loaded));
-  if (settings.metrics) return fail("--metrics is not available in this build", kExitUsage);
   log::set_level(settings.log_level);
   Supervisor supervisor{std::move(settings), {arguments.begin(), arguments.end()}};
   return supervisor.run(signals);

@@ -1,0 +1,2 @@
+target_sources(cachee_daemon_core PRIVATE
+  ${CMAKE_CURRENT_LIST_DIR}/exporter.cpp)
