@@ -69,7 +69,8 @@ class Triggers:
         :param name: ``<pattern>@<events>`` unless given
         :param priority: high first
         :param block: how long a writer waits for room in the event ring, in seconds
-        :param shed: lose events instead of waiting, counted and with a gap event
+        :param shed: lose events instead of waiting, counted and with a gap event; a cacheed that
+            cannot do that refuses it
         :param retry: attempts in all
         :param backoff: shortest and longest wait between them, in seconds
         :param timeout: of one run, in seconds

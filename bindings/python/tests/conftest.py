@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -107,7 +108,9 @@ class Supervisor:
     def stop(self) -> None:
         self._process.terminate()
         assert self._process.wait(DEADLINE_S) == 0
+        # The segment outlives its supervisor; nobody wants this one again.
         Path("/dev/shm", f"cachee.{self.name}").unlink(missing_ok=True)
+        shutil.rmtree(Path("/dev/shm", f"cachee.{self.name}.locks"), ignore_errors=True)
 
 
 @pytest.fixture

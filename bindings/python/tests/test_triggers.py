@@ -38,7 +38,7 @@ def test_options_arrive(supervisor: Supervisor) -> None:
     assert info["name"] == "n" and info["pattern"] == "a:*"
     assert int(info["priority"]) == 7
     assert triggers.source("n") == "return"
-    triggers.register("r:*", "ON_READ", "return", shed=True, sample=10)
+    triggers.register("r:*", "ON_READ", "return", sample=10)
     names = [item["name"] for item in triggers.list()]
     assert names == ["n", "r:*@ON_READ"]  # by priority
 
