@@ -55,7 +55,7 @@ def test_executor_that_stops_in_a_run_is_killed_and_the_event_tried_again(daemon
     cachee.log("slow", {key = event.key, attempt = event.attempt, duplicate = event.duplicate})
     """
     daemon.register("slow:*", "ON_WRITE", source, "NAME", "slow", "RETRY", 20, "BACKOFF", "10ms", "20ms",
-                    "TIMEOUT", 2000, "STEPS", 10**15)
+                    "TIMEOUT", 2000, "STEPS", 10**12)
     [executor] = wait_until(daemon.executors, "an executor")
     idle = cpu_ticks(executor)
     daemon.resp("SET", "slow:1", "v")

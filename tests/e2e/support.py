@@ -249,9 +249,11 @@ class Daemon:
         """Forgets the segment and every folder."""
         if self.alive():
             self.kill()
-        for path in pathlib.Path("/dev/shm").glob(f"*cachee.{self.name}*"):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        for path in pathlib.Path("/dev/shm").glob(f"cachee.{self.name}*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         shutil.rmtree(self.runtime, ignore_errors=True)
 
 
