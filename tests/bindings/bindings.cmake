@@ -42,7 +42,7 @@ endif()
 add_test(NAME bindings_python
   COMMAND ${CACHEE_PYTHON} -m pytest -q -p no:cacheprovider ${python_source}/tests
   WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
-set_tests_properties(bindings_python PROPERTIES LABELS bindings TIMEOUT 300
+set_tests_properties(bindings_python PROPERTIES LABELS bindings TIMEOUT 600
   ENVIRONMENT "${python_environment}")
 
 if(NOT CACHEE_SANITIZE AND NOT CACHEE_COVERAGE)
