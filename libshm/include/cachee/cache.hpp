@@ -98,7 +98,8 @@ class Cache {
   Result<std::size_t> append(KeyView key, ValueView suffix) noexcept;
   /// Any read-modify-write: `change` receives the entry's value (none: absent) and returns the new
   /// one, or none to leave the key alone (Errc::would_block is then the result). May run it again
-  /// when another client was faster. TTL, cost and metadata are kept.
+  /// when another client was faster. TTL, cost and metadata are kept. In `change` this handle may
+  /// read; its other operations say Errc::busy.
   using Change = std::function<std::optional<std::string>(std::optional<ValueView> old)>;
   Result<WriteResult> update(KeyView key, const Change& change, const Provenance& from = {}) noexcept;
 

@@ -58,7 +58,7 @@ struct SetOptions {
 };
 
 struct WriteResult {
-  std::uint64_t version = 0;            // of the key, 1 for a new one
+  std::uint64_t version = 0;            // of the key; grows with each write, never comes back
   std::optional<EventSeq> event{};      // set when a trigger matched
   bool created = false;
   std::optional<std::string> old_value{};

@@ -164,19 +164,21 @@ const std::string& Cache::name() const noexcept { return handle_->name(); }
 
 namespace {
 
+/// ON_READ, for whoever wants it. One load when nobody does.
+void tell_read(const View& view, Context& context, KeyView key) noexcept {
+  const std::uint64_t mask = layout::TriggerWord::Mask::get(view.header->trigger_word.load_relaxed());
+  if ((mask & event_bit(EventKind::read)) == 0) return;
+  const shm::Interest interest = shm::match_triggers(view, key);
+  if (interest.wants(EventKind::read)) shm::emit_read(context, key, interest);
+}
+
 /// One read with everything around it: fork check, client slot, ON_READ.
 Result<void> read(shm::Handle& handle, KeyView key, ReadTarget& target) noexcept {
   if (handle.in_forked_child()) return Errc::closed;
-  const View& view = handle.view();
   Context* const context = handle.context_or_null();
-  const auto found = shm::get_record(view, context, key, target);
-  if (!found || context == nullptr) return found;
-  const std::uint64_t mask = layout::TriggerWord::Mask::get(view.header->trigger_word.load_relaxed());
-  if ((mask & event_bit(EventKind::read)) != 0) {
-    const shm::Interest interest = shm::match_triggers(view, key);
-    if (interest.wants(EventKind::read)) shm::emit_read(*context, key, interest);
-  }
-  return {};
+  const auto found = shm::get_record(handle.view(), context, key, target);
+  if (found && context != nullptr) tell_read(handle.view(), *context, key);
+  return found;
 }
 
 }  // namespace
@@ -236,6 +238,7 @@ Result<PinnedValue> Cache::view(KeyView key) const noexcept {
         pinned.version_ = shm::version_of(*handle_->view().record(pin->unit));
         pinned.handle_ = handle_;
         pinned.pin_ = &context->me->pins[pin->pin];
+        tell_read(handle_->view(), *context, key);
         return pinned;
       }
       if (pin.code() != Errc::would_block) return pin.error();

@@ -35,7 +35,12 @@ std::optional<ValueView> EventView::old_value() const noexcept {
   const Record* record = record_of(handle_, record_);
   if (record == nullptr || kind != EventKind::write) return std::nullopt;
   const std::uint64_t prev = shm::prev_of(*record);
-  if (prev == layout::kNoRecord || handle_->view().record(prev) == nullptr) return std::nullopt;
+  const Record* old = prev == layout::kNoRecord ? nullptr : handle_->view().record(prev);
+  if (old == nullptr) return std::nullopt;
+  // [KS-4] names this event, or is still to be written: then the old record is not retired yet.
+  const std::uint64_t rm = old->rm.load_acquire();
+  const bool ours = EventWord::state(rm) == EventWord::kConfirmed && EventWord::Position::get(rm) == seq.value;
+  if (!ours && EventWord::state(rm) != EventWord::kUnset) return std::nullopt;
   return shm::value_in_place(handle_->view(), prev);
 }
 
@@ -189,6 +194,7 @@ bool Lane::try_advance(std::uint64_t from, std::uint64_t to) noexcept { return w
 
 void Lane::begin(const Running& running) noexcept {
   auto& w = words_of(words_);
+  mem::fence_release();  // the idle mark of end() before the next run's words
   w.running_seq.store_relaxed(running.seq.value);
   w.running_slot.store_relaxed(running.trigger_slot);
   w.running_token.store_relaxed(running.token);
@@ -214,11 +220,16 @@ void Lane::resume(std::uint64_t position) noexcept { words_of(words_).claim.stor
 Lane::Running Lane::running() const noexcept {
   const auto& w = words_of(words_);
   Running running;
-  running.since = static_cast<TimeNs>(w.running_since.load_acquire());
-  running.seq = EventSeq{w.running_seq.load_relaxed()};
-  running.trigger_slot = static_cast<std::uint32_t>(w.running_slot.load_relaxed());
-  running.token = w.running_token.load_relaxed();
-  return running;
+  constexpr int kTriesMax = 16;
+  for (int tries = 0; tries < kTriesMax; ++tries) {
+    running.since = static_cast<TimeNs>(w.running_since.load_acquire());
+    running.seq = EventSeq{w.running_seq.load_relaxed()};
+    running.trigger_slot = static_cast<std::uint32_t>(w.running_slot.load_relaxed());
+    running.token = w.running_token.load_relaxed();
+    mem::fence_acquire();
+    if (static_cast<TimeNs>(w.running_since.load_relaxed()) == running.since) return running;
+  }
+  return {};  // runs begin and end all the time: none of them is stuck
 }
 
 void Lane::kick() noexcept {

@@ -86,14 +86,16 @@ Handle::~Handle() {
 }
 
 Result<Context*> Handle::context() noexcept {
-  if (t_last.identity == identity_ && !in_forked_child()) return t_last.context;
-  return claim();
+  const auto claimed = t_last.identity == identity_ && !in_forked_child() ? Result<Context*>{t_last.context} : claim();
+  // A callback of an operation (Cache::update) began another one: the slot's intent is taken.
+  if (claimed && (*claimed)->in_operation) return Errc::busy;
+  return claimed;
 }
 
 Context* Handle::context_or_null() noexcept {
-  if (t_last.identity == identity_) return t_last.context;
+  if (t_last.identity == identity_) return t_last.context->in_operation ? nullptr : t_last.context;
   if (!view_.writable) return nullptr;
-  const auto claimed = claim();
+  const auto claimed = context();
   return claimed ? *claimed : nullptr;
 }
 
@@ -105,11 +107,19 @@ Result<Context*> Handle::claim() noexcept {
     t_last = {identity_, entry.context};
     return entry.context;
   }
-  auto claimed = claim_client(view_, registration_, role_, client_name_);
-  if (!claimed) return claimed.error();
-  auto owned = std::make_unique<Context>(std::move(*claimed));
-  Context* const context = owned.get();
+  Context* context = nullptr;
   {
+    std::lock_guard lock{contexts_mutex_};
+    if (!orphans_.empty()) {
+      context = orphans_.back();
+      orphans_.pop_back();
+    }
+  }
+  if (context == nullptr) {
+    auto claimed = claim_client(view_, registration_, role_, client_name_);
+    if (!claimed) return claimed.error();
+    auto owned = std::make_unique<Context>(std::move(*claimed));
+    context = owned.get();
     std::lock_guard lock{contexts_mutex_};
     contexts_.push_back(std::move(owned));
   }
@@ -124,6 +134,13 @@ void Handle::release_thread(Context* context) noexcept {
   std::lock_guard lock{contexts_mutex_};
   const auto at = std::find_if(contexts_.begin(), contexts_.end(), [&](const auto& c) { return c.get() == context; });
   if (at == contexts_.end()) return;
+  // A PinnedValue may outlive its thread: giving the slot back would drop its protection, and its
+  // release would later drop that of the slot's next owner.
+  const auto& pins = context->me->pins;
+  if (std::any_of(std::begin(pins), std::end(pins), [](const auto& pin) { return pin.load_relaxed() != 0; })) {
+    orphans_.push_back(context);
+    return;
+  }
   release_client(**at);
   contexts_.erase(at);
 }

@@ -37,11 +37,11 @@ class Handle : public std::enable_shared_from_this<Handle> {
   bool writable() const noexcept { return view_.writable; }
   bool in_forked_child() const noexcept { return os::fork_epoch() != fork_epoch_; }
 
-  /// This thread's client slot. @error closed, read_only, busy
+  /// This thread's client slot. @error closed, read_only, busy (no slot left, or in an operation)
   Result<Context*> context() noexcept;
   /// The slot if this thread may have one, else null: for reads.
   Context* context_or_null() noexcept;
-  /// C2 for this thread; called when it ends.
+  /// C2 for this thread; called when it ends. A slot with pins stays held, for the next thread.
   void release_thread(Context* context) noexcept;
 
  private:
@@ -58,6 +58,7 @@ class Handle : public std::enable_shared_from_this<Handle> {
   std::uint64_t identity_ = 0;  // tells handles apart in the threads' caches
   std::mutex contexts_mutex_;
   std::vector<std::unique_ptr<Context>> contexts_;
+  std::vector<Context*> orphans_;  // of `contexts_`: the thread ended while values were pinned
 };
 
 /// Liveness by lock files: a registration is dead when its lock can be taken.

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <thread>
 
 #include <cachee/maintain.hpp>
@@ -61,6 +62,9 @@ struct Maintainer::Impl {
   std::unique_ptr<shm::LockLiveness> liveness;
   SegmentOptions options;
   bool warm = false;
+  // A duty is one thread's at a time: a recovery by two threads of one registration would not know
+  // of the other [CL-3].
+  std::mutex duty;
   std::vector<Watch> watches;
   std::uint64_t reap_cursor = 0;
   std::uint64_t scrub_cursor = 0;
@@ -179,7 +183,7 @@ std::uint64_t Maintainer::expire_due(TimeNs now, std::uint64_t count_max) noexce
   if (context == nullptr) return 0;
   const View& view = impl_->view();
   std::uint64_t expired = 0;
-  shm::sweep_deadlines(view, view.ms_since_created(now), count_max,
+  shm::sweep_deadlines(view, context->me->bucket, view.ms_since_created(now), count_max,
                        [&](std::uint64_t bucket) { return shm::tend_bucket(*context, bucket, expired); });
   if (!context->retired.empty()) shm::reclaim_retired(*context);
   return expired;
@@ -237,6 +241,7 @@ bool Maintainer::Impl::class_is_short(unsigned size_class) const noexcept {
 }
 
 std::uint64_t Maintainer::evict(std::uint64_t count_max) noexcept {
+  const std::lock_guard duty{impl_->duty};
   Context* const context = impl_->context();
   if (context == nullptr) return 0;
   const View& view = impl_->view();
@@ -275,6 +280,7 @@ std::uint64_t Maintainer::evict(std::uint64_t count_max) noexcept {
 }
 
 std::uint64_t Maintainer::reap(std::uint64_t count_max) noexcept {
+  const std::lock_guard duty{impl_->duty};
   Context* const context = impl_->context();
   if (context == nullptr) return 0;
   const View& view = impl_->view();
@@ -299,6 +305,7 @@ std::uint64_t Maintainer::reap(std::uint64_t count_max) noexcept {
 }
 
 std::uint64_t Maintainer::help_stalled(TimeNs now) noexcept {
+  const std::lock_guard duty{impl_->duty};
   Context* const context = impl_->context();
   if (context == nullptr) return 0;
   const View& view = impl_->view();
@@ -319,19 +326,23 @@ std::uint64_t Maintainer::help_stalled(TimeNs now) noexcept {
       continue;
     }
     const std::uint64_t bucket = client.bucket.load_relaxed();
-    if (watch.helped || now - watch.since < kStallNs || bucket >= view.shape.bucket_count) continue;
+    if (now - watch.since < kStallNs || bucket >= view.shape.bucket_count) continue;
     // Forward only: what is installed is settled, appended and put into the deadline summary; the
     // stopped client finds its steps done when it goes on.
     std::uint64_t expired = 0;
     const std::uint64_t earliest = shm::tend_bucket(*context, bucket, expired);
     if (earliest != layout::Link::kNever) shm::lower_deadline(view, bucket, earliest);
+    // Stopped inside a sweep for room: the deadlines it is looking at are not in the summary.
+    if (!watch.helped && static_cast<layout::Act>(seen.act) == layout::Act::evict) shm::rebuild_summary(view);
     watch.helped = true;
+    watch.since = now;  // and again: it may have gone on to another step of the same operation
     ++helped;
   }
   return helped;
 }
 
 std::uint64_t Maintainer::scrub(std::uint64_t pages_max) noexcept {
+  const std::lock_guard duty{impl_->duty};
   Context* const context = impl_->context();
   if (context == nullptr) return 0;
   const View& view = impl_->view();

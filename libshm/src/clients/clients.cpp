@@ -12,7 +12,8 @@ namespace cachee::shm {
 using layout::ClientState;
 
 Result<Context> claim_client(const View& view, std::uint64_t registration, Role role, std::string_view name) noexcept {
-  for (std::uint32_t i = 0; i < view.shape.clients_max; ++i) {
+  const std::uint32_t first = role == Role::sweep ? 0 : supervisor_slots(view);  // [CL-5]
+  for (std::uint32_t i = first; i < view.shape.clients_max; ++i) {
     Client& client = view.clients[i];
     std::uint64_t seen = client.state.load_acquire();
     if (ClientState::state(seen) != ClientState::kFree) continue;
@@ -54,7 +55,7 @@ void release_client(Context& context) noexcept {
       me.stats[i].store_relaxed(0);
     }
   }
-  for (Word* w : {&me.act, &me.nw, &me.nw_uid, &me.old, &me.old_valid, &me.hz, &me.bucket, &me.overflow}) {
+  for (Word* w : {&me.act, &me.nw, &me.nw_uid, &me.old, &me.old_valid, &me.hz, &me.bucket, &me.overflow, &me.page}) {
     w->store_relaxed(0);
   }
   for (Word& pin : me.pins) pin.store_relaxed(0);

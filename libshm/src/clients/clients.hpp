@@ -14,6 +14,8 @@
 //   [CL-2] `counter` is never reset: uids made from a slot are unique over the segment's life.
 //   [CL-3] The intent words of a FREE slot are all zero.
 //   [CL-4] clients_used > index of every slot that was ever claimed.
+//   [CL-5] The first slots are a supervisor's alone: it can attach and recover the dead even when
+//          they hold all the others. Two, since its predecessor may be among the dead.
 //
 // Orders
 //   C1 (acq_rel) pairs with the release of C2/R2: a new owner finds the intent words zero.
@@ -57,7 +59,7 @@ struct Context {
   std::vector<std::uint64_t> hazards{};      // scratch of a reclaim pass
   std::array<std::vector<std::uint64_t>, layout::kClassesMax> free_blocks{};
   std::array<std::uint32_t, layout::kClassesMax> page_of_class{};  // + 1; 0: none
-  bool in_operation = false;
+  bool in_operation = false;                 // a callback of an operation may not begin another
 
   void count(layout::Stat stat, std::uint64_t n = 1) noexcept { me->stats[stat].add_own(n); }
   std::uint64_t next_uid() noexcept {
@@ -66,6 +68,9 @@ struct Context {
     return layout::Uid::make(id, c);
   }
 };
+
+/// [CL-5]
+inline std::uint32_t supervisor_slots(const View& view) noexcept { return view.shape.clients_max >= 8 ? 2 : 0; }
 
 /// C1. @error busy  every slot is taken
 [[nodiscard]] Result<Context> claim_client(const View& view, std::uint64_t registration, Role role,

@@ -24,6 +24,7 @@ constexpr double kCostLogMax = 20.0;  // one absurd cost must not pin an item fo
 constexpr double kEpochMs = 1000.0;   // age is in ms, recency in epochs: both relative within a window
 constexpr std::uint64_t kWindowsPerCall = 64;
 constexpr std::uint64_t kPagesPerCall = 64;
+constexpr std::uint64_t kPendingEvictionsMax = 256;
 
 struct Candidate {
   double score;
@@ -130,9 +131,29 @@ bool empty_page(Context& context, std::uint64_t page) noexcept {
   return all && drain_page(context, page);
 }
 
-bool make_room(Context& context, std::uint64_t record_bytes) noexcept {
+namespace {
+
+/// Says in the intent that this client sweeps: whoever recovers it rebuilds the deadline summary.
+class SweepIntent {
+ public:
+  explicit SweepIntent(Context& context) noexcept : act_{context.me->act}, before_{act_.load_relaxed()} {
+    act_.store_release(static_cast<std::uint64_t>(layout::Act::evict));
+  }
+  SweepIntent(const SweepIntent&) = delete;
+  SweepIntent& operator=(const SweepIntent&) = delete;
+  ~SweepIntent() { act_.store_release(before_); }
+
+ private:
+  Word& act_;
+  std::uint64_t before_;
+};
+
+}  // namespace
+
+Room make_room(Context& context, std::uint64_t record_bytes) noexcept {
   const View& view = *context.view;
-  if (reclaim_everywhere(context) > 0) return true;
+  const SweepIntent intent{context};
+  if (reclaim_everywhere(context) > 0) return Room::freed;
   const EvictionPolicy policy = policy_of(view);
   const unsigned size_class = layout::class_of(record_bytes);
   const bool slab = size_class < view.shape.classes;
@@ -140,27 +161,32 @@ bool make_room(Context& context, std::uint64_t record_bytes) noexcept {
   // Expired records first: they are dead already [EV-2].
   std::uint64_t expired = 0;
   const std::uint64_t now_ms = view.ms_since_created(base::now_ns());
-  sweep_deadlines(view, now_ms, kWindowsPerCall, [&](std::uint64_t bucket) { return tend_bucket(context, bucket, expired); });
-  if (expired > 0 && reclaim_retired(context) > 0) return true;
-  if (policy == EvictionPolicy::none) return false;
+  sweep_deadlines(view, context.me->bucket, now_ms, kWindowsPerCall,
+                  [&](std::uint64_t bucket) { return tend_bucket(context, bucket, expired); });
+  if (expired > 0) return reclaim_retired(context) > 0 ? Room::freed : Room::pending;
+  if (policy == EvictionPolicy::none) return Room::none;
   if (slab) {
     std::uint64_t evicted = 0;
     for (std::uint64_t n = 0; n < kWindowsPerCall && evicted < 4; ++n) {
       const auto victim = choose_victim(context, policy, size_class);
       if (victim && evict_slot(context, victim->bucket, *victim->slot, victim->word)) ++evicted;
     }
-    if (evicted > 0 && reclaim_retired(context) > 0) return true;
+    if (evicted > 0) return reclaim_retired(context) > 0 ? Room::freed : Room::pending;
   }
   // No page of the class, or a run: empty pages in the order of the hand until some are free.
   bool freed = false;
+  const std::uint64_t evicted_before = context.me->stats[layout::kEvicted].load_relaxed();
   const std::uint64_t pages = slab ? 1 : record_bytes / view.shape.page_bytes + 1;
   const std::uint64_t tries = std::min<std::uint64_t>(view.shape.page_count, pages + kPagesPerCall);
   for (std::uint64_t n = 0; n < tries; ++n) {
     const std::uint64_t page = view.header->page_hand.fetch_add(1) % view.shape.page_count;
     freed = empty_page(context, page) || freed;
-    if (freed && (slab || n >= pages)) return true;
+    if (freed && (slab || n >= pages)) return Room::freed;
+    // More eviction does not help while the values that went are held by their events.
+    if (!freed && context.me->stats[layout::kEvicted].load_relaxed() - evicted_before >= kPendingEvictionsMax) return Room::pending;
   }
-  return freed;
+  if (freed) return Room::freed;
+  return context.me->stats[layout::kEvicted].load_relaxed() != evicted_before ? Room::pending : Room::none;
 }
 
 }  // namespace cachee::shm

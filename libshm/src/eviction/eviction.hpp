@@ -33,9 +33,16 @@ struct Victim {
 [[nodiscard]] std::optional<Victim> choose_victim(Context& context, EvictionPolicy policy,
                                                   std::optional<unsigned> size_class) noexcept;
 
-/// Frees room for a record of `record_bytes`: evicts of its class, or empties pages. False: nothing
-/// could be evicted. Called by the allocator's slow path and by the sweep.
-bool make_room(Context& context, std::uint64_t record_bytes) noexcept;
+/// What came of an attempt to make room.
+enum class Room : std::uint8_t {
+  freed,    // try again
+  pending,  // evicted, but events that are not acknowledged hold the memory still
+  none,     // nothing may be evicted
+};
+
+/// Frees room for a record of `record_bytes`: evicts of its class, or empties pages. Called by the
+/// allocator's slow path.
+Room make_room(Context& context, std::uint64_t record_bytes) noexcept;
 
 /// Evicts every record of a page and gives the page back. False: something in it is in use.
 bool empty_page(Context& context, std::uint64_t page) noexcept;

@@ -13,19 +13,29 @@ std::uint64_t summary_ms(const View& view, std::uint64_t deadline_us) noexcept {
   return std::min((deadline_us - origin_us) / 1000, Link::kDeadlineMax);
 }
 
+namespace {
+
+void lower_node(const View& view, unsigned level, std::uint64_t bucket, std::uint64_t ms) noexcept {
+  Word& word = view.minima[view.levels.start[level] + (bucket >> (6 * (level + 1)))];
+  for (std::uint64_t seen = word.load_seq_cst(); seen > ms && !word.cas_seq_cst(seen, ms);) {
+  }
+}
+
+}  // namespace
+
 void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept {
   // Root first: a writer that stops half-way leaves a node too low above, never too high [EX-1].
   for (unsigned level = view.levels.count; level-- > 0;) {
-    const std::uint64_t index = bucket >> (6 * (level + 1));
-    Word& word = view.minima[view.levels.start[level] + index];
-    for (std::uint64_t seen = word.load_seq_cst(); seen > ms && !word.cas_seq_cst(seen, ms);) {
-    }
+    lower_node(view, level, bucket, ms);
     CACHEE_CRASH_POINT("expiry.lower.level");
   }
   Word& link = view.buckets[bucket].link;
   for (std::uint64_t seen = link.load_seq_cst(); Link::Deadline::get(seen) > ms;) {
     if (link.cas_seq_cst(seen, Link::Deadline::set(seen, ms))) break;
   }
+  // Upwards again, each node behind its child: a sweep that came in between may have raised a node
+  // that was low enough for another bucket's sake, before it could see this child lowered.
+  for (unsigned level = 0; level < view.levels.count; ++level) lower_node(view, level, bucket, ms);
   // A sweeper that sleeps past this deadline is woken.
   auto& header = *view.header;
   if (header.deadline_wanted.load_seq_cst() != 0 && ms < header.sweep_until_ms.load_relaxed()) {

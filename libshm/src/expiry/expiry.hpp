@@ -3,10 +3,10 @@
 //
 // EXPIRY PROTOCOL
 //
-//   writer   W1 lower every level, root first, bucket last   W2 publish (slot CAS or exp CAS)
-//            W3 lower again
-//   sweeper  S1 exchange the node with NEVER   S2 read the children   S3 lower the node to what
-//            was seen, all levels above it too
+//   writer   W1 lower every level, root first, bucket last, then look at every level upwards
+//            W2 publish (slot CAS or exp CAS)   W3 lower again
+//   sweeper  S0 name the bucket in the intent   S1 exchange the node with NEVER   S2 read the
+//            children   S3 lower the node to what was seen, all levels above it too
 //
 // Invariants
 //   [EX-1] A node <= the earliest deadline of every linked record below it that no active intent
@@ -15,12 +15,16 @@
 //
 // Orders
 //   W2 and W3's loads against S1 and S2: all seq_cst read-modify-writes or loads, so either S2 sees
-//   the record, or W3 comes after S1 and lowers the node again.
+//   the record, or W3 comes after S1 and lowers the node again. The same between a child lowered
+//   by W and its parent, hence the way upwards.
 //
 // Killed between   what is left             who repairs
 //   W1 and W2      a node too low           nobody needs to
 //   W2 and W3      perhaps a node too high  recovery tends the bucket and lowers; the rolling scan too
-//   S1 and S3      a node too high          the next supervisor lowers every bucket's minimum anew
+//   S1 and S3      a node too high          recovery tends the bucket of S0; nodes above: whoever
+//                                           recovers a client that swept for room (Act::evict), and
+//                                           the next supervisor, lower every bucket's minimum anew
+// Stopped between S1 and S3: the supervisor's help_stalled does the same.
 #pragma once
 
 #include <cstdint>
@@ -38,10 +42,12 @@ void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t ms) no
 /// Earliest deadline of all, in ms of the summary; Link::kNever: none.
 [[nodiscard]] std::uint64_t earliest_deadline(const View& view) noexcept;
 
-/// Visits buckets whose minimum is <= now_ms, at most `visits_max`. `visit(bucket)` returns the
-/// earliest deadline left in the chain (Link::kNever: none). Returns how many were visited.
+/// Visits buckets whose minimum is <= now_ms, at most `visits_max`. `intent` is the sweeping client's
+/// bucket word (S0). `visit(bucket)` returns the earliest deadline left in the chain (Link::kNever:
+/// none). Returns how many were visited.
 template <class Visit>
-std::uint64_t sweep_deadlines(const View& view, std::uint64_t now_ms, std::uint64_t visits_max, Visit&& visit) noexcept;
+std::uint64_t sweep_deadlines(const View& view, Word& intent, std::uint64_t now_ms, std::uint64_t visits_max,
+                              Visit&& visit) noexcept;
 
 /// Lowers to what the buckets say, for a summary that was left too high.
 void rebuild_summary(const View& view) noexcept;

@@ -4,6 +4,7 @@
 
 #include "expiry/expiry.hpp"
 #include "layout/index_layout.hpp"
+#include "mem/crash_point.hpp"
 
 namespace cachee::shm {
 namespace detail {
@@ -11,15 +12,16 @@ namespace detail {
 template <class Visit>
 class Sweep {
  public:
-  Sweep(const View& view, std::uint64_t now_ms, std::uint64_t visits_max, Visit& visit) noexcept
-      : view_{view}, now_ms_{now_ms}, left_{visits_max}, visit_{visit} {}
+  Sweep(const View& view, Word& intent, std::uint64_t now_ms, std::uint64_t visits_max, Visit& visit) noexcept
+      : view_{view}, intent_{intent}, now_ms_{now_ms}, left_{visits_max}, visit_{visit} {}
 
   /// Sweeps the node and returns the minimum that was left below it.
   std::uint64_t node(unsigned level, std::uint64_t index) noexcept {
     Word& word = view_.minima[view_.levels.start[level] + index];
-    if (word.load_acquire() > now_ms_) return word.load_acquire();
-    if (left_ == 0) return word.load_acquire();
+    // seq_cst: behind the exchange of the node above.
+    if (const std::uint64_t seen = word.load_seq_cst(); seen > now_ms_ || left_ == 0) return seen;
     word.exchange_seq_cst(layout::Link::kNever);  // S1
+    CACHEE_CRASH_POINT("expiry.sweep.node");
     std::uint64_t minimum = layout::Link::kNever;
     const std::uint64_t children = level == 0 ? view_.shape.bucket_count : view_.levels.entries[level - 1];
     const std::uint64_t end = std::min(children, (index + 1) * 64);
@@ -40,8 +42,10 @@ class Sweep {
     if (Link::Deadline::get(seen) > now_ms_ || left_ == 0) return Link::Deadline::get(seen);
     --left_;
     ++visited_;
+    intent_.store_release(b);  // S0
     while (!link.cas_seq_cst(seen, Link::Deadline::set(seen, Link::kNever))) {  // S1
     }
+    CACHEE_CRASH_POINT("expiry.sweep.raised");
     const std::uint64_t minimum = visit_(b);  // S2
     for (seen = link.load_seq_cst(); Link::Deadline::get(seen) > minimum;) {    // S3
       if (link.cas_seq_cst(seen, Link::Deadline::set(seen, minimum))) break;
@@ -50,6 +54,7 @@ class Sweep {
   }
 
   const View& view_;
+  Word& intent_;
   std::uint64_t now_ms_;
   std::uint64_t left_;
   std::uint64_t visited_ = 0;
@@ -59,8 +64,9 @@ class Sweep {
 }  // namespace detail
 
 template <class Visit>
-std::uint64_t sweep_deadlines(const View& view, std::uint64_t now_ms, std::uint64_t visits_max, Visit&& visit) noexcept {
-  detail::Sweep<Visit> sweep{view, now_ms, visits_max, visit};
+std::uint64_t sweep_deadlines(const View& view, Word& intent, std::uint64_t now_ms, std::uint64_t visits_max,
+                              Visit&& visit) noexcept {
+  detail::Sweep<Visit> sweep{view, intent, now_ms, visits_max, visit};
   sweep.node(view.levels.count - 1, 0);
   return sweep.visited();
 }

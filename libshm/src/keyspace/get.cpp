@@ -15,6 +15,9 @@ namespace {
 // Lock-free without a bound: each restart means that another operation succeeded. In a damaged
 // segment nothing succeeds, so the bound tells damage from contention.
 constexpr int kRestartsMax = 1 << 20;
+// An expired record is marked, then looked for again; still there and expired: its mark is blocked
+// by a full ring.
+constexpr int kExpiredRoundsMax = 2;
 
 enum class Outcome { hit, other_key, restart, expired };
 
@@ -104,6 +107,7 @@ Result<void> get_record(const View& view, Context* context, KeyView key, ReadTar
   const std::uint64_t hash = view.hash(key);
   const std::uint64_t bucket = view.bucket_of(hash);
   const std::uint64_t live = Slot::live(0, View::tag_of(hash));
+  int expired_rounds = 0;
   for (int restarts = 0; restarts < kRestartsMax; ++restarts) {
     bool restart = false;
     ChainWalk walk{view, bucket};
@@ -115,11 +119,15 @@ Result<void> get_record(const View& view, Context* context, KeyView key, ReadTar
         case Outcome::restart: restart = true; break;
         case Outcome::expired: {
           if (context == nullptr) return Errc::not_found;
-          // [KS-5] absent by the mark, not by this reader's clock alone.
+          if (++expired_rounds > kExpiredRoundsMax) {
+            context->count(layout::kMisses);
+            return Errc::not_found;
+          }
+          // [KS-5] absent by the mark, not by this reader's clock alone: a TOUCH may have won.
           std::uint64_t expired = 0;
           tend_bucket(*context, bucket, expired);
-          context->count(layout::kMisses);
-          return Errc::not_found;
+          restart = true;
+          break;
         }
         case Outcome::hit:
           if (context != nullptr) {
@@ -146,6 +154,7 @@ Result<Pinned> pin_record(Context& context, KeyView key) noexcept {
   const std::uint64_t hash = view.hash(key);
   const std::uint64_t bucket = view.bucket_of(hash);
   const std::uint64_t live = Slot::live(0, View::tag_of(hash));
+  int expired_rounds = 0;
   for (int restarts = 0; restarts < kRestartsMax; ++restarts) {
     bool restart = false;
     ChainWalk walk{view, bucket};
@@ -160,10 +169,14 @@ Result<Pinned> pin_record(Context& context, KeyView key) noexcept {
       if (restart || key_in_place(view, unit) != key) continue;
       if (deadline_passed(record->exp.load_acquire())) {
         hazard.store_release(0);
+        if (++expired_rounds > kExpiredRoundsMax) {
+          context.count(layout::kMisses);
+          return Errc::not_found;
+        }
         std::uint64_t expired = 0;
         tend_bucket(context, bucket, expired);
-        context.count(layout::kMisses);
-        return Errc::not_found;
+        restart = true;
+        continue;
       }
       touch_heat(view, walk.heat());
       context.count(layout::kHits);

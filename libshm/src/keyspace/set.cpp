@@ -5,6 +5,7 @@
 #include "keyspace/keyspace.hpp"
 #include "mem/backoff.hpp"
 #include "mem/crash_point.hpp"
+#include "os/wait.hpp"
 #include "reclaim/reclaim.hpp"
 #include "slab/slab.hpp"
 
@@ -20,7 +21,7 @@ using layout::Slot;
 
 namespace {
 
-constexpr int kRoomRoundsMax = 256;
+constexpr int kRoomRoundsMax = 4096;
 // Each retry means that another operation succeeded; only in a damaged segment do none.
 constexpr int kTriesMax = 1 << 22;
 
@@ -92,10 +93,16 @@ void end(Context& context) noexcept {
 /// Ends the operation on every way out.
 class Operation {
  public:
-  Operation(Context& context, Act act, std::uint64_t bucket) noexcept : context_{context} { begin(context, act, bucket); }
+  Operation(Context& context, Act act, std::uint64_t bucket) noexcept : context_{context} {
+    context.in_operation = true;
+    begin(context, act, bucket);
+  }
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
-  ~Operation() { end(context_); }
+  ~Operation() {
+    end(context_);
+    context_.in_operation = false;
+  }
 
  private:
   Context& context_;
@@ -112,6 +119,28 @@ bool admit(Context& context, const Interest& interest, EventKind kind) noexcept 
   if (role != Role::client && role != Role::control) return false;
   return wait_for_space(view, role, std::chrono::milliseconds{interest.block_ms});
 }
+
+/// Bounded waiting for memory that events still hold: until some are released.
+class RoomWait {
+ public:
+  explicit RoomWait(const View& view) noexcept : view_{view} {}
+  /// Sleeps a moment; false when the whole time is over.
+  bool slice() noexcept {
+    const TimeNs now = base::now_ns();
+    if (until_ == 0) until_ = now + kRoomWaitNs;
+    if (now >= until_) return false;
+    SegmentHeader& header = *view_.header;
+    const std::uint32_t seen = header.space_wake.load_seq_cst();
+    header.space_wanted.store_seq_cst(1);
+    os::wait_on(header.space_wake, seen, std::chrono::milliseconds{1});
+    return true;
+  }
+
+ private:
+  static constexpr TimeNs kRoomWaitNs = base::kNsPerS;
+  const View& view_;
+  TimeNs until_ = 0;
+};
 
 std::uint64_t version_now(const View& view) noexcept {
   const TimeNs now = base::now_coarse_ns();
@@ -149,7 +178,12 @@ std::uint64_t frequency_of(const View& view, const Word& slot) noexcept {
   return layout::HeatWord::frequency(view.heat[index].load_relaxed());
 }
 
-enum class ExpireOutcome { removed, alive, blocked };
+enum class ExpireOutcome {
+  removed,  // it was due and carries its EXP mark, or is gone by it
+  alive,    // not due
+  changed,  // the slot went on to something else first: look again
+  blocked,  // the ring is full
+};
 
 /// R1 (protected by the caller) to R6 for a record whose deadline may have passed.
 ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
@@ -170,7 +204,7 @@ ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, st
   raise_version_floor(view, version_of(record));
   const std::uint64_t marked = Slot::marked(unit, Mark::exp, 0, context.id, frequency_of(view, slot));
   std::uint64_t expected = word;
-  if (!slot.cas_seq_cst(expected, marked)) return ExpireOutcome::removed;  // X2. LINEARIZES
+  if (!slot.cas_seq_cst(expected, marked)) return ExpireOutcome::changed;  // X2. LINEARIZES
   CACHEE_CRASH_POINT("keyspace.expire.marked");
   context.count(layout::kExpired);
   return finish_remove(context, bucket, slot, marked, false) ? ExpireOutcome::removed : ExpireOutcome::blocked;
@@ -254,6 +288,7 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
     return code;
   };
   mem::Backoff backoff;
+  RoomWait room_wait{view};
   int rooms = 0;
   for (int tries = 0; tries < kTriesMax; ++tries) {
     const std::uint64_t idle = ins.load_seq_cst();
@@ -276,7 +311,7 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
       Record& old = *view.record(old_unit);
       const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word);
       if (expired == ExpireOutcome::blocked) return give_up(Errc::full);
-      if (expired == ExpireOutcome::removed) continue;
+      if (expired != ExpireOutcome::alive) continue;
       if (!pay_debt(context, old_unit, nullptr)) {  // [KS-1]
         lower_deadline(view, bucket, 0);
         return give_up(Errc::full);
@@ -306,14 +341,9 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
       if (block.unit == 0) {
         if (++rooms > kRoomRoundsMax) return Error{Errc::no_space, 0, bytes};
         clear_old(context);
-        context.me->act.store_release(static_cast<std::uint64_t>(Act::evict));
-        const bool room = make_room(context, bytes);
+        const Room room = make_room(context, bytes);
         begin(context, plan.touch_copy ? Act::touch : Act::set, bucket);
-        if (!room) {
-          // Events may be all that holds the memory: give the dispatcher a moment, bounded.
-          if (rooms > 8) return Error{Errc::no_space, 0, bytes};
-          backoff.pause();
-        }
+        if (room == Room::none || (room == Room::pending && !room_wait.slice())) return Error{Errc::no_space, 0, bytes};
         continue;
       }
       fill_record(*view.record(block.unit), parts, Exp::Deadline::make(deadline_us), birth_ms);
@@ -418,7 +448,7 @@ Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptio
   const std::uint64_t bucket = view.bucket_of(hash);
   Word& ins = view.buckets[bucket].ins;
   const Interest interest = match_triggers(view, key);
-  if (interest.wants(EventKind::del)) {
+  if (interest.wants(EventKind::del) && !ring_admits(view, static_cast<Role>(context.me->role.load_relaxed()))) {
     // A miss owes no event: it need not wait for room.
     ReadTarget probe;
     if (const auto there = get_record(view, nullptr, key, probe); there.code() == Errc::not_found) return Errc::not_found;
@@ -441,6 +471,7 @@ Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptio
     const std::uint64_t unit = Slot::Offset::get(found.word);
     Record& record = *view.record(unit);
     const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word);
+    if (expired == ExpireOutcome::changed) continue;
     if (expired != ExpireOutcome::alive) return Errc::not_found;
     if (options.if_version && version_of(record) != *options.if_version) return Errc::stale;
     if (!pay_debt(context, unit, nullptr)) {
@@ -503,9 +534,15 @@ Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexce
       const FoundSlot found = find_for_write(context, bucket, hash, key);
       if (found.blocked || found.slot == nullptr) return Errc::not_found;
       if (found.word == 0 || !protect_old(context, *found.slot, found.word)) continue;  // T0
+      if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy)) {  // [IX-3]: it may expire below
+        help_insert(context, bucket, busy);
+        continue;
+      }
       const std::uint64_t unit = Slot::Offset::get(found.word);
       Record& record = *view.record(unit);
-      if (expire_slot(context, bucket, *found.slot, found.word) != ExpireOutcome::alive) return Errc::not_found;
+      const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word);
+      if (expired == ExpireOutcome::changed) continue;
+      if (expired != ExpireOutcome::alive) return Errc::not_found;
       std::uint64_t exp = record.exp.load_acquire();
       frozen = (exp & Exp::kFrozen) != 0;
       if (frozen) break;
@@ -528,9 +565,9 @@ Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexce
 
 bool evict_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
   const View& view = *context.view;
+  context.me->bucket.store_release(bucket);  // before `old`: recovery looks for `old` in this chain
   if (!protect_old(context, slot, word)) return false;
   const std::uint64_t unit = Slot::Offset::get(word);
-  context.me->bucket.store_relaxed(bucket);
   bool evicted = false;
   const Interest interest = match_triggers(view, key_in_place(view, unit));
   const bool admitted = !interest.wants(EventKind::evict) || ring_admits(view, Role::sweep);  // [EV-3]
@@ -572,7 +609,7 @@ std::uint64_t tend_bucket(Context& context, std::uint64_t bucket, std::uint64_t&
       earliest = 0;
       continue;
     }
-    const std::uint64_t exp = record.exp.load_acquire();
+    const std::uint64_t exp = record.exp.load_seq_cst();  // S2
     if (Exp::Deadline::get(exp) == 0) continue;
     if (!deadline_passed(exp)) {
       earliest = std::min(earliest, summary_ms(view, Exp::Deadline::get(exp)));
@@ -614,7 +651,7 @@ void emit_read(Context& context, KeyView key, const Interest& interest) noexcept
   Operation operation{context, Act::read_event, view.bucket_of(view.hash(key))};
   const RecordParts parts{key, value, extension, layout::kReadClone};
   Block block = allocate(context, record_bytes(parts));
-  if (block.unit == 0 && make_room(context, record_bytes(parts))) block = allocate(context, record_bytes(parts));
+  if (block.unit == 0 && make_room(context, record_bytes(parts)) == Room::freed) block = allocate(context, record_bytes(parts));
   if (block.unit == 0) return;
   Record& record = *view.record(block.unit);
   fill_record(record, parts, Exp::Deadline::make(target.deadline_us), target.birth_ms);

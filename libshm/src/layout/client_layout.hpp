@@ -52,7 +52,8 @@ struct alignas(64) Client {
   Word start_ticks;     // 152 start time of that pid
   Word role;            // 160 cachee::Role
   Word attached_wall_ms;  // 168
-  Word reserved0[2];    // 176
+  Word page;            // 176 page + 1 whose blocks are being freed: it is not drained meanwhile
+  Word reserved0;       // 184
   // Lines 3, 4: counts, one writer
   Word stats[kStatCount];  // 192
   // Line 5: name

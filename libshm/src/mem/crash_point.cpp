@@ -18,6 +18,9 @@ void (*copy_hook_function)() noexcept = nullptr;
 #include <unistd.h>
 
 namespace cachee::mem {
+
+void (*crash_point_hook)(const char* name) noexcept = nullptr;
+
 namespace {
 
 struct Plan {
@@ -44,6 +47,7 @@ const Plan& read_plan() {
 }  // namespace
 
 void crash_point(const char* name) noexcept {
+  if (crash_point_hook != nullptr) crash_point_hook(name);
   static thread_local long passed = 0;
   const Plan& plan = read_plan();
   if (plan.name.empty() || plan.name != name) return;

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "os/process.hpp"
+
 namespace cachee::os {
 
 namespace bip = boost::interprocess;
@@ -57,18 +59,28 @@ auto guarded(F&& f) noexcept -> decltype(f()) {
 
 struct Mapping::Impl {
   bip::mapped_region region;
+  std::uint64_t made_in = fork_epoch();
 };
+
+void Mapping::drop() noexcept {
+  // A forked child does not have the mapping (MADV_DONTFORK); what is at its address there belongs
+  // to somebody else, and unmapping it would take that away.
+  if (impl_ && impl_->made_in != fork_epoch()) static_cast<void>(impl_.release());
+  impl_.reset();
+}
 
 Mapping::Mapping() noexcept = default;
 Mapping::Mapping(Mapping&& other) noexcept
     : impl_{std::move(other.impl_)}, data_{std::exchange(other.data_, nullptr)}, bytes_{std::exchange(other.bytes_, 0)} {}
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  if (this == &other) return *this;
+  drop();
   impl_ = std::move(other.impl_);
   data_ = std::exchange(other.data_, nullptr);
   bytes_ = std::exchange(other.bytes_, 0);
   return *this;
 }
-Mapping::~Mapping() = default;
+Mapping::~Mapping() { drop(); }
 
 bool valid_name(std::string_view name) noexcept {
   if (name.empty() || name.size() > 64 || name == "." || name == "..") return false;

@@ -21,9 +21,18 @@ bool done(const View& view, std::uint64_t word) noexcept {
   return EventWord::Position::get(word) < view.header->ring_head.load_acquire();
 }
 
-bool reclaimable(std::uint64_t hdr) noexcept {
-  const RecordState state = Hdr::state(hdr);
-  return state == RecordState::retired || state == RecordState::aborted;
+/// Q1: out of use, and no event needs it.
+bool reclaimable(const View& view, const Record& record, std::uint64_t hdr) noexcept {
+  switch (Hdr::state(hdr)) {
+    case RecordState::retired: return events_done(view, record);
+    // Never was in the index, so no event names it; its event words may be bytes of the block's
+    // life before, when the claimer died before it filled the block.
+    case RecordState::aborted: return true;
+    default: return false;
+  }
+}
+bool waits(std::uint64_t hdr) noexcept {
+  return Hdr::state(hdr) == RecordState::retired || Hdr::state(hdr) == RecordState::aborted;
 }
 
 /// Q2, Q3: everything that is protected now, sorted.
@@ -65,7 +74,10 @@ bool free_block(Context& context, std::uint64_t unit, std::uint64_t hdr) noexcep
 }  // namespace
 
 bool events_done(const View& view, const Record& record) noexcept {
-  return done(view, record.ev.load_acquire()) && done(view, record.rm.load_acquire());
+  // `ev` may say PENDING in vain: whoever wrote it lost the decision. `rm` is decided by its one CAS.
+  const std::uint64_t rm = record.rm.load_acquire();
+  const bool owed = EventWord::state(rm) == EventWord::kPending || EventWord::state(rm) == EventWord::kProposed;
+  return !owed && done(view, rm) && done(view, record.ev.load_acquire());
 }
 
 void retire(Context& context, std::uint64_t unit) noexcept {
@@ -98,10 +110,10 @@ std::uint64_t reclaim_retired(Context& context) noexcept {
     if (record.hdr.load_acquire() != block.hdr) continue;  // somebody else freed it
     const bool held = std::binary_search(context.hazards.begin(), context.hazards.end(), block.unit);
     // Q1's reads of ev and rm must be of this life of the block: Q4 proves it.
-    if (held || !events_done(view, record)) {
-      context.retired[kept++] = block;
+    if (!held && reclaimable(view, record, block.hdr) && free_block(context, block.unit, block.hdr)) {
+      ++freed;
     } else {
-      freed += free_block(context, block.unit, block.hdr) ? 1 : 0;
+      context.retired[kept++] = block;
     }
   }
   context.retired.resize(kept);
@@ -124,6 +136,22 @@ void publish_retired(Context& context) noexcept {
   context.retired.clear();
 }
 
+namespace {
+
+/// [SL-6]: while it lives, the page is not drained, so what was read of its blocks stays about them.
+class PageHold {
+ public:
+  PageHold(Context& context, std::uint64_t page) noexcept : word_{context.me->page} { word_.store_seq_cst(page + 1); }
+  PageHold(const PageHold&) = delete;
+  PageHold& operator=(const PageHold&) = delete;
+  ~PageHold() { word_.store_release(0); }
+
+ private:
+  Word& word_;
+};
+
+}  // namespace
+
 std::uint64_t reclaim_page(Context& context, std::uint64_t page, bool all) noexcept {
   const View& view = *context.view;
   Word* hints = view.hint_bits + page * view.bit_words;
@@ -133,17 +161,18 @@ std::uint64_t reclaim_page(Context& context, std::uint64_t page, bool all) noexc
     if (!any) return 0;
   }
   std::vector<RetiredBlock> found;
+  const PageHold hold{context, page};
   std::uint64_t index = 0;
   for_each_block(view, page, [&](std::uint64_t unit, Record& record) {
     const std::uint64_t i = index++;
     const bool hinted = (hints[i / 64].load_relaxed() >> (i % 64) & 1) != 0;
     if (!all && !hinted) return;
     const std::uint64_t hdr = record.hdr.load_acquire();
-    if (reclaimable(hdr) && events_done(view, record)) {
+    if (reclaimable(view, record, hdr)) {
       found.push_back({unit, hdr});
-    } else if (hinted && !reclaimable(hdr)) {
+    } else if (hinted && !waits(hdr)) {
       hints[i / 64].fetch_and(~(std::uint64_t{1} << (i % 64)));
-      if (reclaimable(record.hdr.load_seq_cst())) hints[i / 64].fetch_or(std::uint64_t{1} << (i % 64));
+      if (waits(record.hdr.load_seq_cst())) hints[i / 64].fetch_or(std::uint64_t{1} << (i % 64));
     }
   });
   if (found.empty()) return 0;

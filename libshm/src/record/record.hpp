@@ -69,7 +69,7 @@ inline RecordBounds bounds_of(const View& view, std::uint64_t unit, std::uint64_
   b.flags = layout::Lens::Flags::get(lens);
   b.value_at = base::align_up(b.key_bytes, 8);
   b.extension_at = b.value_at + base::align_up(b.value_bytes, 8);
-  b.fits = sizeof(Record) + b.extension_at <= view.bytes_after(unit);
+  b.fits = sizeof(Record) + b.extension_at <= view.bytes_after(unit) && b.value_bytes <= view.shape.value_bytes_max;
   return b;
 }
 /// In place, for records that are protected or pinned by an event. Empty views when damaged.

@@ -36,7 +36,8 @@ bool recover_new(Context& context, std::uint64_t bucket, std::uint64_t unit, std
   const View& view = *context.view;
   Record* record = view.record(unit);
   if (record == nullptr) return true;
-  if (Hdr::Uid::get(record->hdr.load_acquire()) != uid) return true;  // the block was never taken, or left us
+  // The block was never taken, or left us. No claim has uid 0.
+  if (uid == 0 || Hdr::Uid::get(record->hdr.load_acquire()) != uid) return true;
   Word& ins = view.buckets[bucket].ins;
   const std::uint64_t busy = ins.load_seq_cst();
   if (layout::Ins::busy(busy) && layout::Ins::Offset::get(busy) == unit) help_insert(context, bucket, busy);
@@ -127,10 +128,14 @@ bool recover_client(Context& context, std::uint32_t victim) noexcept {
     const std::uint64_t earliest = tend_bucket(context, bucket, expired);
     if (earliest != layout::Link::kNever) lower_deadline(view, bucket, earliest);
   }
+  // It may have died inside a sweep for room, between S1 and S3.
+  if (static_cast<layout::Act>(dead.act.load_relaxed()) == layout::Act::evict) rebuild_summary(view);
+  CACHEE_CRASH_POINT("recovery.tended");
   for (unsigned i = 0; i < layout::kStatCount; ++i) {
     view.header->gone_stats[i].fetch_add(dead.stats[i].exchange_seq_cst(0));
   }
-  for (Word* w : {&dead.act, &dead.old_valid, &dead.old, &dead.nw, &dead.nw_uid, &dead.hz, &dead.bucket, &dead.overflow}) {
+  for (Word* w : {&dead.act, &dead.old_valid, &dead.old, &dead.nw, &dead.nw_uid, &dead.hz, &dead.bucket, &dead.overflow,
+                  &dead.page}) {
     w->store_relaxed(0);
   }
   for (Word& pin : dead.pins) pin.store_relaxed(0);

@@ -14,11 +14,14 @@ namespace {
 
 constexpr std::uint64_t kFull = ~std::uint64_t{0};
 constexpr std::chrono::milliseconds kWaitSliceMs{5};  // a waker may die between its change and its wake
+// Each round means that another event got its place, or the head moved; only in a damaged ring does
+// neither happen, and then the debt stays where it is.
+constexpr int kRoundsMax = 1 << 20;
 
 /// First empty position, helping the tail forward past filled cells.
 std::uint64_t find_position(const View& view) noexcept {
   SegmentHeader& header = *view.header;
-  for (;;) {
+  for (int rounds = 0; rounds < kRoundsMax; ++rounds) {
     const std::uint64_t h = header.ring_head.load_acquire();  // the older bound first
     const std::uint64_t t = header.ring_tail.load_acquire();
     if (static_cast<std::int64_t>(t - h) >= static_cast<std::int64_t>(view.shape.ring_events)) {
@@ -30,6 +33,7 @@ std::uint64_t find_position(const View& view) noexcept {
     if (!CellWord::is_empty(word)) header.ring_tail.cas(t, t + 1);
     // An empty word of another position: t was stale.
   }
+  return kFull;
 }
 
 void stamp(const View& view, std::uint64_t position) noexcept {
@@ -47,7 +51,7 @@ bool append_event(Context& context, std::uint64_t unit, EventOf which, const Cel
   Record& record = *view.record(unit);
   Word& word = which == EventOf::creation ? record.ev : record.rm;
   const std::uint64_t filled = CellWord::make(unit, static_cast<std::uint64_t>(info.kind), info.cause, info.client, info.frequency);
-  for (;;) {
+  for (int rounds = 0; rounds < kRoundsMax; ++rounds) {
     std::uint64_t w = word.load_acquire();
     const std::uint64_t generation = EventWord::Generation::get(w);
     switch (EventWord::state(w)) {
@@ -85,6 +89,7 @@ bool append_event(Context& context, std::uint64_t unit, EventOf which, const Cel
       }
     }
   }
+  return false;
 }
 
 std::uint64_t admission_limit(const View& view, Role role) noexcept {

@@ -37,6 +37,12 @@ void set_available(const View& view, std::uint64_t size_class, std::uint64_t pag
   if ((w.load_relaxed() & bit_of(page)) == 0) w.fetch_or(bit_of(page));
 }
 
+void release_page(const View& view, std::uint64_t page) noexcept {
+  // seq_cst: this store before set_available's load; who clears the bit looks at the page behind it.
+  view.pages[page].store_seq_cst(PageWord::make(PageWord::kFree, 0, 0, 0));
+  set_available(view, view.shape.classes, page);
+}
+
 /// A1-A3. `kept` when the block's page is not a slab of the class any more or it is taken.
 bool try_claim(Context& context, unsigned size_class, std::uint64_t unit, std::uint64_t uid) noexcept {
   const View& view = *context.view;
@@ -173,7 +179,7 @@ std::uint64_t claim_run(Context& context, std::uint64_t pages, std::uint64_t uid
                      view.pages[page].cas_acq_rel(seen, PageWord::make(PageWord::kRunClaim, 0, context.id, 0));
     CACHEE_CRASH_POINT("slab.run.claiming");
     if (!got) {
-      for (; length > 0; --length) view.pages[page - length].store_release(0);
+      for (; length > 0; --length) release_page(view, page - length);
       continue;
     }
     if (++length < pages) continue;
@@ -193,13 +199,8 @@ std::uint64_t claim_run(Context& context, std::uint64_t pages, std::uint64_t uid
     for (std::uint64_t p = head; p <= page; ++p) row[p / 64].fetch_and(~bit_of(p));
     return unit;
   }
-  for (; length > 0; --length) view.pages[count - length].store_release(0);
+  for (; length > 0; --length) release_page(view, count - length);
   return 0;
-}
-
-void release_page(const View& view, std::uint64_t page) noexcept {
-  view.pages[page].store_release(PageWord::make(PageWord::kFree, 0, 0, 0));
-  set_available(view, view.shape.classes, page);
 }
 
 /// V3, also for a recoverer.
@@ -282,7 +283,7 @@ bool drain_page(Context& context, std::uint64_t page) noexcept {
   for (std::uint64_t c = 0; c < used && empty; ++c) {
     if (c == context.id) continue;
     const std::uint64_t nw = view.clients[c].nw.load_acquire();
-    empty = nw < first || nw >= last;
+    empty = (nw < first || nw >= last) && view.clients[c].page.load_acquire() != page + 1;
   }
   const std::uint64_t uid = context.next_uid();
   const std::uint64_t block = kClassBytes[size_class];
@@ -349,8 +350,7 @@ void slab_repair_after(const View& view, std::uint32_t client) noexcept {
           Record& r = *view.record(unit);
           const std::uint64_t hdr = r.hdr.load_acquire();
           const RecordState state = Hdr::state(hdr);
-          if (state == RecordState::free || state == RecordState::retired || state == RecordState::aborted) {
-            r.hdr.store_release(Hdr::with(hdr, RecordState::free));
+          if (state == RecordState::free) {
             release_run(view, page, length);
           } else {
             view.pages[page].store_release(PageWord::make(PageWord::kRunHead, 0, client, length));

@@ -13,7 +13,7 @@
 //   free    F1 cas hdr RETIRED|ABORTED -> FREE (reclaim.hpp: nobody can still use it)
 //           F2 fence   F3 set the free bit if it is clear
 //   page    P1 cas FREE -> INIT(me)   P2 hdr of every block := FREE   P3 store SLAB(class)
-//   drain   D1 cas SLAB -> DRAIN(me)  D2 fence; no nw names a block of the page
+//   drain   D1 cas SLAB -> DRAIN(me)  D2 fence; no nw names a block of the page, nobody holds it
 //           D3 cas every hdr FREE -> PRIV(my uid)   D4 store FREE; or undo: back to FREE, SLAB
 //   run     U1 cas each page FREE -> CLAIM(me)      U2 head := CLAIM(me, length), tails := TAIL
 //           U3 nw, hdr PRIV                         U4 head := RUN_HEAD(length)
@@ -27,6 +27,8 @@
 //   [SL-3] Quiescent and scrubbed: hdr FREE <=> free bit set.
 //   [SL-4] RUN_HEAD(n) is followed by n - 1 TAILs with distances 1 .. n - 1.
 //   [SL-5] Kinds INIT, CLAIM, DRAIN name a living client, or one whose recovery is not over.
+//   [SL-6] A page that a client's `page` word names does not change its class: whoever frees blocks
+//          by what it read of a page (reclaim_page) holds it, and its CAS meets an hdr word only.
 //
 // Orders
 //   A1 is seq_cst and D2 a seq_cst fence: either the drainer sees nw, or the allocator sees DRAIN.
@@ -41,7 +43,8 @@
 //   F1, F3           FREE block without bit        scrub
 //   P1, P3 / U1, U4  INIT / CLAIM pages            -> FREE
 //   D1, D4           DRAIN page                    PRIV(uid of the dead) -> ABORTED, page -> SLAB
-//   V1, V3           DRAIN run                     finished if hdr is not live, else undone
+//   V1, V3           DRAIN run                     finished if hdr is FREE, else undone (the dead
+//                                                  one's look at hazards may be of a life before)
 #pragma once
 
 #include <cstdint>
@@ -80,7 +83,7 @@ void slab_repair_after(const View& view, std::uint32_t client) noexcept;
 /// Calls f(unit, record) for every block of a page that may hold a record.
 template <class F>
 void for_each_block(const View& view, std::uint64_t page, F&& f) {
-  const std::uint64_t word = view.pages[page].load_acquire();
+  const std::uint64_t word = view.pages[page].load_seq_cst();  // behind the store of a hold [SL-6]
   const auto kind = layout::PageWord::kind(word);
   const std::uint64_t first = view.page_unit(page);
   if (kind == layout::PageWord::kRunHead) {
