@@ -1,0 +1,194 @@
+// Operations of a client, each in a situation that takes another way through the protocol.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "crash/world.hpp"
+
+namespace cachee::test {
+
+struct Scenario {
+  std::string name;
+  SegmentOptions options = small_world();
+  EventMask events = 0;
+  std::function<void(World&)> prepare;
+  std::function<void(Cache&)> act;
+  bool many_effects = false;  // more than one key's state may change, one after another
+  bool attaches = false;      // the client's own attaching and leaving are part of it
+};
+
+inline void PrintTo(const Scenario& scenario, std::ostream* out) { *out << scenario.name; }
+
+/// A key whose deadline has passed and that nobody has removed yet.
+inline void set_expired(Cache& cache, std::string_view key, std::string_view value) {
+  using namespace std::chrono_literals;
+  ASSERT_TRUE(cache.set(key, value, {.ttl = 1us}));
+  std::this_thread::sleep_for(1ms);  // the deadline is CLOCK_MONOTONIC's
+}
+
+inline void fill(Cache& cache, std::size_t value_bytes) {
+  for (int i = 0; i < 4000; ++i) {
+    const auto set = cache.add("fill" + std::to_string(i), std::string(value_bytes, 'f'));
+    if (!set && set.code() != Errc::exists) break;
+    const auto info = segment_info(cache);
+    if (info->pages_free == 0) break;
+  }
+}
+
+inline std::vector<Scenario> client_scenarios() {
+  using namespace std::chrono_literals;
+  const std::string small(20, 's');
+  const std::string medium(300, 'm');
+  const std::string large(20000, 'L');
+  SegmentOptions no_eviction = small_world();
+  no_eviction.eviction = EvictionPolicy::none;
+  std::vector<Scenario> list{
+      {.name = "new_key", .prepare = [](World&) {}, .act = [=](Cache& c) { c.set("k", small); }},
+      {.name = "attach_set_leave", .prepare = [](World&) {}, .act = [=](Cache& c) { c.set("k", small); }, .attaches = true},
+      {.name = "new_key_beside_others",
+       .prepare = [=](World& w) { for (int i = 0; i < 4; ++i) w.cache().set("o" + std::to_string(i), small); },
+       .act = [=](Cache& c) { c.set("k", small); }},
+      {.name = "new_key_after_erase",
+       .prepare = [=](World& w) {
+         w.cache().set("k", small);
+         w.cache().erase("k");
+       },
+       .act = [=](Cache& c) { c.set("k", medium); }},
+      {.name = "overwrite", .prepare = [=](World& w) { w.cache().set("k", "old"); },
+       .act = [=](Cache& c) { c.set("k", small, {.return_old = true}); }},
+      {.name = "overwrite_other_size", .prepare = [=](World& w) { w.cache().set("k", small); },
+       .act = [=](Cache& c) { c.set("k", medium); }},
+      {.name = "overwrite_with_deadline", .prepare = [=](World& w) { w.cache().set("k", "old", {.ttl = 2h}); },
+       .act = [=](Cache& c) { c.set("k", small, {.ttl = 1h, .metadata = {{"limit", "5"}}}); }},
+      {.name = "overwrite_keeping_deadline", .prepare = [=](World& w) { w.cache().set("k", "old", {.ttl = 2h}); },
+       .act = [=](Cache& c) { c.set("k", small, {.keep_ttl = true}); }},
+      {.name = "overwrite_many_times", .prepare = [=](World& w) { w.cache().set("k", "0"); },
+       .act = [=](Cache& c) { for (int i = 1; i < 80; ++i) c.set("k", std::to_string(i)); }, .many_effects = true},
+      {.name = "overwrite_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "old"); },
+       .act = [=](Cache& c) { c.set("k", small); }, .many_effects = true},
+      {.name = "get_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "old"); },
+       .act = [=](Cache& c) { c.get("k"); }},
+      {.name = "erase", .prepare = [=](World& w) { w.cache().set("k", small); },
+       .act = [=](Cache& c) { c.erase("k", {.cause = Cause::invalidate, .return_old = true}); }},
+      {.name = "erase_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "old"); },
+       .act = [=](Cache& c) { c.erase("k"); }},
+      {.name = "erase_absent", .prepare = [=](World&) {}, .act = [=](Cache& c) { c.erase("k"); }},
+      {.name = "compare_and_set", .prepare = [=](World& w) { w.cache().set("k", "old"); },
+       .act = [=](Cache& c) { c.compare_and_set("k", c.get("k")->version, small); }},
+      {.name = "add_refused", .prepare = [=](World& w) { w.cache().set("k", "old"); },
+       .act = [=](Cache& c) { c.add("k", small); }},
+      {.name = "increment", .prepare = [=](World& w) { w.cache().set("k", "41"); },
+       .act = [=](Cache& c) { c.increment("k"); }},
+      {.name = "increment_refused", .prepare = [=](World& w) { w.cache().set("k", "text", {.ttl = 1h}); },
+       .act = [=](Cache& c) { c.increment("k"); }},
+      {.name = "append_to_larger_class", .prepare = [=](World& w) { w.cache().set("k", small); },
+       .act = [=](Cache& c) { c.append("k", medium); }},
+      {.name = "touch", .prepare = [=](World& w) { w.cache().set("k", small, {.ttl = 2h}); },
+       .act = [=](Cache& c) { c.touch("k", 1h); }},
+      {.name = "touch_first_deadline", .prepare = [=](World& w) { w.cache().set("k", small); },
+       .act = [=](Cache& c) { c.touch("k", 1h); }},
+      {.name = "touch_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "old"); },
+       .act = [=](Cache& c) { c.touch("k", 1h); }},
+      {.name = "touch_frozen",
+       .prepare = [=](World& w) {
+         w.cache().set("k", "text", {.ttl = 2h});
+         w.cache().increment("k");  // refused, but it froze the deadline
+       },
+       .act = [=](Cache& c) { c.touch("k", 1h); }},
+      {.name = "persist", .prepare = [=](World& w) { w.cache().set("k", small, {.ttl = 2h}); },
+       .act = [=](Cache& c) { c.persist("k"); }},
+      {.name = "first_overflow_bucket",
+       .prepare = [=](World& w) { for (int i = 0; i < 6; ++i) w.cache().set("o" + std::to_string(i), small); },
+       .act = [=](Cache& c) { c.set("k", small); }},
+      {.name = "second_overflow_bucket",
+       .prepare = [=](World& w) { for (int i = 0; i < 13; ++i) w.cache().set("o" + std::to_string(i), small); },
+       .act = [=](Cache& c) { c.set("k", small); }},
+      {.name = "overwrite_in_overflow_bucket",
+       .prepare = [=](World& w) { for (int i = 0; i < 20; ++i) w.cache().set("o" + std::to_string(i), small); },
+       .act = [=](Cache& c) { c.set("o18", medium); }},
+      {.name = "longest_chain_evicts",
+       .prepare = [=](World& w) {
+         for (int i = 0; i < 62; ++i) {
+           w.cache().set("o" + std::to_string(i), small);
+           w.cache().set("p" + std::to_string(i), small);
+           w.drain();
+         }
+       },
+       .act = [=](Cache& c) { for (int i = 0; i < 3; ++i) c.set("k" + std::to_string(i), small); }, .many_effects = true},
+      {.name = "large_new", .prepare = [=](World&) {}, .act = [=](Cache& c) { c.set("k", large); }},
+      {.name = "large_overwrite", .prepare = [=](World& w) { w.cache().set("k", large); },
+       .act = [=](Cache& c) { c.set("k", large + "2"); }},
+      {.name = "large_erase_and_reuse", .prepare = [=](World& w) { w.cache().set("k", large); },
+       .act = [=](Cache& c) {
+         c.erase("k");
+         for (int i = 0; i < 70; ++i) c.set("j", large + std::to_string(i));
+       },
+       .many_effects = true},
+      {.name = "large_without_room", .options = small_world(4),
+       .prepare = [=](World& w) {
+         for (int i = 0; i < 16; ++i) w.cache().set("o" + std::to_string(i), std::string(60000, 'o'));
+         w.drain();
+       },
+       .act = [=](Cache& c) { c.set("k", std::string(90000, 'k')); }, .many_effects = true},
+      {.name = "evicts_of_its_class", .options = small_world(64),
+       .prepare = [=](World& w) {
+         for (int i = 0; i < 600; ++i) {
+           w.cache().set("fill" + std::to_string(i), std::string(1500, 'f'));
+           w.drain();
+         }
+       },
+       .act = [=](Cache& c) { for (int i = 0; i < 3; ++i) c.set("k" + std::to_string(i), std::string(1500, 'k')); },
+       .many_effects = true},
+      {.name = "empties_a_page_for_another_class", .options = small_world(64),
+       .prepare = [=](World& w) {
+         for (int i = 0; i < 600; ++i) {
+           w.cache().set("fill" + std::to_string(i), std::string(1500, 'f'));
+           w.drain();
+         }
+       },
+       .act = [=](Cache& c) { c.set("k", small); }, .many_effects = true},
+      {.name = "no_room_and_no_eviction", .options = no_eviction,
+       .prepare = [=](World& w) {
+         for (int i = 0; i < 16; ++i) {
+           w.cache().set("o" + std::to_string(i), std::string(60000, 'o'));
+           w.drain();
+         }
+       },
+       .act = [=](Cache& c) { c.set("k", std::string(90000, 'k')); }},
+      {.name = "pinned_view", .prepare = [=](World& w) { w.cache().set("k", large); },
+       .act = [=](Cache& c) {
+         const auto pinned = c.view("k");
+         c.set("k", "new");
+         c.set("j", "other");
+       },
+       .many_effects = true},
+      {.name = "clear",
+       .prepare = [=](World& w) { for (int i = 0; i < 10; ++i) w.cache().set("o" + std::to_string(i), small); },
+       .act = [=](Cache& c) { c.clear(); }, .many_effects = true},
+  };
+  const std::size_t plain = list.size();
+  for (std::size_t i = 0; i < plain; ++i) {
+    Scenario with = list[i];
+    with.name += "_with_trigger";
+    with.events = kAllEvents;
+    list.push_back(std::move(with));
+  }
+  list.push_back({.name = "read_event", .events = kReadEvents, .prepare = [=](World& w) { w.cache().set("k", medium); },
+                  .act = [=](Cache& c) { c.get("k"); }});
+  list.push_back({.name = "expires_into_a_full_ring", .events = kAllEvents,
+                  .prepare = [=](World& w) {
+                    set_expired(w.cache(), "k", "old");
+                    while (w.cache().set("o", small)) {
+                    }
+                  },
+                  .act = [=](Cache& c) { c.get("k"); }});
+  list.push_back({.name = "set_into_a_full_ring", .events = kAllEvents,
+                  .prepare = [=](World& w) { while (w.cache().set("k", small)) {} },
+                  .act = [=](Cache& c) { c.set("k", medium); }});
+  return list;
+}
+
+}  // namespace cachee::test
