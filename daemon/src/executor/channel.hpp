@@ -3,13 +3,22 @@
 //
 // Use:   auto channel = Channel::create(1 << 20);         // the supervisor; pass channel.fd() on
 //        auto same = Channel::map(fd);                    // the other process
-//        same->write(message, keep_going);                // producer
+//        same->write(message, keep_going);                // producer: waits for room
+//        channel->post(message); channel->flush();        // producer: never waits
 //        while (auto message = channel->read()) use(*message);   // consumer
 //
-// Neither side trusts the other's bytes: positions and lengths are checked against the ring and
-// kMessageBytesMax, and a channel that makes no sense is `broken()` for good.
+// Neither side trusts the other's bytes: positions and lengths are checked against the ring and the
+// reader's bound, each side keeps its own position to itself, and a channel that makes no sense is
+// `broken()` for good. The memory is sealed: nobody can cut it off under the other's feet.
 //
-// Threads: one on each side. Killed writers leave at worst half a message, which is never delivered.
+// CHANNEL PROTOCOL
+//   W1 the producer copies bytes in   W2 stores `written`   W3 loads `sleeping`, rings if it was
+//   set R1 the consumer stores `sleeping` R2 loads `written`    R3 sleeps if nothing is there All
+//   four words are sequentially consistent: either W3 sees R1, or R2 sees W2. Room is waited for in
+//   the same way with `taken`, `wanting` and `room_bell`. A side that is killed in between leaves
+//   at worst half a message, which is never delivered.
+//
+// Threads: one on each side; wake() from any.
 #pragma once
 
 #include <atomic>
@@ -26,23 +35,32 @@
 namespace cachee::daemon {
 
 inline constexpr std::size_t kMessageBytesMax = std::size_t{256} << 20;
+inline constexpr std::size_t kPendingBytesMax = std::size_t{1} << 20;  // posted, beside one message
 
 class Channel {
  public:
-  [[nodiscard]] static Outcome<std::unique_ptr<Channel>> create(std::size_t ring_bytes);
+  /// @param message_bytes_max  what read() accepts at most
+  [[nodiscard]] static Outcome<std::unique_ptr<Channel>> create(
+      std::size_t ring_bytes, std::size_t message_bytes_max = kMessageBytesMax);
   /// Maps what create() made; keeps the descriptor.
-  [[nodiscard]] static Outcome<std::unique_ptr<Channel>> map(int fd);
+  [[nodiscard]] static Outcome<std::unique_ptr<Channel>> map(
+      int fd, std::size_t message_bytes_max = kMessageBytesMax);
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
   ~Channel();
   [[nodiscard]] int fd() const noexcept { return fd_; }
 
   // Producer
-  /// Writes all of a message or nothing; false: there is no room now. For messages that fit.
+  /// Writes all of a message or nothing; false: there is no room now.
   bool try_write(std::string_view message);
-  /// Waits for room, also for messages longer than the ring. False: `keep_going` said no, or the
-  /// channel is broken.
+  /// Waits for room, also for messages longer than the ring. False: `keep_going`, which is asked
+  /// now and then, said no, or the channel is broken.
   bool write(std::string_view message, const std::function<bool()>& keep_going);
+  /// Takes a message of any size over; what does not fit now goes with later calls of flush().
+  /// False: too much is waiting already.
+  bool post(std::string_view message);
+  /// Writes what was posted as far as there is room. True when nothing waits any more.
+  bool flush();
 
   // Consumer
   /// The next whole message; valid until the next call.
@@ -56,21 +74,33 @@ class Channel {
 
  private:
   struct Shared;
-  Channel(int fd, Shared* shared, std::size_t mapped_bytes, std::size_t ring_bytes) noexcept
-      : fd_{fd}, shared_{shared}, mapped_bytes_{mapped_bytes}, ring_bytes_{ring_bytes} {}
+  Channel(int fd, Shared* shared, std::size_t mapped_bytes, std::size_t ring_bytes,
+          std::size_t message_bytes_max) noexcept
+      : fd_{fd},
+        shared_{shared},
+        mapped_bytes_{mapped_bytes},
+        ring_bytes_{ring_bytes},
+        message_bytes_max_{message_bytes_max} {}
   [[nodiscard]] std::size_t room() noexcept;
   [[nodiscard]] std::size_t filled() noexcept;
   void put(std::string_view bytes) noexcept;
   void take(char* out, std::size_t bytes) noexcept;
   void publish() noexcept;
+  void give_room() noexcept;
+  std::size_t put_some(std::string_view bytes) noexcept;
+  bool put_all(std::string_view bytes, const std::function<bool()>& keep_going);
+  void wait_for_room() noexcept;
   [[nodiscard]] char* ring() const noexcept;
 
   int fd_;
   Shared* shared_;
   std::size_t mapped_bytes_;
   std::size_t ring_bytes_;
-  std::uint64_t own_ = 0;            // this side's position, the one it publishes
-  std::string message_{};
+  std::size_t message_bytes_max_;
+  std::uint64_t own_ = 0;                  // this side's position, the one it publishes
+  std::string pending_{};                  // producer: posted, with lengths
+  std::size_t pending_done_ = 0;           // of it, already written
+  std::string message_{};                  // consumer
   std::optional<std::size_t> expected_{};  // bytes of the message that is being read
   bool broken_ = false;
 };

@@ -16,7 +16,8 @@ inline constexpr int kInboxFd = 3;
 inline constexpr int kOutboxFd = 4;
 
 /// The arguments behind the program's name; executor_main() reads them back.
-[[nodiscard]] std::vector<std::string> executor_arguments(const ExecutorOptions& options, int parent_pid);
+[[nodiscard]] std::vector<std::string> executor_arguments(const ExecutorOptions& options,
+                                                          int parent_pid);
 
 /// Runs until it is killed or its parent ends. Returns the exit code when it cannot begin.
 int executor_main(std::span<char* const> arguments);

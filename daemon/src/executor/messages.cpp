@@ -105,9 +105,11 @@ std::optional<RunReport> decode_report(std::string_view bytes) noexcept {
   ReportHead head;
   if (bytes.size() < sizeof head) return std::nullopt;
   std::memcpy(&head, bytes.data(), sizeof head);
-  const std::uint64_t texts = std::uint64_t{head.error_bytes} + head.traceback_bytes + head.effects_bytes;
+  const std::uint64_t texts =
+      std::uint64_t{head.error_bytes} + head.traceback_bytes + head.effects_bytes;
   if (bytes.size() - sizeof head != texts) return std::nullopt;
-  if (head.status < 1 || head.status > 4 || head.last > 1 || head.duplicate > 1) return std::nullopt;
+  if (head.status < 1 || head.status > 4 || head.last > 1 || head.duplicate > 1)
+    return std::nullopt;
   RunReport report;
   report.seq = EventSeq{head.seq};
   report.token = head.token;

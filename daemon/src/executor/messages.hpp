@@ -18,12 +18,12 @@ namespace cachee::daemon {
 struct Order {
   enum class Kind : std::uint8_t { run_stored = 1, block = 2, unblock = 3, test = 4 };
   Kind kind = Kind::block;
-  std::uint64_t token = 0;         // run_stored, test
-  std::uint64_t key_hash = 0;      // block, unblock
-  std::uint32_t trigger_slot = 0;  // run_stored, block, unblock
-  std::uint64_t seen_end = 0;      // unblock
-  std::optional<EventData> event{};      // run_stored, test
-  std::optional<TriggerSpec> spec{};     // test: name, source and limits
+  std::uint64_t token = 0;            // run_stored, test
+  std::uint64_t key_hash = 0;         // block, unblock
+  std::uint32_t trigger_slot = 0;     // run_stored, block, unblock
+  std::uint64_t seen_end = 0;         // unblock
+  std::optional<EventData> event{};   // run_stored, test
+  std::optional<TriggerSpec> spec{};  // test: name, source and limits
 };
 [[nodiscard]] std::string encode(const Order& order);
 [[nodiscard]] std::optional<Order> decode_order(std::string_view bytes);

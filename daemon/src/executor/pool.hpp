@@ -5,12 +5,14 @@
 //        if (auto stuck = executor->watchdog(now)) charge(stuck->running);
 //        if (executor->exited()) { poll() once more for what it had reported; start a new one }
 //
-// Nothing that comes from the process is trusted: reports are decoded with bounds, and a queue whose
-// bytes make no sense ends the process (exited() then says so).
+// Nothing that comes from the process is trusted: reports are decoded with bounds, and a queue
+// whose bytes make no sense ends the process (exited() then says so).
 //
 // Threads: one, the dispatcher's.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -38,39 +40,48 @@ enum class RunStatus : std::uint8_t {
 /// One run of one event for one trigger. Borrows for the sink's call.
 struct RunReport {
   EventSeq seq{};
-  std::uint64_t token = 0;          // of run_stored() or test(); 0: an event of the ring
+  std::uint64_t token = 0;  // of run_stored() or test(); 0: an event of the ring
   std::uint64_t key_hash = 0;
   std::uint32_t trigger_slot = kNoTriggerSlot;
   std::uint64_t trigger_id = 0;
   RunStatus status = RunStatus::skipped;
-  bool last = true;                 // no more runs of this event follow
+  bool last = true;  // no more runs of this event follow
   std::uint32_t attempt = 1;
   bool duplicate = false;
   std::string_view error{};
   std::string_view traceback{};
-  std::string_view effects{};       // encoded; decode_effects()
+  std::string_view effects{};  // encoded; decode_effects()
   std::uint64_t steps = 0;
   std::uint64_t memory_peak = 0;
   std::uint64_t run_ns = 0;
-  std::int64_t lag_us = 0;          // from the event's timestamp to the start of the run
+  std::int64_t lag_us = 0;  // from the event's timestamp to the start of the run
   static constexpr std::uint32_t kNoTriggerSlot = 0xffffffff;
 };
+
+/// Whether an event is owed to a trigger: it was decided at or after the trigger's registration.
+/// Events carry their generation modulo kGenerationModulus; `table_generation` is a generation read
+/// after the event, so that the event's own is the nearest one not above it.
+[[nodiscard]] constexpr bool is_owed(std::uint32_t event_generation, std::uint64_t table_generation,
+                                     std::uint64_t since_generation) noexcept {
+  const std::uint64_t back = (table_generation - event_generation) % kGenerationModulus;
+  return table_generation - std::min(back, table_generation) >= since_generation;
+}
 
 struct ExecutorOptions {
   std::string executable = "/proc/self/exe";
   std::string segment{};
   std::uint32_t lane = 0;
-  std::uint32_t lane_count = 1;               // it handles keys with key_hash % lane_count == lane
-  std::uint64_t start_position = 0;           // first ring position to look at
-  std::uint64_t duplicate_before = 0;         // events below may have been run before a crash
+  std::uint32_t lane_count = 1;        // it handles keys with key_hash % lane_count == lane
+  std::uint64_t start_position = 0;    // first ring position to look at
+  std::uint64_t duplicate_before = 0;  // events below may have been run before a crash
   std::vector<std::pair<std::uint64_t, std::uint32_t>> blocked{};  // (key_hash, trigger_slot)
-  bool spin = false;                          // --idle spin
+  bool spin = false;                                               // --idle spin
 };
 
 class Executor {
  public:
   [[nodiscard]] static Outcome<std::unique_ptr<Executor>> start(const ExecutorOptions& options);
-  virtual ~Executor() = default;              // kills the process if it still runs
+  virtual ~Executor() = default;  // kills the process if it still runs
 
   /// Up to `count_max` reports, in order. Returns how many.
   virtual int poll(int count_max, const std::function<void(const RunReport&)>& sink) = 0;
@@ -78,20 +89,23 @@ class Executor {
   virtual void wait(std::chrono::microseconds longest) = 0;
 
   // Inbox. False: it is full, try again later.
-  virtual bool run_stored(std::uint64_t token, std::uint32_t trigger_slot, const EventData& event) = 0;
+  virtual bool run_stored(std::uint64_t token, std::uint32_t trigger_slot,
+                          const EventData& event) = 0;
   virtual bool block(std::uint64_t key_hash, std::uint32_t trigger_slot) = 0;
   /// Obeyed only if the executor has reported no failed or held ring event of the pair at or behind
   /// position `seen_end`; otherwise more reports are on their way, and it is asked again later.
-  virtual bool unblock(std::uint64_t key_hash, std::uint32_t trigger_slot, std::uint64_t seen_end) = 0;
+  virtual bool unblock(std::uint64_t key_hash, std::uint32_t trigger_slot,
+                       std::uint64_t seen_end) = 0;
   /// Runs a source that need not be registered; the report has this token.
   virtual bool test(std::uint64_t token, const TriggerSpec& spec, const EventData& event) = 0;
-  virtual void kick() = 0;                    // look at the trigger table and the ring again
+  virtual void kick() = 0;  // look at the trigger table and the ring again
 
   struct Stuck {
     Lane::Running running{};
   };
   /// Kills the process when its current run is over the wall-clock limit of its trigger.
-  virtual std::optional<Stuck> watchdog(TimeNs now, const std::function<std::uint32_t(std::uint32_t trigger_slot)>& timeout_ms) = 0;
+  virtual std::optional<Stuck> watchdog(
+      TimeNs now, const std::function<std::uint32_t(std::uint32_t trigger_slot)>& timeout_ms) = 0;
   /// Why the process ended, once it has.
   [[nodiscard]] virtual std::optional<std::string> exited() = 0;
   [[nodiscard]] virtual int pid() const noexcept = 0;

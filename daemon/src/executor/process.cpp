@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <map>
 #include <vector>
 
 #include <fcntl.h>
@@ -16,15 +17,18 @@
 #include "executor/executor_main.hpp"
 #include "executor/messages.hpp"
 #include "executor/pool.hpp"
+#include "script/effects.hpp"
 
 namespace cachee::daemon {
 namespace {
 
 constexpr std::size_t kOutboxBytes = std::size_t{4} << 20;
+// The largest report there can be: effects at their bound, error, traceback and head.
+constexpr std::size_t kReportBytesMax = kEffectsBytesMax + (std::size_t{64} << 10);
 constexpr std::size_t kInboxBytes = std::size_t{1} << 20;
 constexpr std::size_t kBlockOrderBytes = 96;  // more than one takes
-constexpr int kFdsFrom = 16;                 // clear of the two fixed descriptors of the child
-constexpr std::int64_t kGraceMsMin = 10;     // beyond the limit: the run may be about to end by itself
+constexpr int kFdsFrom = 16;                  // clear of the two fixed descriptors of the child
+constexpr std::int64_t kGraceMsMin = 10;  // beyond the limit: the run may be about to end by itself
 constexpr std::int64_t kNsPerMs = 1'000'000;
 
 /// Moves a channel's descriptor out of the way of dup2 in the child.
@@ -50,21 +54,26 @@ Outcome<pid_t> spawn(const ExecutorOptions& options, int inbox, int outbox) {
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   // Nothing of the supervisor's environment is strangers' code's business.
   char* const environment[] = {nullptr};
   pid_t pid = 0;
-  const int failed = posix_spawn(&pid, options.executable.c_str(), &actions, &attributes, argv.data(), environment);
+  const int failed = posix_spawn(&pid, options.executable.c_str(), &actions, &attributes,
+                                 argv.data(), environment);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
-  if (failed != 0) return Failure{Errc::io, fmt::format("starting an executor ({}): {}", options.executable, std::strerror(failed))};
+  if (failed != 0)
+    return Failure{Errc::io, fmt::format("starting an executor ({}): {}", options.executable,
+                                         std::strerror(failed))};
   return pid;
 }
 
 std::string describe(int status) {
   if (WIFSIGNALED(status)) {
     const int signal = WTERMSIG(status);
-    if (signal == SIGSYS) return "it asked the kernel for something that its jail does not allow (SIGSYS)";
+    if (signal == SIGSYS)
+      return "it asked the kernel for something that its jail does not allow (SIGSYS)";
     return fmt::format("killed by signal {} ({})", signal, strsignal(signal));
   }
   return fmt::format("exit code {}", WEXITSTATUS(status));
@@ -72,13 +81,15 @@ std::string describe(int status) {
 
 class ExecutorProcess final : public Executor {
  public:
-  ExecutorProcess(pid_t pid, Lane lane, std::unique_ptr<Channel> inbox, std::unique_ptr<Channel> outbox)
+  ExecutorProcess(pid_t pid, Lane lane, std::unique_ptr<Channel> inbox,
+                  std::unique_ptr<Channel> outbox)
       : pid_{pid}, lane_{std::move(lane)}, inbox_{std::move(inbox)}, outbox_{std::move(outbox)} {}
   ~ExecutorProcess() override {
     if (!reason_) end("stopped");
   }
 
   int poll(int count_max, const std::function<void(const RunReport&)>& sink) override {
+    flush_orders();
     int count = 0;
     for (; count < count_max; ++count) {
       const auto message = outbox_->read();
@@ -88,6 +99,7 @@ class ExecutorProcess final : public Executor {
         end("it reported what cannot be read");
         break;
       }
+      test_timeouts_ms_.erase(report->token);
       sink(*report);
     }
     if (outbox_->broken() && !reason_) end("its queue is damaged");
@@ -96,13 +108,14 @@ class ExecutorProcess final : public Executor {
 
   void wait(std::chrono::microseconds longest) override { outbox_->wait(longest); }
 
-  bool run_stored(std::uint64_t token, std::uint32_t trigger_slot, const EventData& event) override {
+  bool run_stored(std::uint64_t token, std::uint32_t trigger_slot,
+                  const EventData& event) override {
     Order order;
     order.kind = Order::Kind::run_stored;
     order.token = token;
     order.trigger_slot = trigger_slot;
     order.event = event;
-    return send_large(order);
+    return send(order);
   }
   bool block(std::uint64_t key_hash, std::uint32_t trigger_slot) override {
     Order order;
@@ -111,7 +124,8 @@ class ExecutorProcess final : public Executor {
     order.trigger_slot = trigger_slot;
     return send(order);
   }
-  bool unblock(std::uint64_t key_hash, std::uint32_t trigger_slot, std::uint64_t seen_end) override {
+  bool unblock(std::uint64_t key_hash, std::uint32_t trigger_slot,
+               std::uint64_t seen_end) override {
     Order order;
     order.kind = Order::Kind::unblock;
     order.key_hash = key_hash;
@@ -125,18 +139,27 @@ class ExecutorProcess final : public Executor {
     order.token = token;
     order.spec = spec;
     order.event = event;
-    test_timeout_ms_ = spec.timeout_ms;
-    return send_large(order);
+    if (!send(order)) return false;
+    test_timeouts_ms_[token] = spec.timeout_ms;
+    return true;
   }
   void kick() override { lane_.kick(); }
 
-  std::optional<Stuck> watchdog(TimeNs now, const std::function<std::uint32_t(std::uint32_t)>& timeout_ms) override {
+  std::optional<Stuck> watchdog(
+      TimeNs now, const std::function<std::uint32_t(std::uint32_t)>& timeout_ms) override {
     const Lane::Running running = lane_.running();
     if (running.since == 0 || reason_) return std::nullopt;
-    const bool is_test = running.trigger_slot == RunReport::kNoTriggerSlot;
-    const std::int64_t limit_ms = is_test ? test_timeout_ms_ : timeout_ms(running.trigger_slot);
+    const std::int64_t limit_ms = running.trigger_slot == RunReport::kNoTriggerSlot
+                                      ? test_timeout_ms(running.token)
+                                      : timeout_ms(running.trigger_slot);
     const std::int64_t grace_ms = std::max(kGraceMsMin, limit_ms / 2);
     if (now - running.since < (limit_ms + grace_ms) * kNsPerMs) return std::nullopt;
+    // The words are not read in one step: only what is still there is what runs.
+    const Lane::Running again = lane_.running();
+    if (again.since != running.since || again.seq != running.seq ||
+        again.trigger_slot != running.trigger_slot || again.token != running.token) {
+      return std::nullopt;
+    }
     end(fmt::format("over its wall-clock limit of {} ms", limit_ms));
     return Stuck{running};
   }
@@ -154,23 +177,21 @@ class ExecutorProcess final : public Executor {
   std::uint64_t scanned_through() const noexcept override { return lane_.position(); }
 
  private:
+  /// Never waits: the executor may be waiting for us to read its reports.
   bool send(const Order& order) {
-    if (reason_ || !inbox_->try_write(encode(order))) return false;
+    if (reason_ || !inbox_->post(encode(order))) return false;
+    flushed_ = inbox_->flush();
     lane_.kick();
     return true;
   }
-  /// An event may be larger than the queue: then it streams, for as long as the process takes it.
-  bool send_large(const Order& order) {
-    if (reason_) return false;
-    const std::string bytes = encode(order);
-    if (bytes.size() < kInboxBytes / 2) {
-      if (!inbox_->try_write(bytes)) return false;
-    } else {
-      lane_.kick();
-      if (!inbox_->write(bytes, [this] { return !exited().has_value(); })) return false;
-    }
+  void flush_orders() {
+    if (flushed_) return;
+    flushed_ = inbox_->flush();
     lane_.kick();
-    return true;
+  }
+  [[nodiscard]] std::int64_t test_timeout_ms(std::uint64_t token) const {
+    const auto known = test_timeouts_ms_.find(token);
+    return known != test_timeouts_ms_.end() ? known->second : TriggerSpec{}.timeout_ms;
   }
   void end(std::string reason) {
     kill(pid_, SIGKILL);
@@ -181,11 +202,12 @@ class ExecutorProcess final : public Executor {
   }
 
   pid_t pid_;
-  mutable Lane lane_;
+  Lane lane_;
   std::unique_ptr<Channel> inbox_;
   std::unique_ptr<Channel> outbox_;
+  bool flushed_ = true;
   std::optional<std::string> reason_{};
-  std::uint32_t test_timeout_ms_ = 0;
+  std::map<std::uint64_t, std::uint32_t> test_timeouts_ms_{};  // by token, until reported
 };
 
 }  // namespace
@@ -195,12 +217,16 @@ Outcome<std::unique_ptr<Executor>> Executor::start(const ExecutorOptions& option
   open.name = options.segment;
   open.access = Access::read_only;
   auto cache = Cache::open(open);
-  if (!cache) return Failure{cache.error().code, fmt::format("segment {}: {}", options.segment, to_string(cache.error()))};
+  if (!cache)
+    return Failure{cache.error().code,
+                   fmt::format("segment {}: {}", options.segment, to_string(cache.error()))};
   auto lane = Lane::open(*cache, options.lane);
-  if (!lane) return Failure{lane.error().code, fmt::format("lane {}: {}", options.lane, to_string(lane.error()))};
+  if (!lane)
+    return Failure{lane.error().code,
+                   fmt::format("lane {}: {}", options.lane, to_string(lane.error()))};
   auto inbox = Channel::create(std::max(kInboxBytes, options.blocked.size() * kBlockOrderBytes));
   if (!inbox) return inbox.failure();
-  auto outbox = Channel::create(kOutboxBytes);
+  auto outbox = Channel::create(kOutboxBytes, kReportBytesMax);
   if (!outbox) return outbox.failure();
   // Before the process starts: the first thing it reads.
   for (const auto& [key_hash, trigger_slot] : options.blocked) {
@@ -208,7 +234,9 @@ Outcome<std::unique_ptr<Executor>> Executor::start(const ExecutorOptions& option
     order.kind = Order::Kind::block;
     order.key_hash = key_hash;
     order.trigger_slot = trigger_slot;
-    if (!(*inbox)->try_write(encode(order))) return Failure{Errc::no_space, "an executor's inbox does not hold the keys that wait for a retry"};
+    if (!(*inbox)->try_write(encode(order)))
+      return Failure{Errc::no_space,
+                     "an executor's inbox does not hold the keys that wait for a retry"};
   }
   const int inbox_fd = move_up((*inbox)->fd());
   const int outbox_fd = move_up((*outbox)->fd());
@@ -216,7 +244,8 @@ Outcome<std::unique_ptr<Executor>> Executor::start(const ExecutorOptions& option
   close(inbox_fd);
   close(outbox_fd);
   if (!pid) return pid.failure();
-  return std::unique_ptr<Executor>{std::make_unique<ExecutorProcess>(*pid, std::move(*lane), std::move(*inbox), std::move(*outbox))};
+  return std::unique_ptr<Executor>{std::make_unique<ExecutorProcess>(
+      *pid, std::move(*lane), std::move(*inbox), std::move(*outbox))};
 }
 
 }  // namespace cachee::daemon
