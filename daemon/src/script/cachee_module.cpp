@@ -172,8 +172,16 @@ void option_keys(lua_State* lua, int index, Effect& effect) {
 }
 
 enum Option : unsigned {
-  kTtl = 1, kCost = 2, kMetadata = 4, kDependsOn = 8, kNx = 16, kXx = 32,
-  kMethod = 64, kHeaders = 128, kSecret = 256, kTimeout = 512,
+  kTtl = 1,
+  kCost = 2,
+  kMetadata = 4,
+  kDependsOn = 8,
+  kNx = 16,
+  kXx = 32,
+  kMethod = 64,
+  kHeaders = 128,
+  kSecret = 256,
+  kTimeout = 512,
 };
 
 void read_option(lua_State* lua, Option option, const char* name, Effect& effect) {
@@ -228,10 +236,16 @@ void read_options(lua_State* lua, int index, unsigned allowed, Effect& effect) {
     std::string_view text;
     Option option;
   };
-  static constexpr Name kNames[] = {
-      {"ttl", kTtl},     {"cost", kCost},       {"metadata", kMetadata}, {"depends_on", kDependsOn},
-      {"nx", kNx},       {"xx", kXx},           {"method", kMethod},     {"headers", kHeaders},
-      {"secret", kSecret}, {"timeout", kTimeout}};
+  static constexpr Name kNames[] = {{"ttl", kTtl},
+                                    {"cost", kCost},
+                                    {"metadata", kMetadata},
+                                    {"depends_on", kDependsOn},
+                                    {"nx", kNx},
+                                    {"xx", kXx},
+                                    {"method", kMethod},
+                                    {"headers", kHeaders},
+                                    {"secret", kSecret},
+                                    {"timeout", kTimeout}};
   for (lua_pushnil(lua); lua_next(lua, index) != 0; lua_pop(lua, 1)) {
     charge(lua, 2);
     if (lua_type(lua, -2) != LUA_TSTRING) {
@@ -239,9 +253,8 @@ void read_options(lua_State* lua, int index, unsigned allowed, Effect& effect) {
     }
     const std::string_view text = view_at(lua, -2);
     const auto* const found = std::find_if(
-        std::begin(kNames), std::end(kNames), [&](const Name& name) {
-          return name.text == text && (allowed & name.option) != 0;
-        });
+        std::begin(kNames), std::end(kNames),
+        [&](const Name& name) { return name.text == text && (allowed & name.option) != 0; });
     if (found == std::end(kNames)) {
       luaL_argerror(lua, index, lua_pushfstring(lua, "there is no option '%s'", text.data()));
     }
@@ -621,16 +634,24 @@ int cachee_hash(lua_State* lua) {
 }  // namespace
 
 void push_cachee_module(lua_State* lua) {
-  static constexpr luaL_Reg kFunctions[] = {
-      {"get", cachee_get},         {"mget", cachee_mget},
-      {"exists", cachee_exists},   {"ttl", cachee_ttl},
-      {"set", cachee_set},         {"del", cachee_del},
-      {"invalidate", cachee_invalidate}, {"incr", cachee_incr},
-      {"expire", cachee_expire},   {"log", cachee_log},
-      {"webhook", cachee_webhook}, {"warm", cachee_warm},
-      {"depends_on", cachee_depends_on}, {"metric", cachee_metric},
-      {"once", cachee_once},       {"now", cachee_now},
-      {"hash", cachee_hash},       {nullptr, nullptr}};
+  static constexpr luaL_Reg kFunctions[] = {{"get", cachee_get},
+                                            {"mget", cachee_mget},
+                                            {"exists", cachee_exists},
+                                            {"ttl", cachee_ttl},
+                                            {"set", cachee_set},
+                                            {"del", cachee_del},
+                                            {"invalidate", cachee_invalidate},
+                                            {"incr", cachee_incr},
+                                            {"expire", cachee_expire},
+                                            {"log", cachee_log},
+                                            {"webhook", cachee_webhook},
+                                            {"warm", cachee_warm},
+                                            {"depends_on", cachee_depends_on},
+                                            {"metric", cachee_metric},
+                                            {"once", cachee_once},
+                                            {"now", cachee_now},
+                                            {"hash", cachee_hash},
+                                            {nullptr, nullptr}};
   static constexpr luaL_Reg kJson[] = {
       {"encode", json_encode}, {"decode", json_decode}, {nullptr, nullptr}};
   luaL_newlib(lua, kFunctions);

@@ -59,7 +59,9 @@ void put_pairs(std::string& out, const std::vector<std::pair<std::string, std::s
 bool is_default(double amount) noexcept { return std::bit_cast<std::uint64_t>(amount) == 0; }
 
 std::uint16_t fields_of(const Effect& effect) noexcept {
-  const auto bit = [](bool present, Field field) -> unsigned { return present ? unsigned{field} : 0U; };
+  const auto bit = [](bool present, Field field) -> unsigned {
+    return present ? unsigned{field} : 0U;
+  };
   return static_cast<std::uint16_t>(
       bit(!effect.key.empty(), kKey) | bit(!effect.value.empty(), kValue) |
       bit(!effect.url.empty(), kUrl) | bit(!effect.method.empty(), kMethod) |
@@ -191,9 +193,8 @@ bool metadata_ok(const Effect& effect) noexcept {
 
 bool is_plain_name(std::string_view name) noexcept {
   return !name.empty() && name.size() <= kEffectNameBytesMax && name.front() != '.' &&
-         std::all_of(name.begin(), name.end(), [](char c) {
-           return is_alphanumeric(c) || c == '_' || c == '.' || c == '-';
-         });
+         std::all_of(name.begin(), name.end(),
+                     [](char c) { return is_alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
 }
 
 bool is_http_url(std::string_view url) noexcept {

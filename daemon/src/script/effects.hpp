@@ -18,34 +18,47 @@
 
 namespace cachee::daemon {
 
-inline constexpr std::size_t kEffectsMax = 1000;                              // of one run
-inline constexpr std::size_t kEffectsBytesMax = std::size_t{8} << 20;         // encoded, of one run
-inline constexpr std::size_t kEffectUrlBytesMax = 8192;                       // webhook, warm
-inline constexpr std::size_t kEffectHeadersMax = 64;                          // webhook, warm
-inline constexpr std::size_t kEffectNameBytesMax = 64;                        // log channel, metric
+inline constexpr std::size_t kEffectsMax = 1000;                       // of one run
+inline constexpr std::size_t kEffectsBytesMax = std::size_t{8} << 20;  // encoded, of one run
+inline constexpr std::size_t kEffectUrlBytesMax = 8192;                // webhook, warm
+inline constexpr std::size_t kEffectHeadersMax = 64;                   // webhook, warm
+inline constexpr std::size_t kEffectNameBytesMax = 64;                 // log channel, metric
 /// `cachee.once(id)` holds exactly while this prefix followed by the id is a live key.
 inline constexpr std::string_view kOnceKeyPrefix = "cachee.once:";
 
-enum class EffectKind : std::uint8_t { set = 1, del, invalidate, incr, expire, log, webhook, warm, depends_on, metric, once };
+enum class EffectKind : std::uint8_t {
+  set = 1,
+  del,
+  invalidate,
+  incr,
+  expire,
+  log,
+  webhook,
+  warm,
+  depends_on,
+  metric,
+  once
+};
 
 /// One call of a handler. Which fields count depends on the kind.
 struct Effect {
   EffectKind kind = EffectKind::set;
-  std::string key{};                      // set del invalidate incr expire warm depends_on(child); log: channel; metric: name; once: id
-  std::string value{};                    // set: value; log: the JSON line without newline; webhook: body
-  std::string url{};                      // webhook, warm
-  std::string method{};                   // webhook; "POST" by default
-  std::string secret{};                   // webhook: HMAC-SHA256 key, empty: none
+  std::string key{};     // set del invalidate incr expire warm depends_on(child); log: channel;
+                         // metric: name; once: id
+  std::string value{};   // set: value; log: the JSON line without newline; webhook: body
+  std::string url{};     // webhook, warm
+  std::string method{};  // webhook; "POST" by default
+  std::string secret{};  // webhook: HMAC-SHA256 key, empty: none
   std::vector<std::pair<std::string, std::string>> headers{};  // webhook, warm
-  std::optional<std::int64_t> ttl_ms{};   // set, expire, warm, once
-  std::optional<double> cost{};           // set, warm
-  Metadata metadata{};                    // set
-  std::vector<std::string> depends_on{};  // set, depends_on(parents)
-  bool only_absent = false;               // set nx
-  bool only_present = false;              // set xx
-  std::int64_t delta = 0;                 // incr
-  double amount = 0;                      // metric
-  std::uint32_t timeout_ms = 0;           // webhook; 0: the setting's default
+  std::optional<std::int64_t> ttl_ms{};                        // set, expire, warm, once
+  std::optional<double> cost{};                                // set, warm
+  Metadata metadata{};                                         // set
+  std::vector<std::string> depends_on{};                       // set, depends_on(parents)
+  bool only_absent = false;                                    // set nx
+  bool only_present = false;                                   // set xx
+  std::int64_t delta = 0;                                      // incr
+  double amount = 0;                                           // metric
+  std::uint32_t timeout_ms = 0;                                // webhook; 0: the setting's default
   friend bool operator==(const Effect&, const Effect&) = default;
 };
 

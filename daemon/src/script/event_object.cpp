@@ -12,9 +12,7 @@ constexpr std::size_t kCacheBytesMin = 1024;  // smaller strings are cheaper mad
 constexpr double kMicrosecondsPerSecond = 1e6;
 constexpr double kMicrosecondsPerMillisecond = 1e3;
 
-[[noreturn]] void out_of_memory(lua_State* lua) {
-  state_of(lua).meter.raise(Limit::memory);
-}
+[[noreturn]] void out_of_memory(lua_State* lua) { state_of(lua).meter.raise(Limit::memory); }
 
 void push_view(lua_State* lua, std::string_view text) {
   lua_pushlstring(lua, text.data(), text.size());
@@ -100,13 +98,14 @@ struct Field {
 
 // Those most read come first.
 constexpr std::array kFields = {
-    Field{"key", [](lua_State* lua, const EventSource& event, int) { push_view(lua, event.key()); }},
-    Field{"value", [](lua_State* lua, const EventSource& event, int object) {
-            push_bytes(lua, object, kValue, event.value());
-          }},
+    Field{"key",
+          [](lua_State* lua, const EventSource& event, int) { push_view(lua, event.key()); }},
+    Field{"value", [](lua_State* lua, const EventSource& event,
+                      int object) { push_bytes(lua, object, kValue, event.value()); }},
     Field{"metadata",
           [](lua_State* lua, const EventSource&, int object) { push_metadata(lua, object); }},
-    Field{"old_value", [](lua_State* lua, const EventSource& event, int object) {
+    Field{"old_value",
+          [](lua_State* lua, const EventSource& event, int object) {
             const auto old = event.old_value();
             if (old) {
               push_bytes(lua, object, kOldValue, *old);
@@ -114,19 +113,16 @@ constexpr std::array kFields = {
               lua_pushnil(lua);
             }
           }},
-    Field{"type", [](lua_State* lua, const EventSource& event, int) {
-            lua_pushstring(lua, to_string(event.kind()));
-          }},
-    Field{"cause", [](lua_State* lua, const EventSource& event, int) {
-            lua_pushstring(lua, to_string(event.cause()));
-          }},
-    Field{"timestamp", [](lua_State* lua, const EventSource& event, int) {
-            push_seconds(lua, event.timestamp_wall_us());
-          }},
-    Field{"cost", [](lua_State* lua, const EventSource& event, int) {
-            lua_pushnumber(lua, event.cost());
-          }},
-    Field{"deadline", [](lua_State* lua, const EventSource& event, int) {
+    Field{"type", [](lua_State* lua, const EventSource& event,
+                     int) { lua_pushstring(lua, to_string(event.kind())); }},
+    Field{"cause", [](lua_State* lua, const EventSource& event,
+                      int) { lua_pushstring(lua, to_string(event.cause())); }},
+    Field{"timestamp", [](lua_State* lua, const EventSource& event,
+                          int) { push_seconds(lua, event.timestamp_wall_us()); }},
+    Field{"cost",
+          [](lua_State* lua, const EventSource& event, int) { lua_pushnumber(lua, event.cost()); }},
+    Field{"deadline",
+          [](lua_State* lua, const EventSource& event, int) {
             const auto deadline = event.deadline_wall_us();
             if (deadline) {
               push_seconds(lua, *deadline);
@@ -134,7 +130,8 @@ constexpr std::array kFields = {
               lua_pushnil(lua);
             }
           }},
-    Field{"ttl_ms", [](lua_State* lua, const EventSource& event, int) {
+    Field{"ttl_ms",
+          [](lua_State* lua, const EventSource& event, int) {
             const auto ttl = event.ttl_ms();
             if (ttl) {
               lua_pushinteger(lua, *ttl);
@@ -142,27 +139,24 @@ constexpr std::array kFields = {
               lua_pushnil(lua);
             }
           }},
-    Field{"lag_ms", [](lua_State* lua, const EventSource& event, int) {
+    Field{"lag_ms",
+          [](lua_State* lua, const EventSource& event, int) {
             lua_pushnumber(lua, static_cast<double>(event.lag_us()) / kMicrosecondsPerMillisecond);
           }},
     Field{"id", [](lua_State* lua, const EventSource&, int) { push_id(lua, 0); }},
-    Field{"version", [](lua_State* lua, const EventSource& event, int) {
-            push_unsigned(lua, event.version());
-          }},
-    Field{"attempt", [](lua_State* lua, const EventSource& event, int) {
-            push_unsigned(lua, event.attempt());
-          }},
-    Field{"duplicate", [](lua_State* lua, const EventSource& event, int) {
-            lua_pushboolean(lua, event.duplicate() ? 1 : 0);
-          }},
-    Field{"depth", [](lua_State* lua, const EventSource& event, int) {
-            push_unsigned(lua, event.provenance().depth);
-          }},
+    Field{"version", [](lua_State* lua, const EventSource& event,
+                        int) { push_unsigned(lua, event.version()); }},
+    Field{"attempt", [](lua_State* lua, const EventSource& event,
+                        int) { push_unsigned(lua, event.attempt()); }},
+    Field{"duplicate", [](lua_State* lua, const EventSource& event,
+                          int) { lua_pushboolean(lua, event.duplicate() ? 1 : 0); }},
+    Field{"depth", [](lua_State* lua, const EventSource& event,
+                      int) { push_unsigned(lua, event.provenance().depth); }},
     // An event that nothing set off is the first of its own chain and has no parent.
-    Field{"chain", [](lua_State* lua, const EventSource& event, int) {
-            push_id(lua, event.provenance().chain);
-          }},
-    Field{"parent", [](lua_State* lua, const EventSource& event, int) {
+    Field{"chain", [](lua_State* lua, const EventSource& event,
+                      int) { push_id(lua, event.provenance().chain); }},
+    Field{"parent",
+          [](lua_State* lua, const EventSource& event, int) {
             const std::uint64_t parent = event.provenance().parent;
             if (parent != 0) {
               push_id(lua, parent);
@@ -170,19 +164,16 @@ constexpr std::array kFields = {
               lua_pushnil(lua);
             }
           }},
-    Field{"origin", [](lua_State* lua, const EventSource&, int object) { push_origin(lua, object); }},
-    Field{"trigger", [](lua_State* lua, const EventSource&, int) {
-            push_view(lua, state_of(lua).trigger_name);
-          }},
-    Field{"hits", [](lua_State* lua, const EventSource& event, int) {
-            push_unsigned(lua, event.hits());
-          }},
-    Field{"age_ms", [](lua_State* lua, const EventSource& event, int) {
-            push_unsigned(lua, event.age_ms());
-          }},
-    Field{"size", [](lua_State* lua, const EventSource& event, int) {
-            push_unsigned(lua, event.value().size());
-          }},
+    Field{"origin",
+          [](lua_State* lua, const EventSource&, int object) { push_origin(lua, object); }},
+    Field{"trigger", [](lua_State* lua, const EventSource&,
+                        int) { push_view(lua, state_of(lua).trigger_name); }},
+    Field{"hits",
+          [](lua_State* lua, const EventSource& event, int) { push_unsigned(lua, event.hits()); }},
+    Field{"age_ms", [](lua_State* lua, const EventSource& event,
+                       int) { push_unsigned(lua, event.age_ms()); }},
+    Field{"size", [](lua_State* lua, const EventSource& event,
+                     int) { push_unsigned(lua, event.value().size()); }},
 };
 
 int event_index(lua_State* lua) {

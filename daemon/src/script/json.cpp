@@ -28,7 +28,8 @@ std::size_t utf8_sequence(std::string_view text) noexcept {
   if (lead < 0x80) return 1;
   const std::size_t bytes = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
   if (lead < 0xc2 || lead > 0xf4 || text.size() < bytes) return 0;
-  // The second byte is narrower where overlong forms, surrogates or code points past U+10FFFF begin.
+  // The second byte is narrower where overlong forms, surrogates or code points past U+10FFFF
+  // begin.
   const unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
   const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
   if (at(1) < low || at(1) > high) return 0;
@@ -270,8 +271,8 @@ class Decoder {
   }
   [[nodiscard]] char peek() const noexcept { return at_ < text_.size() ? text_[at_] : '\0'; }
   void skip_blanks() noexcept {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' ||
-                                  text_[at_] == '\r')) {
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) {
       ++at_;
     }
   }

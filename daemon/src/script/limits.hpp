@@ -32,8 +32,9 @@ enum class Limit : std::uint8_t { none = 0, steps, memory, time };
 
 namespace script {
 
-inline constexpr int kHookStepsMax = 100;            // instructions between two looks at the clock
-inline constexpr std::size_t kBlockBytesFine = std::size_t{64} << 10;  // larger blocks: look oftener
+inline constexpr int kHookStepsMax = 100;  // instructions between two looks at the clock
+inline constexpr std::size_t kBlockBytesFine = std::size_t{64}
+                                               << 10;  // larger blocks: look oftener
 
 class Meter {
  public:

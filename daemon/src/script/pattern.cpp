@@ -14,18 +14,41 @@ constexpr std::size_t kStepsShift = 2;  // four comparisons are worth one instru
 bool in_class(unsigned char c, char name) noexcept {
   bool in = false;
   switch (std::tolower(static_cast<unsigned char>(name))) {
-    case 'a': in = std::isalpha(c) != 0; break;
-    case 'c': in = std::iscntrl(c) != 0; break;
-    case 'd': in = std::isdigit(c) != 0; break;
-    case 'g': in = std::isgraph(c) != 0; break;
-    case 'l': in = std::islower(c) != 0; break;
-    case 'p': in = std::ispunct(c) != 0; break;
-    case 's': in = std::isspace(c) != 0; break;
-    case 'u': in = std::isupper(c) != 0; break;
-    case 'w': in = std::isalnum(c) != 0; break;
-    case 'x': in = std::isxdigit(c) != 0; break;
-    case 'z': in = c == 0; break;  // of Lua 5.1, still known to Lua 5.4
-    default: return static_cast<unsigned char>(name) == c;
+    case 'a':
+      in = std::isalpha(c) != 0;
+      break;
+    case 'c':
+      in = std::iscntrl(c) != 0;
+      break;
+    case 'd':
+      in = std::isdigit(c) != 0;
+      break;
+    case 'g':
+      in = std::isgraph(c) != 0;
+      break;
+    case 'l':
+      in = std::islower(c) != 0;
+      break;
+    case 'p':
+      in = std::ispunct(c) != 0;
+      break;
+    case 's':
+      in = std::isspace(c) != 0;
+      break;
+    case 'u':
+      in = std::isupper(c) != 0;
+      break;
+    case 'w':
+      in = std::isalnum(c) != 0;
+      break;
+    case 'x':
+      in = std::isxdigit(c) != 0;
+      break;
+    case 'z':
+      in = c == 0;
+      break;  // of Lua 5.1, still known to Lua 5.4
+    default:
+      return static_cast<unsigned char>(name) == c;
   }
   return std::isupper(static_cast<unsigned char>(name)) != 0 ? !in : in;
 }
@@ -264,10 +287,14 @@ bool Matcher::single(const char* s, const char* p, const char* stop) {
   work(1);
   const auto c = static_cast<unsigned char>(*s);
   switch (*p) {
-    case '.': return true;
-    case kEscape: return in_class(c, p[1]);
-    case '[': return in_set(c, p, stop - 1);
-    default: return static_cast<unsigned char>(*p) == c;
+    case '.':
+      return true;
+    case kEscape:
+      return in_class(c, p[1]);
+    case '[':
+      return in_set(c, p, stop - 1);
+    default:
+      return static_cast<unsigned char>(*p) == c;
   }
 }
 

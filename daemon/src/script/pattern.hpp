@@ -32,7 +32,7 @@ class Matcher {
 
  private:
   static constexpr int kCapturesMax = 32;
-  static constexpr int kDepthMax = 200;       // of C recursion
+  static constexpr int kDepthMax = 200;  // of C recursion
   static constexpr std::uint32_t kWorkUnit = 256;
   static constexpr std::ptrdiff_t kUnclosed = -1;
   static constexpr std::ptrdiff_t kPosition = -2;

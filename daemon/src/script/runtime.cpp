@@ -101,12 +101,13 @@ struct Script::Impl {
 
     // Compilation has a memory bound of its own; it runs no code.
     state.meter.set_floor();
-    state.meter.begin({.steps = ~std::uint64_t{0}, .memory_bytes = memory_bytes,
-                       .timeout_ms = ~std::uint32_t{0}, .exact_steps = false},
+    state.meter.begin({.steps = ~std::uint64_t{0},
+                       .memory_bytes = memory_bytes,
+                       .timeout_ms = ~std::uint32_t{0},
+                       .exact_steps = false},
                       script::monotonic_now());
     const std::string chunk_name = "=" + state.trigger_name;
-    const int status =
-        luaL_loadbufferx(lua, source.data(), source.size(), chunk_name.c_str(), "t");
+    const int status = luaL_loadbufferx(lua, source.data(), source.size(), chunk_name.c_str(), "t");
     state.meter.end();
     if (status != LUA_OK) return take_message("");
     lua_pushcfunction(lua, new_environment);

@@ -42,7 +42,7 @@ struct RunResult {
   std::uint64_t steps = 0;        // in units of up to 100 unless exact_steps
   std::uint64_t memory_peak = 0;  // bytes above what the state held at the start
   std::uint64_t run_ns = 0;
-  std::string_view effects{};     // encoded, empty when there are none; valid until the next run
+  std::string_view effects{};  // encoded, empty when there are none; valid until the next run
 };
 
 /// One compiled trigger.

@@ -195,8 +195,8 @@ void install_base(lua_State* lua) {
   }
   lua_pop(lua, 1);
   static constexpr luaL_Reg kFunctions[] = {
-      {"pcall", base_pcall},     {"xpcall", base_xpcall}, {"setmetatable", base_setmetatable},
-      {"rawset", base_rawset},   {"tostring", base_tostring}, {nullptr, nullptr}};
+      {"pcall", base_pcall},   {"xpcall", base_xpcall},     {"setmetatable", base_setmetatable},
+      {"rawset", base_rawset}, {"tostring", base_tostring}, {nullptr, nullptr}};
   luaL_setfuncs(lua, kFunctions, 0);
   wrap_field(lua, "tonumber");
 }
@@ -269,9 +269,9 @@ void push_text(lua_State* lua, int index) {
       break;
   }
   // Tells two objects apart without showing where they are.
-  static const std::uint64_t secret = fnv1a({reinterpret_cast<const char*>(&index), sizeof(index)}) ^
-                                      reinterpret_cast<std::uintptr_t>(&index) ^
-                                      static_cast<std::uint64_t>(monotonic_now());
+  static const std::uint64_t secret =
+      fnv1a({reinterpret_cast<const char*>(&index), sizeof(index)}) ^
+      reinterpret_cast<std::uintptr_t>(&index) ^ static_cast<std::uint64_t>(monotonic_now());
   const std::uintptr_t words[] = {reinterpret_cast<std::uintptr_t>(lua_topointer(lua, index)),
                                   static_cast<std::uintptr_t>(secret)};
   const std::uint64_t hash = fnv1a({reinterpret_cast<const char*>(words), sizeof(words)});

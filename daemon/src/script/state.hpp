@@ -39,6 +39,7 @@ class TextBuffer {
   void cut(std::size_t mark) noexcept { size_ = mark; }
   /// Raises a Lua error when the run's memory is spent.
   void append(const char* text, std::size_t bytes) {
+    if (bytes == 0) return;
     if (capacity_ - size_ < bytes) grow(bytes);
     __builtin_memcpy(data_ + size_, text, bytes);
     size_ += bytes;
@@ -93,9 +94,9 @@ struct State {
 
   // Of the run that is going on.
   const EventSource* event = nullptr;
-  unsigned event_cached = 0;   // fields kept in the event object's user values
-  bool env_dirty = false;      // globals were assigned
-  std::string effects{};       // encoded
+  unsigned event_cached = 0;  // fields kept in the event object's user values
+  bool env_dirty = false;     // globals were assigned
+  std::string effects{};      // encoded
   std::size_t effects_count = 0;
   Overlay overlay{};
   std::string error{};

@@ -11,7 +11,8 @@
 namespace cachee::daemon::script {
 namespace {
 
-constexpr lua_Integer kResultsMax = 250'000;  // values a function returns; Lua's stack ends at a million
+constexpr lua_Integer kResultsMax =
+    250'000;  // values a function returns; Lua's stack ends at a million
 constexpr std::size_t kPackFormatBytesMax = 1000;
 constexpr int kPackDigitsMax = 6;
 
@@ -168,10 +169,9 @@ int find_or_match(lua_State* lua, bool find) {
   if (find && (lua_toboolean(lua, 4) != 0 || is_plain_pattern(pattern))) {
     charge(lua, byte_steps(text.size() - init + pattern.size()));
     // memmem is linear, whatever subject and pattern.
-    const void* const at =
-        pattern.empty() ? text.data() + init
-                        : memmem(text.data() + init, text.size() - init, pattern.data(),
-                                 pattern.size());
+    const void* const at = pattern.empty() ? text.data() + init
+                                           : memmem(text.data() + init, text.size() - init,
+                                                    pattern.data(), pattern.size());
     if (at == nullptr) {
       luaL_pushfail(lua);
       return 1;
@@ -304,12 +304,11 @@ int string_gsub(lua_State* lua) {
   const std::string_view text = check_string(lua, 1);
   const std::string_view pattern = check_string(lua, 2);
   const int type = lua_type(lua, 3);
-  luaL_argexpected(lua,
-                   type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION ||
-                       type == LUA_TTABLE,
-                   3, "string/function/table");
-  const lua_Integer count_max =
-      luaL_optinteger(lua, 4, static_cast<lua_Integer>(text.size()) + 1);
+  luaL_argexpected(
+      lua,
+      type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,
+      "string/function/table");
+  const lua_Integer count_max = luaL_optinteger(lua, 4, static_cast<lua_Integer>(text.size()) + 1);
   TextBuffer& out = state_of(lua).text;
   const std::size_t mark = out.mark();
   charge(lua, copy_steps(text.size()));
@@ -582,9 +581,9 @@ int packing(lua_State* lua) {
 
 void push_string_library(lua_State* lua) {
   static constexpr luaL_Reg kFunctions[] = {
-      {"byte", string_byte},     {"char", string_char},   {"find", string_find},
-      {"format", string_format}, {"gmatch", string_gmatch}, {"gsub", string_gsub},
-      {"len", string_len},       {"lower", string_lower}, {"match", string_match},
+      {"byte", string_byte},     {"char", string_char},       {"find", string_find},
+      {"format", string_format}, {"gmatch", string_gmatch},   {"gsub", string_gsub},
+      {"len", string_len},       {"lower", string_lower},     {"match", string_match},
       {"rep", string_rep},       {"reverse", string_reverse}, {"sub", string_sub},
       {"upper", string_upper},   {nullptr, nullptr}};
   // Lua's own library first: it makes the metatable that gives strings arithmetic.

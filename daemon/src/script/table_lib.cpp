@@ -198,10 +198,10 @@ int table_sort(lua_State* lua) {
 }  // namespace
 
 void push_table_library(lua_State* lua) {
-  static constexpr luaL_Reg kFunctions[] = {
-      {"concat", table_concat}, {"insert", table_insert}, {"move", table_move},
-      {"pack", table_pack},     {"remove", table_remove}, {"sort", table_sort},
-      {"unpack", table_unpack}, {nullptr, nullptr}};
+  static constexpr luaL_Reg kFunctions[] = {{"concat", table_concat}, {"insert", table_insert},
+                                            {"move", table_move},     {"pack", table_pack},
+                                            {"remove", table_remove}, {"sort", table_sort},
+                                            {"unpack", table_unpack}, {nullptr, nullptr}};
   luaL_newlib(lua, kFunctions);
 }
 

@@ -51,10 +51,14 @@ std::vector<Attack> read_attacks() {
 
 std::string ending(const RunResult& result) {
   switch (result.exceeded) {
-    case Limit::steps: return "steps";
-    case Limit::memory: return "memory";
-    case Limit::time: return "time";
-    case Limit::none: break;
+    case Limit::steps:
+      return "steps";
+    case Limit::memory:
+      return "memory";
+    case Limit::time:
+      return "time";
+    case Limit::none:
+      break;
   }
   return result.ok ? "ok" : "error";
 }
@@ -69,9 +73,10 @@ TEST_P(Attacks, EndsWithinItsLimitsAndLeavesNothing) {
   if (!attack.hits_a_limit()) world.limits.timeout_ms = 2000;
   const auto script = world.load(attack.source);
   ASSERT_TRUE(script) << world.load_error;
-  const auto plain = world.load("assert(string.rep('x', 3):upper() == 'XXX')\n"
-                                "assert(event.metadata.user == '42' and poisoned == nil)\n"
-                                "cachee.set('k', event.value)");
+  const auto plain = world.load(
+      "assert(string.rep('x', 3):upper() == 'XXX')\n"
+      "assert(event.metadata.user == '42' and poisoned == nil)\n"
+      "cachee.set('k', event.value)");
   ASSERT_TRUE(plain) << world.load_error;
   for (int turn = 1; turn <= 3; ++turn) {
     const double start = thread_cpu_ms();

@@ -30,8 +30,13 @@ std::vector<Effect> samples() {
   all.push_back({.kind = EffectKind::expire, .key = "k", .ttl_ms = 0});
   all.push_back({.kind = EffectKind::expire, .key = "k", .ttl_ms = -1});
   all.push_back({.kind = EffectKind::log, .key = "compliance", .value = "{\"a\":1}"});
-  all.push_back({.kind = EffectKind::webhook, .value = "{}", .url = "https://h/x", .method = "POST",
-                 .secret = "s", .headers = {{"X-A", "b"}}, .timeout_ms = 2000});
+  all.push_back({.kind = EffectKind::webhook,
+                 .value = "{}",
+                 .url = "https://h/x",
+                 .method = "POST",
+                 .secret = "s",
+                 .headers = {{"X-A", "b"}},
+                 .timeout_ms = 2000});
   all.push_back({.kind = EffectKind::warm, .key = "page", .url = "http://h/p", .ttl_ms = 1});
   all.push_back({.kind = EffectKind::depends_on, .key = "c", .depends_on = {"a", "b"}});
   all.push_back({.kind = EffectKind::metric, .key = "m.x", .amount = -0.0});
@@ -112,7 +117,10 @@ TEST(Effects, IllFormedOnesAreRefused) {
       {.kind = EffectKind::webhook, .url = "file:///etc/passwd", .method = "POST"},
       {.kind = EffectKind::webhook, .url = "http://h/ x", .method = "POST"},
       {.kind = EffectKind::webhook, .url = "http://h/", .method = "GET / HTTP/1.1\r\nX:"},
-      {.kind = EffectKind::webhook, .url = "http://h/", .method = "GET", .headers = {{"A", "\r\nB: c"}}},
+      {.kind = EffectKind::webhook,
+       .url = "http://h/",
+       .method = "GET",
+       .headers = {{"A", "\r\nB: c"}}},
       {.kind = EffectKind::warm, .key = "k", .url = "http://"},
       {.kind = EffectKind::set, .key = std::string(kKeyBytesMax + 1, 'k')},
       {.kind = EffectKind::set, .key = "k", .ttl_ms = 0},

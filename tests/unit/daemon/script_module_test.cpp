@@ -10,9 +10,7 @@ namespace {
 
 struct ScriptModule : testing::Test {
   ScriptWorld world{};
-  ScriptModule() {
-    world.cache.entries = {{"a", {"1", 60'000}}, {"text", {"abc", std::nullopt}}};
-  }
+  ScriptModule() { world.cache.entries = {{"a", {"1", 60'000}}, {"text", {"abc", std::nullopt}}}; }
   /// The one effect of a script that must succeed.
   Effect effect_of(std::string_view source) {
     const RunResult result = world.run(source);
@@ -29,8 +27,11 @@ struct ScriptModule : testing::Test {
 TEST_F(ScriptModule, ReadsTheCache) {
   expect_true("assert(cachee.get('a') == '1' and cachee.get('none') == nil)");
   expect_true("assert(cachee.exists('a') == true and cachee.exists('none') == false)");
-  expect_true("assert(cachee.ttl('a') == 60 and cachee.ttl('text') == -1 and cachee.ttl('none') == -2)");
-  expect_true("local r = cachee.mget{'a', 'none', 'text'} assert(#r == 3 and r[1] == '1' and r[2] == false and r[3] == 'abc')");
+  expect_true(
+      "assert(cachee.ttl('a') == 60 and cachee.ttl('text') == -1 and cachee.ttl('none') == -2)");
+  expect_true(
+      "local r = cachee.mget{'a', 'none', 'text'} assert(#r == 3 and r[1] == '1' and r[2] == false "
+      "and r[3] == 'abc')");
   expect_true("assert(#cachee.mget{} == 0)");
 }
 
@@ -122,7 +123,8 @@ TEST_F(ScriptModule, WebhookCarriesBodyAndOptions) {
 }
 
 TEST_F(ScriptModule, TheOtherCallsBecomeEffects) {
-  Effect effect = effect_of("cachee.warm('page', 'http://h/p', {ttl = '1m', cost = 2, headers = {A = 'b'}})");
+  Effect effect =
+      effect_of("cachee.warm('page', 'http://h/p', {ttl = '1m', cost = 2, headers = {A = 'b'}})");
   EXPECT_EQ(effect.kind, EffectKind::warm);
   EXPECT_EQ(effect.key, "page");
   EXPECT_EQ(effect.ttl_ms, 60'000);
@@ -166,8 +168,9 @@ TEST_F(ScriptModule, ArgumentErrorsReadLikeLuas) {
             "test:1: bad argument #2 to 'set' (string expected, got table)");
   EXPECT_EQ(world.error_of("cachee.set('k', 'v', {tll = 5})"),
             "test:1: bad argument #3 to 'set' (there is no option 'tll')");
-  EXPECT_EQ(world.error_of("cachee.set('k', 'v', {ttl = 0})"),
-            "test:1: bad option 'ttl' (seconds above zero, or a duration such as '250ms' expected)");
+  EXPECT_EQ(
+      world.error_of("cachee.set('k', 'v', {ttl = 0})"),
+      "test:1: bad option 'ttl' (seconds above zero, or a duration such as '250ms' expected)");
   EXPECT_EQ(world.error_of("cachee.log('a/b', {})"),
             "test:1: bad argument #1 to 'log' (a channel is 1 to 64 of A-Z a-z 0-9 _ . - and does "
             "not begin with '.')");
@@ -191,8 +194,9 @@ TEST_F(ScriptModule, EffectsOfOneRunAreBounded) {
   world.limits.timeout_ms = 5000;
   EXPECT_EQ(world.error_of("local s = ('x'):rep(3 << 20) for i = 1, 3 do cachee.set('k', s) end"),
             "test:1: effects of one run take more than 8 MiB");
-  expect_true("local s = ('x'):rep(3 << 20) cachee.set('k', s) cachee.set('k', s) "
-              "assert(not pcall(cachee.set, 'k', s)) cachee.set('small', 'v')");
+  expect_true(
+      "local s = ('x'):rep(3 << 20) cachee.set('k', s) cachee.set('k', s) "
+      "assert(not pcall(cachee.set, 'k', s)) cachee.set('small', 'v')");
   EXPECT_EQ(world.effects.size(), 3U);
 }
 

@@ -64,8 +64,9 @@ TEST(ScriptLoad, SurvivesSourcesMadeToBreakTheCompiler) {
 
 TEST(ScriptRun, ErrorsNameLineAndCallers) {
   ScriptWorld world;
-  const RunResult result = world.run("local function inner()\n  local t = nil\n  return t.x\nend\n"
-                                     "local function outer() inner() end\nouter()");
+  const RunResult result = world.run(
+      "local function inner()\n  local t = nil\n  return t.x\nend\n"
+      "local function outer() inner() end\nouter()");
   EXPECT_FALSE(result.ok);
   EXPECT_EQ(result.exceeded, Limit::none);
   EXPECT_EQ(result.error, "test:3: attempt to index a nil value (local 't')");
@@ -118,8 +119,7 @@ TEST(ScriptLimits, StepsAreEnforcedWithinATenth) {
     world.limits.steps = steps;
     const RunResult result = world.run("while true do end");
     EXPECT_EQ(result.exceeded, Limit::steps);
-    EXPECT_EQ(result.error,
-              "instruction limit of " + std::to_string(steps) + " exceeded (STEPS)");
+    EXPECT_EQ(result.error, "instruction limit of " + std::to_string(steps) + " exceeded (STEPS)");
     EXPECT_GE(result.steps, steps);
     EXPECT_LE(result.steps, steps + steps / 10 + 1);
     EXPECT_NE(result.traceback.find("test:1: in main chunk"), std::string::npos);
@@ -170,9 +170,10 @@ TEST(ScriptLimits, GarbageOfEarlierRunsIsNotChargedForGood) {
 
 TEST(ScriptLimits, AScriptWorksAgainAfterALimit) {
   ScriptWorld world;
-  const auto script = world.load("if event.key == 'spin' then while true do end end "
-                                 "if event.key == 'eat' then local t = {} for i = 1, 1e9 do "
-                                 "t[i] = i end end cachee.set('k', event.key)");
+  const auto script = world.load(
+      "if event.key == 'spin' then while true do end end "
+      "if event.key == 'eat' then local t = {} for i = 1, 1e9 do "
+      "t[i] = i end end cachee.set('k', event.key)");
   for (const char* key : {"spin", "fine", "eat", "fine"}) {
     world.event.key = key;
     EXPECT_EQ(world.run(*script).ok, world.event.key == "fine");
