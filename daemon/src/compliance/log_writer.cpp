@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "core/log.hpp"
-#include "store/effect_rules.hpp"
+#include "script/effects.hpp"
 
 namespace cachee::daemon {
 namespace {
@@ -44,7 +44,7 @@ bool write_all(int fd, std::string_view bytes, std::uint64_t offset) noexcept {
 }  // namespace
 
 std::string LogWriter::path(std::string_view directory, std::string_view channel) {
-  return is_channel_name(channel) ? fmt::format("{}/log/{}{}", directory, channel, kSuffix) : "";
+  return is_plain_name(channel) ? fmt::format("{}/log/{}{}", directory, channel, kSuffix) : "";
 }
 
 std::string LogWriter::full_path(const std::string& channel) const {

@@ -70,7 +70,7 @@ void insert_effect(sql::Connection& db, const RunRef& run, const Effect& effect,
   }
   const bool webhook = effect.kind == EffectKind::webhook;
   const std::string headers = encode_headers(effect.headers);
-  const std::string_view method = !webhook ? "GET" : effect.method.empty() ? "POST" : effect.method;
+  const std::string_view method = webhook ? std::string_view{effect.method} : "GET";
   const auto added = db.run(
       "INSERT OR IGNORE INTO outbox (event_id, trigger, n, kind, state, host, url, method,"
       " timeout_ms, attempts, next_attempt_wall_ms, created_wall_ms, changed_wall_ms, last_status,"

@@ -63,20 +63,6 @@ std::string lowered(std::string_view text) {
   return out;
 }
 
-bool is_token(std::string_view text) noexcept {  // RFC 9110, 5.6.2
-  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-  return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
-    return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') ||
-           kMarks.find(c) != std::string_view::npos;
-  });
-}
-
-bool has_control_characters(std::string_view text) noexcept {
-  return std::any_of(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
-  });
-}
-
 /// Headers that frame the request or that receivers trust Cachee for.
 bool is_reserved_header(std::string_view name) {
   constexpr std::array<std::string_view, 7> kReserved = {
@@ -87,98 +73,44 @@ bool is_reserved_header(std::string_view name) {
 }
 
 std::optional<std::string> check_log(const Effect& effect) {
-  if (!is_channel_name(effect.key)) {
-    return fmt::format("cachee.log: channel \"{}\" is not [a-z0-9_.-]{{1,{}}}",
-                       effect.key.substr(0, 2 * kChannelBytesMax), kChannelBytesMax);
-  }
-  if (effect.value.size() > kLogLineBytesMax) {
-    return fmt::format("cachee.log: a line of {} bytes; at most {} are allowed",
-                       effect.value.size(), kLogLineBytesMax);
+  if (!is_plain_name(effect.key)) {
+    return fmt::format(
+        "cachee.log: \"{}\" cannot name a channel: 1 to {} of A-Z a-z 0-9 _ . - are"
+        " allowed, no '.' in front",
+        effect.key.substr(0, 2 * kEffectNameBytesMax), kEffectNameBytesMax);
   }
   const std::string_view line = effect.value;
-  if (has_control_characters(line) || !line.starts_with('{') || !line.ends_with('}') ||
+  if (!well_formed(effect) || !line.starts_with('{') || !line.ends_with('}') ||
       !probe_object(line)) {
     return "cachee.log: the second argument must be a table with string keys";
   }
   return std::nullopt;
 }
 
-std::optional<std::string> check_headers(const char* call, const Effect& effect) {
-  std::size_t bytes = 0;
+std::optional<std::string> check_request(const char* call, const Effect& effect) {
+  if (!is_http_url(effect.url) || url_host(effect.url).empty()) {
+    return fmt::format("{}: \"{}\" is not an http:// or https:// URL of at most {} bytes", call,
+                       effect.url.substr(0, 200), kEffectUrlBytesMax);
+  }
   for (const auto& [name, value] : effect.headers) {
-    if (!is_token(name) || has_control_characters(value)) {
+    if (!is_http_token(name) || !is_header_value(value)) {
       return fmt::format("{}: header \"{}\" has characters that HTTP does not allow", call,
                          name.substr(0, 64));
     }
     if (is_reserved_header(name)) {
       return fmt::format("{}: header \"{}\" is set by Cachee alone", call, name);
     }
-    bytes += name.size() + value.size() + 4;
   }
-  if (effect.headers.size() > kHeaderCountMax || bytes > kHeaderBytesMax) {
-    return fmt::format("{}: at most {} headers of {} bytes in all", call, kHeaderCountMax,
-                       kHeaderBytesMax);
+  const bool tunnel = effect.method == "CONNECT" || effect.method == "TRACE";
+  if (effect.kind == EffectKind::webhook && (tunnel || !is_http_token(effect.method))) {
+    return fmt::format("{}: \"{}\" is no method to send an event with", call,
+                       effect.method.substr(0, 32));
   }
+  if (!well_formed(effect)) return fmt::format("{}: an option is out of its range", call);
   return std::nullopt;
 }
 
-std::optional<std::string> check_request(const char* call, const Effect& effect) {
-  const bool plain = std::all_of(effect.url.begin(), effect.url.end(),
-                                 [](char c) { return c > 0x20 && c < 0x7f; });
-  if (effect.url.size() > kUrlBytesMax || !plain || url_host(effect.url).empty()) {
-    return fmt::format("{}: \"{}\" is not an http:// or https:// URL of at most {} bytes", call,
-                       effect.url.substr(0, 200), kUrlBytesMax);
-  }
-  if (effect.timeout_ms > kRequestMsMax) {
-    return fmt::format("{}: a timeout of {} ms; at most {} are allowed", call, effect.timeout_ms,
-                       kRequestMsMax);
-  }
-  return check_headers(call, effect);
-}
-
-std::optional<std::string> check_webhook(const Effect& effect) {
-  constexpr const char* kCall = "cachee.webhook";
-  constexpr std::array<std::string_view, 5> kMethods = {"POST", "PUT", "PATCH", "DELETE", "GET"};
-  if (!effect.method.empty() &&
-      std::find(kMethods.begin(), kMethods.end(), effect.method) == kMethods.end()) {
-    return fmt::format("{}: method \"{}\" is none of POST PUT PATCH DELETE GET", kCall,
-                       effect.method.substr(0, 32));
-  }
-  if (effect.value.size() > kWebhookBodyBytesMax) {
-    return fmt::format("{}: a body of {} bytes; at most {} are allowed", kCall, effect.value.size(),
-                       kWebhookBodyBytesMax);
-  }
-  if (effect.secret.size() > kSecretBytesMax) {
-    return fmt::format("{}: a secret of {} bytes; at most {} are allowed", kCall,
-                       effect.secret.size(), kSecretBytesMax);
-  }
-  return check_request(kCall, effect);
-}
-
-std::optional<std::string> check_warm(const Effect& effect) {
-  constexpr const char* kCall = "cachee.warm";
-  if (effect.key.size() > kKeyBytesMax) {
-    return fmt::format("{}: a key of {} bytes; at most {} are allowed", kCall, effect.key.size(),
-                       kKeyBytesMax);
-  }
-  if (effect.ttl_ms && *effect.ttl_ms <= 0) {
-    return fmt::format("{}: ttl must be above zero", kCall);
-  }
-  if (effect.cost && !(*effect.cost > 0)) {
-    return fmt::format("{}: cost must be above zero", kCall);
-  }
-  return check_request(kCall, effect);
-}
-
 }  // namespace
-
-bool is_channel_name(std::string_view name) noexcept {
-  return !name.empty() && name.size() <= kChannelBytesMax &&
-         std::all_of(name.begin(), name.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
-                  c == '-';
-         });
-}
 
 std::optional<std::string> check_effects(const std::vector<Effect>& effects) {
   for (const Effect& effect : effects) {
@@ -188,10 +120,10 @@ std::optional<std::string> check_effects(const std::vector<Effect>& effects) {
         problem = check_log(effect);
         break;
       case EffectKind::webhook:
-        problem = check_webhook(effect);
+        problem = check_request("cachee.webhook", effect);
         break;
       case EffectKind::warm:
-        problem = check_warm(effect);
+        problem = check_request("cachee.warm", effect);
         break;
       default:
         break;  // not stored

@@ -1,9 +1,8 @@
-// What a log, webhook or warm effect must look like before it is stored. The executor that sent it
-// is not trusted: what would break a file, a header or a URL later is refused here, with words for
+// What a log, webhook or warm effect must look like before it is stored, beyond well_formed() of
+// script/effects.hpp: what would break a file or a request later is refused here, with words for
 // the trigger's author.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,18 +13,7 @@
 
 namespace cachee::daemon {
 
-inline constexpr std::size_t kChannelBytesMax = 64;
-inline constexpr std::int64_t kLogChannelsMax = 1024;
-inline constexpr std::size_t kLogLineBytesMax = std::size_t{1} << 20;
-inline constexpr std::size_t kUrlBytesMax = 8192;
-inline constexpr std::size_t kWebhookBodyBytesMax = std::size_t{16} << 20;
-inline constexpr std::size_t kHeaderCountMax = 64;
-inline constexpr std::size_t kHeaderBytesMax = 32768;  // all headers of one request
-inline constexpr std::size_t kSecretBytesMax = 4096;
-inline constexpr std::uint32_t kRequestMsMax = 600'000;
-
-/// Channel names are file names: [a-z0-9_.-]{1,64}.
-[[nodiscard]] bool is_channel_name(std::string_view name) noexcept;
+inline constexpr std::int64_t kLogChannelsMax = 1024;  // their files stay for ever
 
 /// One sentence about the first effect that breaks a rule; nullopt: all are good.
 [[nodiscard]] std::optional<std::string> check_effects(const std::vector<Effect>& effects);

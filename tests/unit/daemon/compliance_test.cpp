@@ -75,7 +75,7 @@ class LogWriterTest : public testing::Test {
     return read_file(path(channel));
   }
 
-  TempDirectory state_{};
+  TempDirectory state_{TempDirectory::kMemory};
   std::unique_ptr<Store> store_{};
   std::unique_ptr<LogWriter> writer_{};
 };

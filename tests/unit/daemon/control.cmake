@@ -4,3 +4,4 @@ cachee_test(NAME control_test LABEL unit LIBS cachee_daemon_core
     ${CMAKE_CURRENT_LIST_DIR}/control_redis_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/control_resp_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/control_server_test.cpp)
+target_compile_definitions(control_test PRIVATE CACHEE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")

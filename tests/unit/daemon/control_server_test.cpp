@@ -7,10 +7,13 @@
 #include <poll.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "control/commands/call.hpp"
+#include "control/commands/reference.hpp"
 #include "control/listener.hpp"
 #include "control_support.hpp"
 
@@ -750,6 +753,21 @@ TEST_F(Control, EveryCommandSurvivesAnyNumberOfOddArguments) {
     }
   }
   EXPECT_EQ(client.show("PING"), "+PONG");
+}
+
+TEST(ControlDocuments, ReferencePageIsMadeFromTheTable) {
+  const std::string path = CACHEE_SOURCE_DIR "/daemon/doc/commands.md";
+  const std::string text = commands_markdown();
+  if (std::getenv("CACHEE_UPDATE_FILES") != nullptr) std::ofstream{path} << text;
+  std::stringstream stored;
+  stored << std::ifstream{path}.rdbuf();
+  EXPECT_EQ(stored.str(), text) << path << " is not what the table says; run control_test with "
+                                << "CACHEE_UPDATE_FILES=1";
+  for (const Command& command : all_commands()) {
+    const bool listed = text.find(command.summary.substr(0, 20)) != std::string::npos;
+    EXPECT_TRUE(listed || command.run == nullptr || command.name.ends_with("|help"))
+        << command.name << " is in no group";
+  }
 }
 
 TEST_F(Control, ObjectAndMemoryDescribeAKey) {

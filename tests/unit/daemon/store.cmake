@@ -6,3 +6,9 @@ cachee_test(NAME store_test LABEL unit
             LIBS cachee_daemon_core)
 cachee_test(NAME compliance_test LABEL unit
             SOURCES ${CMAKE_CURRENT_LIST_DIR}/compliance_test.cpp LIBS cachee_daemon_core)
+cachee_test(NAME webhook_test LABEL unit
+            SOURCES ${CMAKE_CURRENT_LIST_DIR}/webhook_test.cpp
+                    ${CMAKE_CURRENT_LIST_DIR}/webhook_rules_test.cpp
+            LIBS cachee_daemon_core)
+cachee_test(NAME store_kill_test LABEL unit
+            SOURCES ${CMAKE_CURRENT_LIST_DIR}/store_kill_test.cpp LIBS cachee_daemon_core)

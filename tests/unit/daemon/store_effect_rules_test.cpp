@@ -17,16 +17,14 @@ using nlohmann::json;
 
 bool is_good(const Effect& effect) { return !check_effects({effect}).has_value(); }
 
-TEST(EffectRules, ChannelNames) {
-  for (const char* good : {"a", "compliance", "a-b_c.9", "..", "-"}) {
-    EXPECT_TRUE(is_channel_name(good)) << good;
+TEST(EffectRules, ChannelsAreNamesOfFiles) {
+  for (const char* good : {"a", "compliance", "A-b_c.9", "-"}) {
+    EXPECT_TRUE(is_good(log_effect(good, "{}"))) << good;
   }
-  EXPECT_TRUE(is_channel_name(std::string(64, 'a')));
   for (const std::string& bad :
-       {std::string{}, std::string(65, 'a'), std::string{"A"}, std::string{"a/b"},
-        std::string{"a b"}, std::string{"a\0", 2}, std::string{"\xc3\xa4"}}) {
-    EXPECT_FALSE(is_channel_name(bad)) << bad;
-    EXPECT_FALSE(is_good(log_effect(bad, "{}")));
+       {std::string{}, std::string(65, 'a'), std::string{".."}, std::string{".a"},
+        std::string{"a/b"}, std::string{"a b"}, std::string{"a\0", 2}, std::string{"\xc3\xa4"}}) {
+    EXPECT_FALSE(is_good(log_effect(bad, "{}"))) << bad;
   }
 }
 
@@ -38,7 +36,7 @@ TEST(EffectRules, LogLinesAreOneObjectOnOneLine) {
        {std::string{}, std::string{"[]"}, std::string{"1"}, std::string{"{}\n"},
         std::string{"{\n}"}, std::string{"{\r}"}, std::string{"{}{}"}, std::string{R"({"a":})"},
         std::string{"{}["}, std::string{"{\"a\":\"\xff\"}"}, std::string{"{}\0", 3},
-        std::string{" {}"}, "{\"a\":\"" + std::string(kLogLineBytesMax, 'x') + "\"}"}) {
+        std::string{" {}"}}) {
     EXPECT_FALSE(is_good(log_effect("c", bad))) << bad.substr(0, 40);
   }
 }
@@ -85,8 +83,8 @@ TEST(EffectRules, DeeplyNestedLogLineIsNoHarm) {
 }
 
 TEST(EffectRules, Urls) {
-  for (const char* good : {"http://h", "https://h:8443/p?q#f", "HTTP://H/", "http://u:p@h/",
-                           "http://[::1]:80/", "http://127.0.0.1:9/x"}) {
+  for (const char* good : {"http://h", "https://h:8443/p?q#f", "http://u:p@h/", "http://[::1]:80/",
+                           "http://127.0.0.1:9/x"}) {
     EXPECT_TRUE(is_good(webhook_effect(good))) << good;
     EXPECT_TRUE(is_good(warm_effect("k", good))) << good;
   }
@@ -94,7 +92,7 @@ TEST(EffectRules, Urls) {
        {std::string{}, std::string{"h"}, std::string{"ftp://h/"}, std::string{"file:///etc/passwd"},
         std::string{"http://"}, std::string{"http:///p"}, std::string{"http://h/a b"},
         std::string{"http://h/\r\nX: y"}, std::string{"http://h/\0", 10},
-        std::string{"http://h/\xc3\xa4"}, "http://h/" + std::string(kUrlBytesMax, 'a')}) {
+        std::string{"http://h/\xc3\xa4"}, "http://h/" + std::string(kEffectUrlBytesMax, 'a')}) {
     EXPECT_FALSE(is_good(webhook_effect(bad))) << bad.substr(0, 60);
     EXPECT_FALSE(is_good(warm_effect("k", bad))) << bad.substr(0, 60);
   }
@@ -134,33 +132,23 @@ TEST(EffectRules, Headers) {
   }
   EXPECT_FALSE(is_good(with("A", "x\r\nB: y")));
   EXPECT_FALSE(is_good(with("A", std::string(1, '\0'))));
-  EXPECT_FALSE(is_good(with("A", std::string(kHeaderBytesMax, 'v'))));
   Effect many = webhook_effect("http://h");
-  many.headers.assign(kHeaderCountMax + 1, {"A", "b"});
+  many.headers.assign(kEffectHeadersMax + 1, {"A", "b"});
   EXPECT_FALSE(is_good(many));
 }
 
-TEST(EffectRules, MethodsAndBounds) {
+TEST(EffectRules, MethodsAndOptions) {
   Effect effect = webhook_effect("http://h");
-  for (const char* method : {"", "POST", "PUT", "PATCH", "DELETE", "GET"}) {
+  for (const char* method : {"POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "QUERY"}) {
     effect.method = method;
     EXPECT_TRUE(is_good(effect)) << method;
   }
-  for (const char* method : {"post", "CONNECT", "HEAD", "GET\r\n", "A B"}) {
+  for (const char* method : {"", "CONNECT", "TRACE", "GET\r\n", "A B"}) {
     effect.method = method;
     EXPECT_FALSE(is_good(effect)) << method;
   }
-  effect = webhook_effect("http://h", std::string(kWebhookBodyBytesMax + 1, 'b'));
-  EXPECT_FALSE(is_good(effect));
-  effect = webhook_effect("http://h");
-  effect.secret.assign(kSecretBytesMax + 1, 's');
-  EXPECT_FALSE(is_good(effect));
-  effect = webhook_effect("http://h");
-  effect.timeout_ms = kRequestMsMax + 1;
-  EXPECT_FALSE(is_good(effect));
-  Effect warm = warm_effect(std::string(kKeyBytesMax + 1, 'k'), "http://h");
-  EXPECT_FALSE(is_good(warm));
-  warm = warm_effect("k", "http://h");
+  EXPECT_FALSE(is_good(warm_effect(std::string(kKeyBytesMax + 1, 'k'), "http://h")));
+  Effect warm = warm_effect("k", "http://h");
   warm.ttl_ms = 0;
   EXPECT_FALSE(is_good(warm));
   warm.ttl_ms = 1;
@@ -172,7 +160,7 @@ TEST(EffectRules, MethodsAndBounds) {
 }
 
 TEST(EffectRules, RefusalNamesTheCall) {
-  EXPECT_NE(check_effects({log_effect("A", "{}")})->find("cachee.log: channel \"A\""),
+  EXPECT_NE(check_effects({log_effect("a b", "{}")})->find("cachee.log: \"a b\""),
             std::string::npos);
   EXPECT_NE(check_effects({webhook_effect("x")})->find("cachee.webhook: \"x\""), std::string::npos);
   EXPECT_NE(check_effects({warm_effect("k", "x")})->find("cachee.warm: \"x\""), std::string::npos);

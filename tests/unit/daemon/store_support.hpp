@@ -43,6 +43,7 @@ inline Effect webhook_effect(std::string url, std::string body = "{\"a\":1}") {
   Effect effect;
   effect.kind = EffectKind::webhook;
   effect.url = std::move(url);
+  effect.method = "POST";
   effect.value = std::move(body);
   return effect;
 }

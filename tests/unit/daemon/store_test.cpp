@@ -538,7 +538,7 @@ TEST(Store, EffectsThatBreakARuleSpareTheBatch) {
   auto store = open_store(state.path());
   auto batch = store->begin();
   auto refused = batch->add_effects({.event_id = event_id(1), .seq = 1, .trigger = "t"},
-                                    {log_effect("ok", "{}"), log_effect("Not OK", "{}")}, 1);
+                                    {log_effect("ok", "{}"), log_effect("not ok", "{}")}, 1);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.failure().code, Errc::invalid_argument);
   EXPECT_TRUE(*batch->add_effects({.event_id = event_id(2), .seq = 2, .trigger = "t"},
