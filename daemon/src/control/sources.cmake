@@ -5,6 +5,7 @@ target_sources(cachee_daemon_core PRIVATE
   ${CMAKE_CURRENT_LIST_DIR}/commands/graph.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/info.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/keys.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/commands/reference.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/server.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/set.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/strings.cpp

@@ -1,0 +1,114 @@
+#include "control/commands/reference.hpp"
+
+#include <algorithm>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "control/commands/call.hpp"
+#include "core/units.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+struct Group {
+  std::string_view name;
+  std::string_view title;
+};
+constexpr Group kGroups[] = {{"string", "Values"},
+                             {"generic", "Keys and time"},
+                             {"cachee", "Triggers and dependencies"},
+                             {"connection", "Connection"},
+                             {"server", "Server"}};
+
+constexpr std::string_view kHead =
+    "# Commands\n\n"
+    "Reference; made from the table in `daemon/src/control/commands`, as are `COMMAND DOCS` and the\n"
+    "`HELP` of each command with subcommands. The same language is spoken on the control socket\n"
+    "(RESP2 and RESP3, so every Redis client works), by `cachee` on the command line, and in command\n"
+    "files.\n\n"
+    "Commands that Redis has answer as Redis 7 answers, errors included; a test sends the same lines\n"
+    "to both. The differences are listed at the end.\n";
+
+constexpr std::string_view kTail =
+    "\n## Command files\n\n"
+    "One command a line. Words are separated by blanks; `\"double quotes\"` know `\\n \\r \\t \\b \\a "
+    "\\\\ \\\" \\xHH`,\n"
+    "`'single quotes'` know `\\'` only. A line that begins with `#` is a comment. A last word "
+    "`<<WORD`\n"
+    "stands for the lines that follow, up to a line that is exactly `WORD`.\n\n"
+    "## Errors\n\n"
+    "| begins with | means |\n"
+    "|---|---|\n"
+    "| `ERR` | what is said; nothing was applied |\n"
+    "| `BACKPRESSURE` | a trigger wants the event, and the ring stayed full for as long as its "
+    "`ON_FULL BLOCK` says; nothing was applied |\n"
+    "| `OOM` | no room in the segment, and nothing may be evicted; nothing was applied |\n"
+    "| `WAITTIMEOUT` | the triggers have not acknowledged in time; the write stands |\n"
+    "| `NOAUTH`, `WRONGPASS` | TCP with `--password-file`: `AUTH` first |\n"
+    "| `NOPROTO` | `HELLO` knows 2 and 3 |\n\n"
+    "## Records\n\n"
+    "Answers about triggers, dead letters, the outbox and the account are records: maps in RESP3,\n"
+    "arrays of names and values in turn in RESP2. What is nested in a field is JSON text.\n\n"
+    "## What holds up what\n\n"
+    "A command that waits (`WAIT`, `DEBUG SLEEP`, a write that meets a full ring) holds up its own\n"
+    "connection only. A client that does not read its replies is not read from, and is closed when "
+    "it\n"
+    "takes nothing for a minute.\n\n"
+    "## Where Cachee differs from Redis\n\n"
+    "- Values are strings; there is one database.\n"
+    "- Commands about several keys (`MSET`, `DEL`, `RENAME`, `COPY`, `MSETNX`) are not atomic across\n"
+    "  keys: clients write shared memory directly, and there is no lock over two keys. Each key's "
+    "part\n"
+    "  is atomic. `MSET` that is refused half-way says how far it came; `MSETNX` takes back what it\n"
+    "  added when one of the keys appears meanwhile, unless somebody has changed it since; `RENAME`\n"
+    "  shows both names for a moment.\n"
+    "- `SET` drops cost, metadata and dependencies that it does not give, as it drops the TTL; "
+    "`APPEND`,\n"
+    "  `INCR`, `SETRANGE` and the like keep them, and so do `RENAME` and `COPY`.\n"
+    "- `SET ... IFVER` and `SET ... NX`/`XX` that do not apply answer nil.\n"
+    "- `DEL ... WAIT n`: a last but one word `WAIT` with a number behind it is the option. To delete "
+    "a key\n"
+    "  of that name, put it elsewhere in the list.\n"
+    "- A deadline further away than a hundred years is stored as a hundred years away.\n"
+    "- Deadlines are kept on the monotonic clock: `PEXPIRETIME` may differ by a millisecond from "
+    "what was\n"
+    "  set, and a change of the wall clock moves it.\n"
+    "- `OBJECT IDLETIME` is the time since the value was written: reads leave no time stamp. "
+    "`OBJECT\n"
+    "  FREQ` answers as Redis does under a policy that does not count.\n"
+    "- `INCR` takes leading zeros and `-0`; `SCAN -1` is an invalid cursor.\n"
+    "- `DEBUG SLEEP` puts the connection to sleep, not the server.\n"
+    "- `CLIENT LIST` describes connections of the socket; `cachee clients` shows who is attached to "
+    "the\n"
+    "  segment.\n";
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '|') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string commands_markdown() {
+  std::string text{kHead};
+  for (const Group& group : kGroups) {
+    text += fmt::format("\n## {}\n\n| command | what it does |\n|---|---|\n", group.title);
+    for (const Command& command : all_commands()) {
+      if (command.group != group.name || command.run == nullptr) continue;
+      if (command.name.ends_with("|help")) continue;
+      std::string words = to_upper(command.name);
+      std::replace(words.begin(), words.end(), '|', ' ');
+      if (!command.syntax.empty()) words += fmt::format(" {}", command.syntax);
+      text += fmt::format("| `{}` | {} |\n", escaped(words), escaped(command.summary));
+    }
+  }
+  text += kTail;
+  return text;
+}
+
+}  // namespace cachee::daemon
