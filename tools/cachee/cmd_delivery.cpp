@@ -25,33 +25,72 @@ constexpr std::size_t kReadBytes = 65536;
 constexpr std::array<const char*, 6> kAccountTerms{"acknowledged", "in_flight", "retry",
                                                    "spooled",      "dead",      "shed"};
 
-Command records_command(const char* words, const char* summary, std::vector<std::string> request) {
-  return {.words = words,
+/// A dead letter with the key that it is about.
+Value letter_with_key(const Value& letter) {
+  const Value* const payload = letter.find("payload");
+  const Value* const key = payload == nullptr ? nullptr : payload->find("key");
+  if (key == nullptr || letter.find("key") != nullptr) return letter;
+  return Value{letter}.add("key", *key);
+}
+
+/// What fits in a row of a table: no payload, no body, no traceback.
+Value letter_row(const Value& letter) {
+  Value row = Value::object();
+  for (const char* name : {"id", "wall_ms", "what", "trigger", "key", "attempts", "error"}) {
+    if (const Value* const value = letter.find(name)) row.add(name, *value);
+  }
+  return row;
+}
+
+Command dlq_list_command() {
+  return {.words = "dlq list",
           .group = kSupervisorGroup,
-          .summary = summary,
-          .example = fmt::format("cachee {}", words),
-          .declare = [request = std::move(request)](CLI::App&) -> Run {
-            return [request](Context& context) {
-              context.out.print(to_records(context.source.supervisor().require(request)));
+          .summary = "List what was given up after all retries",
+          .example = "cachee dlq list\ncachee dlq list --json | jq -r '.[].traceback'",
+          .declare = [](CLI::App&) -> Run {
+            return [](Context& context) {
+              const Value letters =
+                  to_records(context.source.supervisor().require({"TRIGGER", "DLQ", "LIST"}));
+              Value rows = Value::list();
+              for (const auto& letter : letters.items()) {
+                const Value whole = letter_with_key(letter);
+                rows.push(context.out.json() ? whole : letter_row(whole));
+              }
+              context.out.print(rows);
               return Exit::yes;
             };
           }};
 }
 
+Command outbox_list_command() {
+  return {
+      .words = "outbox list",
+      .group = kSupervisorGroup,
+      .summary = "List the webhooks that wait to be sent",
+      .example = "cachee outbox list",
+      .declare = [](CLI::App&) -> Run {
+        return [](Context& context) {
+          context.out.print(to_records(context.source.supervisor().require({"OUTBOX", "LIST"})));
+          return Exit::yes;
+        };
+      }};
+}
+
 Command dlq_show_command() {
-  return {.words = "dlq show",
-          .group = kSupervisorGroup,
-          .summary = "Show one dead letter with its event, error and traceback",
-          .example = "cachee dlq show 17",
-          .declare = [](CLI::App& app) -> Run {
-            auto id = std::make_shared<std::string>();
-            declare_word(app, "id", *id, "Id, as `dlq list` shows it")->required();
-            return [id](Context& context) {
-              context.out.print(
-                  to_record(context.source.supervisor().require({"TRIGGER", "DLQ", "SHOW", *id})));
-              return Exit::yes;
-            };
-          }};
+  return {
+      .words = "dlq show",
+      .group = kSupervisorGroup,
+      .summary = "Show one dead letter with its event, error and traceback",
+      .example = "cachee dlq show e17",
+      .declare = [](CLI::App& app) -> Run {
+        auto id = std::make_shared<std::string>();
+        declare_word(app, "id", *id, "Id, as `dlq list` shows it")->required();
+        return [id](Context& context) {
+          const Reply reply = context.source.supervisor().require({"TRIGGER", "DLQ", "SHOW", *id});
+          context.out.print(letter_with_key(to_record(reply)));
+          return Exit::yes;
+        };
+      }};
 }
 
 /// REPLAY and PURGE answer with how many they found; none is a "no".
@@ -60,7 +99,7 @@ Command dlq_change_command(const char* verb, const char* word, const char* summa
       .words = fmt::format("dlq {}", verb),
       .group = kSupervisorGroup,
       .summary = summary,
-      .example = fmt::format("cachee dlq {0} 17\ncachee dlq {0} all", verb),
+      .example = fmt::format("cachee dlq {0} e17\ncachee dlq {0} all", verb),
       .declare = [word](CLI::App& app) -> Run {
         auto id = std::make_shared<std::string>();
         declare_word(app, "id", *id, "Id, as `dlq list` shows it, or `all`")->required();
@@ -275,16 +314,14 @@ Command verify_command() {
 }  // namespace
 
 std::vector<Command> delivery_commands() {
-  return {
-      records_command("dlq list", "List what was given up after all retries",
-                      {"TRIGGER", "DLQ", "LIST"}),
-      dlq_show_command(),
-      dlq_change_command("replay", "REPLAY", "Try dead letters again from the start"),
-      dlq_change_command("purge", "PURGE", "Delete dead letters"),
-      records_command("outbox list", "List the webhooks that wait to be sent", {"OUTBOX", "LIST"}),
-      log_command(),
-      trace_command(),
-      verify_command()};
+  return {dlq_list_command(),
+          dlq_show_command(),
+          dlq_change_command("replay", "REPLAY", "Try dead letters again from the start"),
+          dlq_change_command("purge", "PURGE", "Delete dead letters"),
+          outbox_list_command(),
+          log_command(),
+          trace_command(),
+          verify_command()};
 }
 
 }  // namespace cachee::cli

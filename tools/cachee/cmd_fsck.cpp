@@ -45,16 +45,17 @@ Failure supervisor_runs(const std::string& name, std::int32_t pid) {
 
 /// What cacheed does at a start, without being it: clears up after the dead, rebuilds hints.
 std::uint64_t repair(Source& source) {
-  const std::string& name = source.places().name;
-  {
-    const Cache& cache = source.segment(Access::read_only);
-    const auto info = segment_info(cache);
-    if (!info) throw Failure{Exit::no, "fsck: " + to_string(info.error())};
-    if (cache.supervisor_alive()) throw supervisor_runs(name, info->supervisor_pid);
-  }
-  auto keeper = Maintainer::create({.name = name});
+  SegmentOptions options;
+  options.name = source.places().name;
+  const Cache& cache = source.segment(Access::read_only);
+  const auto info = segment_info(cache);
+  if (!info) throw Failure{Exit::no, "fsck: " + to_string(info.error())};
+  if (cache.supervisor_alive()) throw supervisor_runs(options.name, info->supervisor_pid);
+  // Becoming the keeper for a moment sets the policy; the rest of an existing segment stays.
+  options.eviction = parse_eviction_policy(info->eviction_policy).value_or(options.eviction);
+  auto keeper = Maintainer::create(options);
   if (!keeper && keeper.code() == Errc::busy) {
-    throw supervisor_runs(name, static_cast<std::int32_t>(keeper.error().detail));
+    throw supervisor_runs(options.name, static_cast<std::int32_t>(keeper.error().detail));
   }
   if (!keeper) throw Failure{Exit::no, "fsck --repair: " + to_string(keeper.error())};
   std::uint64_t repaired = 0;

@@ -106,7 +106,7 @@ std::vector<std::string> reversed(std::vector<std::string> words) {
   return words;
 }
 
-Exit run(std::vector<std::string> words) {
+Exit run(std::vector<std::string> words, Output& out) {
   Common common;
   CLI::App root;
   root.prefix_command();
@@ -124,21 +124,20 @@ Exit run(std::vector<std::string> words) {
   std::vector<std::string> rest;
   for (auto& word : root.remaining()) rest.push_back(unmark(std::move(word)));
   if (help || version) {
-    std::cout << (help ? overview() : fmt::format("cachee {}\n", kVersion));
+    out.write(help ? overview() : fmt::format("cachee {}\n", kVersion));
     return Exit::yes;
   }
   if (!rest.empty() && rest.front().starts_with('-')) {
     usage(fmt::format("unknown option '{}'", rest.front()), "");
   }
-  const bool tty_out = is_terminal(STDOUT_FILENO);
-  const auto output = [&] {
-    return Output{
-        std::cout,
-        {.json = common.json, .terminal = tty_out, .colour = wants_colour(STDOUT_FILENO)}};
+  const auto configure = [&] {
+    out.configure({.json = common.json,
+                   .terminal = is_terminal(STDOUT_FILENO),
+                   .colour = wants_colour(STDOUT_FILENO)});
   };
   if (rest.empty()) {
     check_common(common);
-    Output out = output();
+    configure();
     Source source{common.places};
     return is_terminal(STDIN_FILENO) ? run_prompt(out, source)
                                      : run_commands(STDIN_FILENO, out, source);
@@ -146,7 +145,7 @@ Exit run(std::vector<std::string> words) {
   if (rest.size() == 2 && (rest[1] == "--help" || rest[1] == "-h")) {
     const std::string text = noun_overview(rest[0]);
     if (text.find("  cachee ") != std::string::npos) {
-      std::cout << text;
+      out.write(text);
       return Exit::yes;
     }
   }
@@ -155,25 +154,23 @@ Exit run(std::vector<std::string> words) {
   try {
     made->app.parse(reversed(mark(std::move(rest))));
   } catch (const CLI::CallForHelp&) {
-    std::cout << made->app.help();
+    out.write(made->app.help());
     return Exit::yes;
   } catch (const CLI::ParseError& error) {
     usage(fmt::format("{}: {}", command.words, error.what()), command.words);
   }
   check_common(common);
-  Output out = output();
+  configure();
   Source source{common.places};
   Context context{out, source};
   return made->run(context);
 }
 
 /// A reader that left (`cachee scan | head`) is no error worth words; a full disk is.
-Exit finish_output(Exit exit) {
-  errno = 0;
-  std::cout.flush();
-  if (!std::cout.fail()) return exit;
-  if (errno != EPIPE && errno != 0)
-    say("cannot write to standard output: {}", std::strerror(errno));
+Exit finish_output(Output& out, Exit exit) {
+  out.flush();
+  if (!out.failed()) return exit;
+  if (out.error() != EPIPE) say("cannot write to standard output: {}", std::strerror(out.error()));
   return Exit::no;
 }
 
@@ -286,19 +283,20 @@ std::chrono::nanoseconds duration_of(const std::string& option, const std::strin
 }
 
 int run_command_line(const std::vector<std::string>& words) {
+  Output out{std::cout, {}};
   Exit exit = Exit::yes;
   try {
-    exit = run(words);
+    exit = run(words, out);
   } catch (const Failure& failure) {
     exit = failure.exit;
-    std::cout.flush();
-    if (!failure.text.empty()) say("{}", failure.text);
+    out.flush();
+    say("{}", failure.text);
   } catch (const std::exception& error) {
     exit = Exit::no;
-    std::cout.flush();
+    out.flush();
     say("{}", error.what());
   }
-  return static_cast<int>(finish_output(exit));
+  return static_cast<int>(finish_output(out, exit));
 }
 
 }  // namespace cachee::cli

@@ -1,6 +1,7 @@
 #include "output.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <ostream>
@@ -347,11 +348,23 @@ void Output::print_line(const Value& value, std::string_view text) {
 }
 
 void Output::write(std::string_view bytes) {
+  if (failed()) return;
+  errno = 0;
   out_.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  note_failure();
 }
 
-void Output::flush() { out_.flush(); }
+void Output::flush() {
+  if (failed()) return;
+  errno = 0;
+  out_.flush();
+  note_failure();
+}
 
-bool Output::failed() const noexcept { return out_.fail(); }
+void Output::note_failure() noexcept {
+  if (out_.fail()) error_ = errno == 0 ? EIO : errno;
+}
+
+bool Output::failed() const noexcept { return error_ != 0; }
 
 }  // namespace cachee::cli

@@ -107,6 +107,7 @@ class Output {
     bool colour = false;
   };
   Output(std::ostream& out, const Options& options) noexcept : out_{out}, options_{options} {}
+  void configure(const Options& options) noexcept { options_ = options; }
 
   /// One document: text, or JSON with --json.
   void print(const Value& value);
@@ -117,14 +118,18 @@ class Output {
   void flush();
   /// True when the reader of a pipe went away or the disk is full.
   [[nodiscard]] bool failed() const noexcept;
+  /// errno of the first write that failed; 0 when none did.
+  [[nodiscard]] int error() const noexcept { return error_; }
 
   [[nodiscard]] bool json() const noexcept { return options_.json; }
   [[nodiscard]] bool terminal() const noexcept { return options_.terminal; }
   [[nodiscard]] bool colour() const noexcept { return options_.colour; }
 
  private:
+  void note_failure() noexcept;
   std::ostream& out_;
   Options options_;
+  int error_ = 0;
 };
 
 }  // namespace cachee::cli

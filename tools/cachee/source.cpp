@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
@@ -73,25 +74,45 @@ bool is_words(const Reply& reply) noexcept {
   return reply.kind == Reply::Kind::string || reply.kind == Reply::Kind::status;
 }
 
-// RESP2 has no maps in maps and no booleans: the supervisor sends the first as JSON text, the
-// second as 0 and 1. Only by the name of a field can they be told from a user's own text and
-// numbers.
+// RESP2 has no maps in maps, no booleans and no doubles: the supervisor sends them as JSON text, as
+// 0 and 1, and as text. Only by the name of a field can they be told from a user's own text.
 constexpr std::array<std::string_view, 4> kFlagFields{"enabled", "paused", "duplicate", "adds_up"};
-constexpr std::array<std::string_view, 5> kNestedFields{"event", "effects", "headers", "metadata",
-                                                        "origin"};
-constexpr std::array<std::string_view, 2> kFirstFields{"id", "name"};
+constexpr std::array<std::string_view, 6> kNestedFields{"event",   "payload",  "effects",
+                                                        "headers", "metadata", "origin"};
+// What a row is about comes first; the supervisor sends fields by the alphabet.
+constexpr std::array<std::string_view, 6> kFirstFields{"name", "id",      "trigger",
+                                                       "key",  "pattern", "events"};
 
 template <std::size_t N>
 bool contains(const std::array<std::string_view, N>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+/// The last word of a name is its unit ("timeout_ms", "run_us_mean").
+Unit unit_of(std::string_view name) {
+  if (name.ends_with("wall_ms") || name == "registered_ms") return Unit::wall_ms;
+  if (name.ends_with("_bytes")) return Unit::bytes;
+  if (name.ends_with("_ms")) return Unit::milliseconds;
+  const bool micros = name.ends_with("_us") || name.find("_us_") != std::string_view::npos ||
+                      name == "microseconds";
+  return micros ? Unit::microseconds : Unit::none;
+}
+
 Value field_value(const std::string& name, const Reply& reply) {
-  if (reply.kind == Reply::Kind::integer && contains(kFlagFields, name)) return reply.integer != 0;
-  if (reply.kind == Reply::Kind::string && contains(kNestedFields, name)) {
+  const Unit unit = unit_of(name);
+  if (reply.kind == Reply::Kind::integer) {
+    return contains(kFlagFields, name) ? Value{reply.integer != 0} : Value{reply.integer, unit};
+  }
+  if (reply.kind != Reply::Kind::string) return to_value(reply);
+  const bool nested = reply.text.starts_with('{') || reply.text.starts_with('[');
+  if (nested && contains(kNestedFields, name)) {
     if (auto value = from_json(reply.text)) return std::move(*value);
   }
-  return to_value(reply);
+  double number = 0;
+  const char* const end = reply.text.data() + reply.text.size();
+  const auto [stop, error] = std::from_chars(reply.text.data(), end, number);
+  if (unit != Unit::none && error == std::errc{} && stop == end) return {number, unit};
+  return reply.text;
 }
 
 Failure attach_failure(const std::string& name, const Error& error) {
@@ -112,12 +133,11 @@ Failure attach_failure(const std::string& name, const Error& error) {
                       name, name));
     case Errc::layout_mismatch:
       return fail(
-          fmt::format("segment '{}' was made by another version of Cachee than this one "
-                      "({}, layout {}.{}): {}; use the `cachee` that came with it, or "
+          fmt::format("segment '{}': {}: use the `cachee` that came with its cacheed, or "
                       "discard it with `{} --fresh`",
-                      name, kVersion, kLayoutMajor, kLayoutMinor, to_string(error), start));
+                      name, to_string(error), start));
     case Errc::corrupt:
-      return fail(fmt::format("segment '{}' is damaged ({}): discard it with `{} --fresh`", name,
+      return fail(fmt::format("segment '{}': {}: discard it with `{} --fresh`", name,
                               to_string(error), start));
     case Errc::busy:
     case Errc::no_space:
@@ -183,14 +203,20 @@ Value to_record(const Reply& reply) {
   bool pairs = reply.kind == Reply::Kind::array && reply.items.size() % 2 == 0;
   for (std::size_t i = 0; pairs && i < reply.items.size(); i += 2) pairs = is_words(reply.items[i]);
   if (!pairs) return to_value(reply);
-  Value front = Value::object();
-  Value rest = Value::object();
-  for (std::size_t i = 0; i < reply.items.size(); i += 2) {
+  Value object = Value::object();
+  const auto add = [&](std::size_t i) {
     const std::string& name = reply.items[i].text;
-    (contains(kFirstFields, name) ? front : rest).add(name, field_value(name, reply.items[i + 1]));
+    object.add(name, field_value(name, reply.items[i + 1]));
+  };
+  for (const auto first : kFirstFields) {
+    for (std::size_t i = 0; i < reply.items.size(); i += 2) {
+      if (reply.items[i].text == first) add(i);
+    }
   }
-  for (const auto& field : rest.fields()) front.add(field.name, field.value);
-  return front;
+  for (std::size_t i = 0; i < reply.items.size(); i += 2) {
+    if (!contains(kFirstFields, reply.items[i].text)) add(i);
+  }
+  return object;
 }
 
 Value to_records(const Reply& reply) {

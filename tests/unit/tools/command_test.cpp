@@ -217,10 +217,18 @@ TEST(CommandLine, RuntimeDirIsWhereTheOptionSays) {
   EXPECT_EQ(run_cachee(folder, {"verify", "--runtime-dir", other.path()}).code, 0);
 }
 
-TEST(CommandLine, AFullDiskIsAnError) {
-  const std::string command = std::string{CACHEE_PROGRAM} + " --help > /dev/full 2> /dev/null";
-  const int status = std::system(command.c_str());
-  EXPECT_EQ(WEXITSTATUS(status), kNo);
+TEST(CommandLine, AFullDiskIsNamed) {
+  const TemporaryFolder folder;
+  const RespServer server{folder, [](const Words&) { return bulk(std::string(100000, 'x')); }};
+  for (const char* words : {" --help", " trigger source t"}) {
+    const std::string command = "CACHEE_RUNTIME_DIR=" + folder.path() + " " CACHEE_PROGRAM + words +
+                                " > /dev/full 2> " + folder.path("err");
+    const int status = std::system(command.c_str());
+    EXPECT_EQ(WEXITSTATUS(status), kNo) << words;
+    EXPECT_EQ(read_file(folder.path("err")),
+              "cachee: cannot write to standard output: No space left on device\n")
+        << words;
+  }
 }
 
 TEST(Completion, BashKnowsCommandsVerbsAndOptions) {

@@ -162,7 +162,7 @@ TEST(Records, NamesAndValuesBecomeAnObjectWithItsNameFirst) {
   const Reply reply =
       array_reply({string_reply("enabled"), integer_reply(1), string_reply("events"),
                    string_reply("ON_WRITE"), string_reply("name"), string_reply("t")});
-  EXPECT_EQ(to_json(to_record(reply)), R"({"name":"t","enabled":true,"events":"ON_WRITE"})");
+  EXPECT_EQ(to_json(to_record(reply)), R"({"name":"t","events":"ON_WRITE","enabled":true})");
 }
 
 TEST(Records, NestedFieldsAreReadAndUserTextIsNot) {

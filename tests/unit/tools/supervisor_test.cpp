@@ -153,24 +153,46 @@ TEST(Verify, WithoutTriggersThereIsNothingWrong) {
   EXPECT_EQ(run_cachee(folder, {"verify"}).code, 0);
 }
 
+std::string letter() {
+  return array({bulk("error"), bulk("boom"), bulk("id"), bulk("17"), bulk("payload"),
+                bulk(R"({"key":"k","value":"{}"})"), bulk("traceback"), bulk("boom\nstack"),
+                bulk("wall_ms"), integer(1000)});
+}
+
 TEST(DeadLetters, AreListedShownReplayedAndPurged) {
   const TemporaryFolder folder;
-  const RespServer server{
-      folder, [](const Words& words) {
-        if (words[2] == "LIST")
-          return array({array({bulk("id"), bulk("17"), bulk("key"), bulk("k")})});
-        if (words[2] == "SHOW") {
-          return array({bulk("id"), bulk("17"), bulk("event"), bulk(R"({"key":"k"})"),
-                        bulk("traceback"), bulk("boom\nstack")});
-        }
-        return integer(words[3] == "all" ? 3 : words[3] == "17" ? 1 : 0);
-      }};
-  EXPECT_EQ(run_cachee(folder, {"--json", "dlq", "list"}).out, "[{\"id\":\"17\",\"key\":\"k\"}]\n");
+  const RespServer server{folder, [](const Words& words) {
+                            if (words[2] == "LIST") return array({letter()});
+                            if (words[2] == "SHOW") return letter();
+                            return integer(words[3] == "all" ? 3 : words[3] == "17" ? 1 : 0);
+                          }};
+  EXPECT_EQ(run_cachee(folder, {"--json", "dlq", "list"}).out,
+            R"([{"id":"17","error":"boom","payload":{"key":"k","value":"{}"},)"
+            R"("traceback":"boom\nstack","wall_ms":1000,"key":"k"}])"
+            "\n");
+  EXPECT_EQ(run_cachee(folder, {"dlq", "list"}).out,
+            "id                  wall_ms  key  error\n17  1970-01-01 00:00:01.000  k    boom\n");
   EXPECT_EQ(run_cachee(folder, {"dlq", "show", "17"}).out,
-            "id  17\nevent\n  key  k\ntraceback\n  boom\n  stack\n");
+            "id       17\nerror    boom\npayload\n  key    k\n  value  {}\ntraceback\n  boom\n  "
+            "stack\nwall_ms  1970-01-01 00:00:01.000\nkey      k\n");
   EXPECT_EQ(run_cachee(folder, {"dlq", "replay", "all"}).out, "3\n");
   EXPECT_EQ(run_cachee(folder, {"dlq", "purge", "17"}).code, 0);
   EXPECT_EQ(run_cachee(folder, {"dlq", "purge", "99"}).code, 1);
+}
+
+TEST(TriggerStats, FiguresHaveTheirUnits) {
+  const TemporaryFolder folder;
+  const RespServer server{
+      folder, [](const Words&) {
+        return array({bulk("ok"), integer(5), bulk("run_us_mean"), bulk("12.5"),
+                      bulk("memory_peak_bytes"), integer(2048), bulk("last_error"), bulk("404")});
+      }};
+  EXPECT_EQ(run_cachee(folder, {"trigger", "stats", "t", "--json"}).out,
+            R"({"ok":5,"run_us_mean":12.5,"memory_peak_bytes":2048,"last_error":"404"})"
+            "\n");
+  EXPECT_EQ(run_cachee(folder, {"trigger", "stats", "t"}).out,
+            "ok                 5\nrun_us_mean        12.5us\nmemory_peak_bytes  2.0 KiB\n"
+            "last_error         404\n");
 }
 
 TEST(Trace, OfAnUnknownChainIsNo) {
