@@ -105,7 +105,7 @@ class HttpServer {
   }
   /// Waits until that many requests have come; false when they have not in time.
   [[nodiscard]] bool wait_for(std::size_t count,
-                              std::chrono::milliseconds patience = std::chrono::seconds{10}) const {
+                              std::chrono::milliseconds patience = std::chrono::seconds{30}) const {
     std::unique_lock lock{mutex_};
     return changed_.wait_for(lock, patience, [&] { return requests_.size() >= count; });
   }

@@ -781,7 +781,7 @@ TEST(Store, BusyStoreIsAnErrorAfterItsPatience) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.failure().code, Errc::busy);
   EXPECT_GE(waited, std::chrono::milliseconds{40});
-  EXPECT_LT(waited, std::chrono::seconds{5});
+  EXPECT_LT(waited, std::chrono::seconds{30});
   EXPECT_TRUE(second->list_outbox(1));  // readers do not wait
   EXPECT_TRUE(batch->commit());
   EXPECT_TRUE(second->begin());
