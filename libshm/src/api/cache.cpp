@@ -9,6 +9,7 @@
 
 #include "api/handle.hpp"
 #include "index/index.hpp"
+#include "keyspace/get_inl.hpp"
 #include "keyspace/keyspace.hpp"
 #include "os/wait.hpp"
 
@@ -32,50 +33,47 @@ auto guarded(F&& f) noexcept -> decltype(f()) {
   }
 }
 
-std::optional<std::chrono::milliseconds> remaining(std::uint64_t deadline_us) noexcept {
-  if (deadline_us == 0) return std::nullopt;
+/// Rounded down, as the deadline was rounded up: never more than was asked for.
+std::optional<std::chrono::milliseconds> remaining(std::uint64_t deadline_ms) noexcept {
+  if (deadline_ms == 0) return std::nullopt;
   const std::uint64_t now = shm::now_us();
-  const std::uint64_t left_us = deadline_us > now ? deadline_us - now : 0;
-  return std::chrono::milliseconds{(left_us + 999) / 1000};
+  const std::uint64_t left_us = deadline_ms * 1000 > now ? deadline_ms * 1000 - now : 0;
+  return std::chrono::milliseconds{left_us / 1000};
 }
 
 std::uint64_t deadline_after(Ttl ttl) noexcept {
-  const std::uint64_t now = shm::now_us();
-  if (ttl.count() <= 0) return now;
-  const auto us = static_cast<std::uint64_t>((ttl.count() + base::kNsPerUs - 1) / base::kNsPerUs);
-  return std::min(now + us, layout::Exp::kDeadlineMax);
+  return shm::deadline_in((ttl.count() + base::kNsPerUs - 1) / base::kNsPerUs);
 }
 
 std::uint64_t deadline_at(std::int64_t wall_ms) noexcept {
-  const std::int64_t left_us = wall_ms * 1000 - base::wall_ns() / base::kNsPerUs;
-  return left_us <= 0 ? shm::now_us() : std::min(shm::now_us() + static_cast<std::uint64_t>(left_us), layout::Exp::kDeadlineMax);
+  return shm::deadline_in(shm::us_until(wall_ms));
 }
 
 /// EXPIRE's NX, XX, GT, LT: a key without deadline counts as infinitely late.
-bool condition_holds(ExpireCondition condition, std::uint64_t old_us, std::uint64_t new_us) noexcept {
+bool condition_holds(ExpireCondition condition, std::uint64_t old_ms, std::uint64_t new_ms) noexcept {
   switch (condition) {
     case ExpireCondition::always: return true;
-    case ExpireCondition::no_deadline: return old_us == 0;
-    case ExpireCondition::has_deadline: return old_us != 0;
-    case ExpireCondition::greater: return old_us != 0 && new_us > old_us;
-    case ExpireCondition::less: return old_us == 0 || new_us < old_us;
+    case ExpireCondition::no_deadline: return old_ms == 0;
+    case ExpireCondition::has_deadline: return old_ms != 0;
+    case ExpireCondition::greater: return old_ms != 0 && new_ms > old_ms;
+    case ExpireCondition::less: return old_ms == 0 || new_ms < old_ms;
   }
   return false;
 }
 
 struct Retouch final : shm::TouchPlan {
-  Retouch(std::uint64_t d, ExpireCondition c) : deadline_us{d}, condition{c} {}
-  std::optional<std::uint64_t> decide(std::uint64_t old_us) override {
-    if (!condition_holds(condition, old_us, deadline_us)) return std::nullopt;
-    return deadline_us;
+  Retouch(std::uint64_t d, ExpireCondition c) : deadline_ms{d}, condition{c} {}
+  std::optional<std::uint64_t> decide(std::uint64_t old_ms) override {
+    if (!condition_holds(condition, old_ms, deadline_ms)) return std::nullopt;
+    return deadline_ms;
   }
-  std::uint64_t deadline_us;
+  std::uint64_t deadline_ms;
   ExpireCondition condition;
 };
 
 struct Persist final : shm::TouchPlan {
-  std::optional<std::uint64_t> decide(std::uint64_t old_us) override {
-    if (old_us == 0) return std::nullopt;
+  std::optional<std::uint64_t> decide(std::uint64_t old_ms) override {
+    if (old_ms == 0) return std::nullopt;
     return 0;
   }
 };
@@ -84,8 +82,8 @@ struct Persist final : shm::TouchPlan {
 struct Modify : shm::WritePlan {
   explicit Modify(KeyView k) : key{k} { keeps_deadline = true; }
   virtual Errc compute(std::optional<ValueView> old) = 0;  // fills `value`
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_us, shm::RecordParts& parts,
-               std::uint64_t& deadline_us) override {
+  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, shm::RecordParts& parts,
+               std::uint64_t& deadline_ms) override {
     const bool present = old_unit != 0;
     if (const Errc why = compute(present ? std::optional{shm::value_in_place(view, old_unit)} : std::nullopt); why != Errc::ok) {
       return why;
@@ -97,7 +95,7 @@ struct Modify : shm::WritePlan {
       extension = shm::encode_extension(decoded->cost, provenance, decoded->metadata, decoded->parents);
     }
     parts = {key, value, extension, 0};
-    deadline_us = old_deadline_us;
+    deadline_ms = old_deadline_ms;
     return Errc::ok;
   }
   KeyView key;
@@ -164,21 +162,33 @@ const std::string& Cache::name() const noexcept { return handle_->name(); }
 
 namespace {
 
-/// ON_READ, for whoever wants it. One load when nobody does.
+/// True when some trigger wants ON_READ. One load.
+bool reads_told(const View& view) noexcept {
+  return (view.header->trigger_word.load_relaxed() & event_bit(EventKind::read)) != 0;
+}
+
+/// ON_READ, for whoever wants it.
 void tell_read(const View& view, Context& context, KeyView key) noexcept {
-  const std::uint64_t mask = layout::TriggerWord::Mask::get(view.header->trigger_word.load_relaxed());
-  if ((mask & event_bit(EventKind::read)) == 0) return;
+  if (!reads_told(view)) return;
   const shm::Interest interest = shm::match_triggers(view, key);
   if (interest.wants(EventKind::read)) shm::emit_read(context, key, interest);
 }
 
 /// One read with everything around it: fork check, client slot, ON_READ.
-Result<void> read(shm::Handle& handle, KeyView key, ReadTarget& target) noexcept {
+Result<void> read(shm::Handle& handle, KeyView key, std::uint64_t hash, ReadTarget& target) noexcept {
   if (handle.in_forked_child()) return Errc::closed;
   Context* const context = handle.context_or_null();
-  const auto found = shm::get_record(handle.view(), context, key, target);
+  const auto found = shm::get_record(handle.view(), context, key, hash, target);
   if (found && context != nullptr) tell_read(handle.view(), *context, key);
   return found;
+}
+
+/// Apart from get_into(): that one ends in a call, and need not come back.
+[[gnu::noinline]] Result<std::size_t> get_into_and_tell(shm::Handle& handle, KeyView key, std::span<char> out) noexcept {
+  Context* const context = handle.context_or_null();
+  const auto bytes = shm::get_value(handle.view(), context, key, out);
+  if (bytes && context != nullptr) tell_read(handle.view(), *context, key);
+  return bytes;
 }
 
 }  // namespace
@@ -188,18 +198,17 @@ Result<Value> Cache::get(KeyView key) const noexcept {
     Value value;
     ReadTarget target;
     target.value = &value.bytes;
-    target.version_wanted = true;
-    if (const auto found = read(*handle_, key, target); !found) return found.error();
+    if (const auto found = read(*handle_, key, handle_->view().hash(key), target); !found) return found.error();
     value.version = target.version;
     return value;
   });
 }
 
 Result<std::size_t> Cache::get_into(KeyView key, std::span<char> out) const noexcept {
-  ReadTarget target;
-  target.into = out;
-  if (const auto found = read(*handle_, key, target); !found) return found.error();
-  return std::size_t{target.value_bytes};
+  shm::Handle& handle = *handle_;
+  if (handle.in_forked_child()) [[unlikely]] return Errc::closed;
+  if (reads_told(handle.view())) [[unlikely]] return get_into_and_tell(handle, key, out);
+  return shm::get_value(handle.view(), handle.context_or_null(), key, out);
 }
 
 Result<void> Cache::get_many(std::span<const KeyView> keys, const ManySink& sink) const noexcept {
@@ -218,7 +227,7 @@ Result<void> Cache::get_many(std::span<const KeyView> keys, const ManySink& sink
       for (std::size_t i = 0; i < count; ++i) {
         ReadTarget target;
         target.value = &value;
-        const auto found = read(*handle_, keys[at + i], target);
+        const auto found = read(*handle_, keys[at + i], hashes[i], target);
         if (!found && found.code() != Errc::not_found) return found.error();
         sink(at + i, found ? std::optional<ValueView>{value} : std::nullopt);
       }
@@ -281,7 +290,6 @@ Result<Entry> Cache::inspect(KeyView key) const noexcept {
     ReadTarget target;
     target.value = &entry.value;
     target.extension = &extension;
-    target.version_wanted = true;
     const View& view = handle_->view();
     if (const auto found = shm::get_record(view, handle_->context_or_null(), key, target); !found) return found.error();
     auto decoded = shm::decode_extension(extension);
@@ -290,9 +298,10 @@ Result<Entry> Cache::inspect(KeyView key) const noexcept {
     entry.cost = decoded->cost;
     entry.metadata = std::move(decoded->metadata);
     entry.depends_on = std::move(decoded->parents);
-    entry.ttl = remaining(target.deadline_us);
+    entry.ttl = remaining(target.deadline_ms);
     const std::uint64_t now_ms = view.ms_since_created(base::now_ns());
-    entry.age = std::chrono::milliseconds{now_ms > target.birth_ms ? now_ms - target.birth_ms : 0};
+    const std::uint64_t written_ms = target.version / 1000;  // record.hpp: a version is also a time
+    entry.age = std::chrono::milliseconds{now_ms > written_ms ? now_ms - written_ms : 0};
     entry.bytes = target.record_bytes;
     return entry;
   });
@@ -310,7 +319,7 @@ Result<std::optional<std::chrono::milliseconds>> Cache::ttl(KeyView key) const n
   if (handle_->in_forked_child()) return Errc::closed;
   ReadTarget target;
   if (const auto found = shm::get_record(handle_->view(), handle_->context_or_null(), key, target); !found) return found.error();
-  return remaining(target.deadline_us);
+  return remaining(target.deadline_ms);
 }
 
 Result<WriteResult> Cache::set(KeyView key, ValueView value, const SetOptions& options) noexcept {

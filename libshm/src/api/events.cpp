@@ -63,9 +63,9 @@ std::int64_t EventView::timestamp_wall_us() const noexcept {
   return CellWord::is_empty(stamp) ? base::wall_ns() / base::kNsPerUs : static_cast<std::int64_t>(stamp);
 }
 std::optional<std::int64_t> EventView::deadline_wall_us() const noexcept {
-  const std::uint64_t us = layout::Exp::Deadline::get(handle_->view().record(record_)->exp.load_relaxed());
-  if (us == 0) return std::nullopt;
-  return wall_of_mono_us(us);
+  const std::uint64_t ms = layout::Exp::Deadline::get(handle_->view().record(record_)->exp.load_relaxed());
+  if (ms == 0) return std::nullopt;
+  return wall_of_mono_us(ms * 1000);
 }
 std::optional<std::int64_t> EventView::ttl_ms() const noexcept {
   const auto deadline = deadline_wall_us();
@@ -79,7 +79,7 @@ std::int64_t EventView::lag_us() const noexcept {
 }
 std::uint64_t EventView::age_ms() const noexcept {
   const View& view = handle_->view();
-  const std::uint64_t born_us = shm::birth_ms_of(*view.record(record_)) * 1000 + view.created_mono_ns / 1000;
+  const std::uint64_t born_us = shm::birth_us_of(*view.record(record_)) + view.created_mono_ns / 1000;
   const std::int64_t age_us = timestamp_wall_us() - wall_of_mono_us(born_us);
   return age_us <= 0 ? 0 : static_cast<std::uint64_t>(age_us / 1000);
 }

@@ -27,13 +27,6 @@ struct ThreadSlots {
 };
 thread_local ThreadSlots t_slots;
 
-/// The last handle this thread used: one compare on the hot path.
-struct LastUsed {
-  std::uint64_t identity;
-  Context* context;
-};
-thread_local constinit LastUsed t_last{0, nullptr};
-
 std::uint64_t next_identity() noexcept {
   std::lock_guard lock{g_own_mutex};
   static std::uint64_t counter = 0;
@@ -41,6 +34,8 @@ std::uint64_t next_identity() noexcept {
 }
 
 }  // namespace
+
+thread_local constinit LastUsed t_last{0, nullptr};
 
 Result<std::shared_ptr<Handle>> Handle::open(const OpenOptions& options) noexcept {
   if (!os::valid_name(options.name)) return Errc::invalid_argument;
@@ -85,21 +80,19 @@ Handle::~Handle() {
   os::remove_lock_file(name_, os::registration_file(registration_));
 }
 
-Result<Context*> Handle::context() noexcept {
-  const auto claimed = t_last.identity == identity_ && !in_forked_child() ? Result<Context*>{t_last.context} : claim();
-  // A callback of an operation (Cache::update) began another one: the slot's intent is taken.
+Result<Context*> Handle::claim() noexcept {
+  const auto claimed = find_or_claim();
   if (claimed && (*claimed)->in_operation) return Errc::busy;
   return claimed;
 }
 
-Context* Handle::context_or_null() noexcept {
-  if (t_last.identity == identity_) return t_last.context->in_operation ? nullptr : t_last.context;
+Context* Handle::claim_or_null() noexcept {
   if (!view_.writable) return nullptr;
-  const auto claimed = context();
+  const auto claimed = claim();
   return claimed ? *claimed : nullptr;
 }
 
-Result<Context*> Handle::claim() noexcept {
+Result<Context*> Handle::find_or_claim() noexcept {
   if (in_forked_child()) return Errc::closed;
   if (!view_.writable) return Errc::read_only;
   for (const auto& entry : t_slots.entries) {

@@ -20,6 +20,14 @@
 
 namespace cachee::shm {
 
+/// The last handle that this thread used, and its client slot there: one compare on the hot path.
+/// initial-exec: an access costs no call in the shared library either.
+struct LastUsed {
+  std::uint64_t identity;
+  Context* context;
+};
+extern thread_local constinit LastUsed t_last [[gnu::tls_model("initial-exec")]];
+
 class Handle : public std::enable_shared_from_this<Handle> {
  public:
   [[nodiscard]] static Result<std::shared_ptr<Handle>> open(const OpenOptions& options) noexcept;
@@ -38,15 +46,26 @@ class Handle : public std::enable_shared_from_this<Handle> {
   bool in_forked_child() const noexcept { return os::fork_epoch() != fork_epoch_; }
 
   /// This thread's client slot. @error closed, read_only, busy (no slot left, or in an operation)
-  Result<Context*> context() noexcept;
+  Result<Context*> context() noexcept {
+    if (t_last.identity != identity_ || in_forked_child()) [[unlikely]] return claim();
+    // A callback of an operation (Cache::update) began another one: the slot's intent is taken.
+    if (t_last.context->in_operation) [[unlikely]] return Errc::busy;
+    return t_last.context;
+  }
   /// The slot if this thread may have one, else null: for reads.
-  Context* context_or_null() noexcept;
+  Context* context_or_null() noexcept {
+    if (t_last.identity != identity_) [[unlikely]] return claim_or_null();
+    return t_last.context->in_operation ? nullptr : t_last.context;
+  }
   /// C2 for this thread; called when it ends. A slot with pins stays held, for the next thread.
   void release_thread(Context* context) noexcept;
 
  private:
   Handle() noexcept = default;
+  /// @error closed, read_only, busy (no slot left, or in an operation)
   Result<Context*> claim() noexcept;
+  Context* claim_or_null() noexcept;
+  Result<Context*> find_or_claim() noexcept;
   os::Mapping mapping_;
   View view_;
   std::string name_;

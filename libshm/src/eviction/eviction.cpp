@@ -36,7 +36,7 @@ double score_of(const View& view, const Record& record, std::uint64_t unit, std:
   const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
   const auto recency = static_cast<double>((epoch - HeatWord::epoch(heat)) & HeatWord::kEpochMask) + 1;
   if (policy == EvictionPolicy::lru) return -recency;
-  const std::uint64_t birth = birth_ms_of(record);
+  const std::uint64_t birth = birth_us_of(record) / 1000;
   const double age = static_cast<double>(now_ms > birth ? now_ms - birth : 0) / kEpochMs + 1;
   const RecordBounds b = bounds_of(view, unit, record.lens.load_relaxed());
   const auto bytes = static_cast<double>(sizeof(Record) + b.extension_at);

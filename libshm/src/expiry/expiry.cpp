@@ -7,10 +7,9 @@ namespace cachee::shm {
 
 using layout::Link;
 
-std::uint64_t summary_ms(const View& view, std::uint64_t deadline_us) noexcept {
-  const std::uint64_t origin_us = view.created_mono_ns / 1000;
-  if (deadline_us <= origin_us) return 0;
-  return std::min((deadline_us - origin_us) / 1000, Link::kDeadlineMax);
+std::uint64_t summary_ms(const View& view, std::uint64_t deadline_ms) noexcept {
+  const std::uint64_t origin_ms = view.created_mono_ns / base::kNsPerMs;
+  return deadline_ms <= origin_ms ? 0 : std::min(deadline_ms - origin_ms, Link::kDeadlineMax);
 }
 
 namespace {

@@ -33,8 +33,8 @@
 
 namespace cachee::shm {
 
-/// Deadline of a record (us, monotonic) in the ms of the summary, rounded down and clamped.
-[[nodiscard]] std::uint64_t summary_ms(const View& view, std::uint64_t deadline_us) noexcept;
+/// Deadline of a record (ms, monotonic) in the ms of the summary, rounded down and clamped.
+[[nodiscard]] std::uint64_t summary_ms(const View& view, std::uint64_t deadline_ms) noexcept;
 
 /// W1, W3. `ms` = 0 asks for a visit at the next sweep.
 void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept;

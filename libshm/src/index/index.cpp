@@ -9,28 +9,6 @@ using layout::Link;
 using layout::OverflowOwner;
 using layout::Slot;
 
-bool protect_old(Context& context, Word& slot, std::uint64_t word) noexcept {
-  Client& me = *context.me;
-  me.old_valid.store_release(0);
-  me.old.store_release(Slot::Offset::get(word));  // H1
-  mem::fence_seq_cst();                           // H2
-  if (slot.load_seq_cst() != word) return false;  // H3
-  me.old_valid.store_release(1);
-  CACHEE_CRASH_POINT("index.protected");
-  return true;
-}
-
-bool protect_helped(Context& context, Word& slot, std::uint64_t word) noexcept {
-  context.me->hz.store_release(Slot::Offset::get(word));
-  mem::fence_seq_cst();
-  return slot.load_seq_cst() == word;
-}
-
-void clear_old(Context& context) noexcept {
-  context.me->old_valid.store_release(0);
-  context.me->old.store_release(0);
-}
-
 namespace {
 
 /// Slot of a place in a chain, or nullptr.

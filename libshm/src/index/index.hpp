@@ -36,6 +36,7 @@
 #include <cstdint>
 
 #include "clients/clients.hpp"
+#include "mem/crash_point.hpp"
 #include "record/record.hpp"
 #include "segment/view.hpp"
 
@@ -79,9 +80,20 @@ class ChainWalk {
 };
 
 /// H1-H3 for the intent word `old`. True: the record may be read and written through.
-bool protect_old(Context& context, Word& slot, std::uint64_t word) noexcept;
-bool protect_helped(Context& context, Word& slot, std::uint64_t word) noexcept;
-void clear_old(Context& context) noexcept;
+inline bool protect_old(Context& context, Word& slot, std::uint64_t word) noexcept {
+  Client& me = *context.me;
+  me.old_valid.store_release(0);
+  me.old.store_release(layout::Slot::Offset::get(word));  // H1
+  mem::fence_seq_cst();                                   // H2
+  if (slot.load_seq_cst() != word) return false;          // H3
+  me.old_valid.store_release(1);
+  CACHEE_CRASH_POINT("index.protected");
+  return true;
+}
+inline void clear_old(Context& context) noexcept {
+  context.me->old_valid.store_release(0);
+  context.me->old.store_release(0);
+}
 
 /// N2, N3 for what `ins` announces. Afterwards that announcement is over.
 void help_insert(Context& context, std::uint64_t bucket, std::uint64_t busy) noexcept;

@@ -1,7 +1,4 @@
-#include <algorithm>
-#include <cstring>
-
-#include "keyspace/keyspace.hpp"
+#include "keyspace/get_inl.hpp"
 
 namespace cachee::shm {
 
@@ -12,6 +9,10 @@ using layout::Slot;
 
 namespace {
 
+using detail::note_hit;
+using detail::Outcome;
+using detail::read_slot;
+
 // Lock-free without a bound: each restart means that another operation succeeded. In a damaged
 // segment nothing succeeds, so the bound tells damage from contention.
 constexpr int kRestartsMax = 1 << 20;
@@ -19,130 +20,112 @@ constexpr int kRestartsMax = 1 << 20;
 // by a full ring.
 constexpr int kExpiredRoundsMax = 2;
 
-enum class Outcome { hit, other_key, restart, expired };
-
-/// Steps 2-7 of GET for one slot (protocol.md B.5): uid, slot again, copy, uid again.
-Outcome read_slot(const View& view, const Word& slot, std::uint64_t word, KeyView key, ReadTarget& target) noexcept {
-  const std::uint64_t unit = Slot::Offset::get(word);
-  const Record* record = view.record(unit);
-  if (record == nullptr) return Outcome::restart;
-  const std::uint64_t hdr = record->hdr.load_acquire();
-  if (Hdr::state(hdr) == RecordState::free) return Outcome::restart;
-  // This instance was linked at this moment. LINEARIZES a hit.
-  if (slot.load_acquire() != word) return Outcome::restart;
-  const RecordBounds b = bounds_of(view, unit, record->lens.load_relaxed());
-  const std::uint64_t exp = record->exp.load_relaxed();
-  bool same_key = false;
-  if (b.fits && b.key_bytes == key.size()) {
-    const Word* payload = record->payload();
-    same_key = mem::equal_bytes(payload, key.data(), key.size());
-    if (same_key) {
-      const Word* value = payload + b.value_at / 8;
-      if (target.value != nullptr) {
-        target.value->resize(b.value_bytes);
-        mem::copy_out(target.value->data(), value, b.value_bytes);
-      } else if (b.value_bytes <= target.into.size()) {
-        mem::copy_out(target.into.data(), value, b.value_bytes);
-      }
-      if (target.version_wanted) {
-        target.version = version_of(*record);
-        target.birth_ms = birth_ms_of(*record);
-      }
-      if (target.extension != nullptr) {
-        target.extension->clear();
-        const std::uint64_t at = sizeof(Record) + b.extension_at;
-        if ((b.flags & layout::kHasExtension) != 0 && at + 8 <= view.bytes_after(unit)) {
-          const Word* from = payload + b.extension_at / 8;
-          const std::uint64_t bytes = from->load_relaxed() & 0xffffffffu;
-          if (bytes <= kMetadataBytesMax * 2 && at + bytes <= view.bytes_after(unit)) {
-            target.extension->resize(bytes);
-            mem::copy_out(target.extension->data(), from, bytes);
-          }
-        }
-      }
-    }
-  }
-  // Behind the copies: if the uid stands, every byte was of this instance.
-  mem::fence_acquire();
-  const std::uint64_t after = record->hdr.load_relaxed();
-  if (Hdr::Uid::get(after) != Hdr::Uid::get(hdr) || Hdr::state(after) == RecordState::free) return Outcome::restart;
-  if (!same_key) return Outcome::other_key;
-  if (deadline_passed(exp)) return Outcome::expired;
-  target.value_bytes = b.value_bytes;
-  target.deadline_us = layout::Exp::Deadline::get(exp);
-  target.record_bytes = sizeof(Record) + b.extension_at + (target.extension != nullptr ? target.extension->size() : 0);
-  return Outcome::hit;
+/// Step 7 for a record that has expired: absent by its mark, not by this reader's clock alone, since
+/// a TOUCH may have won [KS-5]. False: it is absent; true: look again.
+[[gnu::noinline]] bool after_expired(Context* context, std::uint64_t bucket, int& rounds) noexcept {
+  if (context == nullptr || ++rounds > kExpiredRoundsMax) return false;
+  std::uint64_t expired = 0;
+  tend_bucket(*context, bucket, expired);
+  return true;
 }
 
-/// At most one relaxed store per hit, none when this epoch's is there.
-void touch_heat(const View& view, Heat& heat) noexcept {
-  const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
-  const std::uint16_t w = heat.load_relaxed();
-  if (layout::HeatWord::epoch(w) == (epoch & layout::HeatWord::kEpochMask)) return;
-  const unsigned f = std::min(layout::HeatWord::frequency(w) + 1, layout::HeatWord::kFrequencyMax);
-  heat.store_relaxed(layout::HeatWord::make(f, layout::HeatWord::returned(w), epoch));
-}
-
-}  // namespace
-
-void prefetch_bucket(const View& view, std::uint64_t hash) noexcept {
-  __builtin_prefetch(&view.buckets[view.bucket_of(hash)]);
-}
-
-void prefetch_record(const View& view, std::uint64_t hash) noexcept {
-  const Bucket& bucket = view.buckets[view.bucket_of(hash)];
-  const std::uint64_t live = Slot::live(0, View::tag_of(hash));
-  for (const Word& slot : bucket.slots) {
-    const std::uint64_t word = slot.load_relaxed();
-    if ((word & ~Slot::Offset::kMask) != live) continue;
-    if (const Record* record = view.record(Slot::Offset::get(word))) {
-      __builtin_prefetch(&record->hdr);
-      __builtin_prefetch(reinterpret_cast<const char*>(record) + 96);
-    }
-    return;
-  }
-}
-
-Result<void> get_record(const View& view, Context* context, KeyView key, ReadTarget& target) noexcept {
-  const std::uint64_t hash = view.hash(key);
+/// Everything that a GET may meet: overflow buckets, tags that are alike, expired records, restarts.
+template <class Take>
+[[gnu::noinline]] Result<Hit> find_with_care(const View& view, Context* context, KeyView key, std::uint64_t hash,
+                                             Take take) noexcept {
   const std::uint64_t bucket = view.bucket_of(hash);
   const std::uint64_t live = Slot::live(0, View::tag_of(hash));
   int expired_rounds = 0;
   for (int restarts = 0; restarts < kRestartsMax; ++restarts) {
-    bool restart = false;
+    Hit hit;
+    Outcome outcome = Outcome::other_key;
     ChainWalk walk{view, bucket};
-    while (!restart && walk.next()) {
+    while (outcome == Outcome::other_key && walk.next()) {
       const std::uint64_t word = walk.slot().load_acquire();
-      if ((word & ~Slot::Offset::kMask) != live) continue;
-      switch (read_slot(view, walk.slot(), word, key, target)) {
-        case Outcome::other_key: break;
-        case Outcome::restart: restart = true; break;
-        case Outcome::expired: {
-          if (context == nullptr) return Errc::not_found;
-          if (++expired_rounds > kExpiredRoundsMax) {
-            context->count(layout::kMisses);
-            return Errc::not_found;
-          }
-          // [KS-5] absent by the mark, not by this reader's clock alone: a TOUCH may have won.
-          std::uint64_t expired = 0;
-          tend_bucket(*context, bucket, expired);
-          restart = true;
-          break;
-        }
-        case Outcome::hit:
-          if (context != nullptr) {
-            touch_heat(view, walk.heat());
-            context->count(layout::kHits);
-          }
-          return {};
-      }
+      if (same_tag(word, live)) outcome = read_slot(view, walk.slot(), word, key, take, hit);
     }
-    if (!restart) {
-      if (context != nullptr) context->count(layout::kMisses);
-      return Errc::not_found;
+    if (outcome == Outcome::restart) continue;
+    if (outcome == Outcome::expired && after_expired(context, bucket, expired_rounds)) continue;
+    if (outcome == Outcome::hit) {
+      if (context != nullptr) note_hit(view, *context, walk.heat());
+      return hit;
     }
+    if (context != nullptr) context->count(layout::kMisses);
+    return Errc::not_found;
   }
   return Error{Errc::corrupt, 0, static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(&view.buckets[bucket]) - view.base)};
+}
+
+/// What encode_extension() made, if the record has it and it lies inside the data.
+void copy_extension(const View& view, const Hit& hit, const Word* from, std::string& out) {
+  out.clear();
+  const auto left = static_cast<std::uint64_t>(view.data_limit - reinterpret_cast<const std::byte*>(from));
+  if ((layout::Lens::Flags::get(hit.lens) & layout::kHasExtension) == 0 || left < sizeof(Word)) return;
+  const std::uint64_t bytes = from->load_relaxed() & 0xffffffffu;
+  if (bytes > kMetadataBytesMax * 2 || bytes > left) return;
+  out.resize(bytes);
+  mem::copy_out(out.data(), from, bytes);
+}
+
+/// Whatever a ReadTarget asks for.
+struct IntoTarget {
+  const View& view;
+  ReadTarget& target;
+  void operator()(const Record& record, const Word* value, std::uint64_t value_bytes, const Hit& hit) const {
+    if (target.value != nullptr) {
+      target.value->resize(value_bytes);
+      mem::copy_out(target.value->data(), value, value_bytes);
+    }
+    target.version = version_from(record.link.load_relaxed(), hit.exp, hit.lens);
+    const Word* const extension = value + base::align_up(value_bytes, 8) / 8;
+    target.record_bytes = static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(extension) -
+                                                     reinterpret_cast<const std::byte*>(&record));
+    if (target.extension == nullptr) return;
+    copy_extension(view, hit, extension, *target.extension);
+    target.record_bytes += target.extension->size();
+  }
+};
+
+}  // namespace
+
+void prefetch_bucket(const View& view, std::uint64_t hash) noexcept {
+  const std::uint64_t at = view.bucket_of(hash);
+  __builtin_prefetch(&view.buckets[at]);
+  __builtin_prefetch(view.heat + at * layout::kHeatPerBucket, 1);
+}
+
+void prefetch_record(const View& view, std::uint64_t hash) noexcept {
+  const Bucket& bucket = view.buckets[view.bucket_of(hash)];
+  const unsigned matches = matching_slots(bucket, Slot::live(0, View::tag_of(hash)));
+  if (matches == 0) return;
+  const std::uint64_t word = bucket.slots[__builtin_ctz(matches)].load_relaxed();
+  if (const Record* record = view.record(Slot::Offset::get(word))) {
+    __builtin_prefetch(&record->hdr);
+    __builtin_prefetch(reinterpret_cast<const char*>(record) + base::kCacheLineBytes);
+  }
+}
+
+Result<void> get_record(const View& view, Context* context, KeyView key, std::uint64_t hash, ReadTarget& target) noexcept {
+  const IntoTarget take{view, target};
+  Hit hit;
+  switch (detail::find_quickly(view, context, key, hash, take, hit)) {
+    case detail::Quick::hit: break;
+    case detail::Quick::miss: return Errc::not_found;
+    case detail::Quick::unsure:
+      const auto found = find_with_care(view, context, key, hash, take);
+      if (!found) return found.error();
+      hit = *found;
+      break;
+  }
+  target.deadline_ms = layout::Exp::Deadline::get(hit.exp);
+  return {};
+}
+
+Result<std::size_t> detail::get_value_with_care(const View& view, Context* context, KeyView key, std::uint64_t hash,
+                                                IntoSpan take) noexcept {
+  const auto hit = find_with_care(view, context, key, hash, take);
+  if (!hit) return hit.error();
+  return layout::Lens::Value::get(hit->lens);
 }
 
 Result<Pinned> pin_record(Context& context, KeyView key) noexcept {
@@ -178,8 +161,7 @@ Result<Pinned> pin_record(Context& context, KeyView key) noexcept {
         restart = true;
         continue;
       }
-      touch_heat(view, walk.heat());
-      context.count(layout::kHits);
+      note_hit(view, context, walk.heat());
       return Pinned{unit, pin};
     }
     if (!restart) {

@@ -31,6 +31,7 @@
 //   R3 and R7       a marked slot, or one unretired     finish, retire
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -49,22 +50,21 @@
 
 namespace cachee::shm {
 
-/// What a reader asks for; a callee of get_record() fills the fields that are set.
+/// What a reader asks for; get_record() fills the fields that are set.
 struct ReadTarget {
   std::string* value = nullptr;      // replaced
-  std::span<char> into{};            // used when value is null
-  std::string* extension = nullptr;
-  std::uint64_t value_bytes = 0;     // out
+  std::string* extension = nullptr;  // replaced
   std::uint64_t version = 0;         // out
-  std::uint64_t deadline_us = 0;     // out, 0: none
-  std::uint64_t birth_ms = 0;        // out
+  std::uint64_t deadline_ms = 0;     // out, 0: none
   std::uint64_t record_bytes = 0;    // out
-  bool version_wanted = false;       // the cold line is read only when asked for
 };
 
 /// GET: no store, no fence. `context` may be null (read-only handle): then an expired record is
-/// merely absent. @error not_found, corrupt
-Result<void> get_record(const View& view, Context* context, KeyView key, ReadTarget& target) noexcept;
+/// merely absent. `hash` is that of the key. @error not_found, corrupt
+Result<void> get_record(const View& view, Context* context, KeyView key, std::uint64_t hash, ReadTarget& target) noexcept;
+inline Result<void> get_record(const View& view, Context* context, KeyView key, ReadTarget& target) noexcept {
+  return get_record(view, context, key, view.hash(key), target);
+}
 /// Prefetches what get_record() of this key will touch.
 void prefetch_bucket(const View& view, std::uint64_t hash) noexcept;
 void prefetch_record(const View& view, std::uint64_t hash) noexcept;
@@ -80,9 +80,9 @@ Result<Pinned> pin_record(Context& context, KeyView key) noexcept;
 struct WritePlan {
   virtual ~WritePlan() = default;
   /// Called with the protected old record (unit 0: the key is absent); fills `parts` and
-  /// `deadline_us`, or returns why nothing is to be written. Runs again after a lost race.
-  virtual Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_us, RecordParts& parts,
-                       std::uint64_t& deadline_us) = 0;
+  /// `deadline_ms`, or returns why nothing is to be written. Runs again after a lost race.
+  virtual Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, RecordParts& parts,
+                       std::uint64_t& deadline_ms) = 0;
   bool keeps_deadline = false;  // freeze the old deadline before the new record takes it over
   bool same_parts = false;      // prepare() gives the same bytes each time
   bool touch_copy = false;      // same value and version, no event
@@ -95,7 +95,7 @@ Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptio
 /// `decide` gets the deadline (0: none) and returns the new one, or none to leave it.
 struct TouchPlan {
   virtual ~TouchPlan() = default;
-  virtual std::optional<std::uint64_t> decide(std::uint64_t deadline_us) = 0;
+  virtual std::optional<std::uint64_t> decide(std::uint64_t deadline_ms) = 0;
 };
 Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexcept;
 
@@ -115,17 +115,36 @@ void emit_read(Context& context, KeyView key, const Interest& interest) noexcept
 
 // Building blocks that recovery shares.
 /// settle + append of a record's creation. False: the ring is full.
-bool pay_debt(Context& context, std::uint64_t unit, const Interest* hint) noexcept;
+bool pay_open_debt(Context& context, std::uint64_t unit, const Interest* hint) noexcept;
+/// The same; nothing to do for a record that is settled and paid, as most are.
+inline bool pay_debt(Context& context, std::uint64_t unit, const Interest* hint) noexcept {
+  const auto state = layout::Hdr::state(context.view->record_at(unit).hdr.load_acquire());
+  if (state == layout::RecordState::clean || state == layout::RecordState::ev_done) [[likely]] return true;
+  return pay_open_debt(context, unit, hint);
+}
 /// R4-R6 for a marked slot; the record is protected. False: the ring is full.
 bool finish_remove(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word, bool admitted) noexcept;
 /// [KS-4] and retire, for a record that `next_unit` replaced.
 void retire_replaced(Context& context, std::uint64_t old_unit, std::uint64_t next_unit) noexcept;
 
 inline std::uint64_t now_us() noexcept { return static_cast<std::uint64_t>(base::now_ns() / base::kNsPerUs); }
+/// Deadline of a TTL that starts now, in ms: no earlier than asked for. What is not positive has passed.
+inline std::uint64_t deadline_in(std::int64_t left_us) noexcept {
+  const std::uint64_t now = now_us();
+  if (left_us <= 0) return now / 1000;
+  return std::min((now + static_cast<std::uint64_t>(left_us) + 999) / 1000, layout::Exp::kDeadlineMax);
+}
+/// From now until a wall clock time, in us; centuries on either side at the most.
+inline std::int64_t us_until(std::int64_t wall_ms) noexcept {
+  constexpr auto kFarMs = static_cast<std::int64_t>(layout::Exp::kDeadlineMax);
+  const std::int64_t now_us_wall = base::wall_ns() / base::kNsPerUs;
+  return std::clamp(wall_ms, -kFarMs, kFarMs) * 1000 - now_us_wall;
+}
 /// True when a deadline has passed; reads the precise clock only when the coarse one cannot tell.
 inline bool deadline_passed(std::uint64_t exp) noexcept {
-  const std::uint64_t deadline_us = layout::Exp::Deadline::get(exp);
-  if (deadline_us == 0) return false;
+  const std::uint64_t deadline_ms = layout::Exp::Deadline::get(exp);
+  if (deadline_ms == 0) return false;
+  const std::uint64_t deadline_us = deadline_ms * 1000;
   const auto coarse_us = static_cast<std::uint64_t>(base::now_coarse_ns() / base::kNsPerUs);
   if (coarse_us + base::kCoarseLagNs / base::kNsPerUs < deadline_us) return false;
   return coarse_us >= deadline_us || now_us() >= deadline_us;

@@ -2,6 +2,7 @@
 
 #include "eviction/eviction.hpp"
 #include "expiry/expiry.hpp"
+#include "index/probe.hpp"
 #include "keyspace/keyspace.hpp"
 #include "mem/backoff.hpp"
 #include "mem/crash_point.hpp"
@@ -25,50 +26,66 @@ constexpr int kRoomRoundsMax = 4096;
 // Each retry means that another operation succeeded; only in a damaged segment do none.
 constexpr int kTriesMax = 1 << 22;
 
+enum class Lookup {
+  absent,   // no slot of the chain has the key; empty_place is the first empty one
+  live,     // `slot` holds the key's record, protected by `old`
+  moved,    // something changed under the search: look again
+  blocked,  // a mark of this key could not be finished: the ring is full
+};
 struct FoundSlot {
+  Lookup what = Lookup::absent;
   Word* slot = nullptr;
-  Heat* heat = nullptr;
   std::uint64_t word = 0;
-  bool blocked = false;           // a mark of this key could not be finished: the ring is full
   int empty_place = -1;
 };
+
+/// One live slot whose tag fits: protected, then compared.
+Lookup look_at(Context& context, Word& slot, std::uint64_t word, KeyView key) noexcept {
+  const std::uint64_t unit = Slot::Offset::get(word);
+  if (!context.view->is_record(unit)) return Lookup::absent;
+  if (!protect_old(context, slot, word)) return Lookup::moved;
+  return key_equals(*context.view, unit, key) ? Lookup::live : Lookup::absent;
+}
+
+/// The same for a marked one, which is finished when it is of this key: under `old`, so that
+/// recovery knows of it when we die in between.
+Lookup finish_mark_of(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word, KeyView key) noexcept {
+  const Lookup what = look_at(context, slot, word, key);
+  if (what != Lookup::live) return what;
+  const bool finished = finish_remove(context, bucket, slot, word, false);
+  clear_old(context);
+  return finished ? Lookup::absent : Lookup::blocked;
+}
 
 /// Finds the live slot of a key. Finishes marks of the same key on the way.
 FoundSlot find_for_write(Context& context, std::uint64_t bucket, std::uint64_t hash, KeyView key) noexcept {
   const View& view = *context.view;
   const std::uint64_t live = Slot::live(0, View::tag_of(hash));
+  // Most keys that are there are in the head bucket. A live slot and a mark of one key exclude each
+  // other: the next record of a key is inserted behind the end of the mark.
+  if (const unsigned matches = matching_slots(view.buckets[bucket], live); matches != 0) [[likely]] {
+    Word& slot = view.buckets[bucket].slots[__builtin_ctz(matches)];
+    const std::uint64_t word = slot.load_seq_cst();
+    if (same_tag(word, live) && look_at(context, slot, word, key) == Lookup::live) return {Lookup::live, &slot, word, -1};
+  }
   FoundSlot found;
   ChainWalk walk{view, bucket};
   while (walk.next()) {
     const std::uint64_t word = walk.slot().load_seq_cst();
-    if (!Slot::occupied(word)) {
-      if (found.empty_place < 0) found.empty_place = static_cast<int>(walk.place());
-      continue;
+    if (Slot::occupied(word)) {
+      const bool marked = Slot::mark(word) != Mark::live;
+      if (!marked && !same_tag(word, live)) continue;
+      const Lookup what = marked ? finish_mark_of(context, bucket, walk.slot(), word, key)
+                                 : look_at(context, walk.slot(), word, key);
+      if (what != Lookup::absent) {
+        if (what != Lookup::live) clear_old(context);
+        return {what, &walk.slot(), word, found.empty_place};
+      }
+      if (Slot::occupied(walk.slot().load_relaxed())) continue;
     }
-    const bool marked = Slot::mark(word) != Mark::live;
-    if (!marked && (word & ~Slot::Offset::kMask) != live) continue;
-    const std::uint64_t unit = Slot::Offset::get(word);
-    if (view.record(unit) == nullptr) continue;
-    // A mark is finished under `old`, so that recovery knows of it when we die in between.
-    if (!(marked ? protect_old : protect_helped)(context, walk.slot(), word)) {
-      found.slot = &walk.slot();
-      found.word = 0;  // moved under us: the caller starts again
-      return found;
-    }
-    const bool same_key = key_in_place(view, unit) == key;
-    if (marked) {
-      found.blocked = same_key && !finish_remove(context, bucket, walk.slot(), word, false);
-      clear_old(context);
-      if (found.blocked) return found;
-      if (same_key && found.empty_place < 0) found.empty_place = static_cast<int>(walk.place());
-      continue;
-    }
-    if (!same_key) continue;
-    found.slot = &walk.slot();
-    found.heat = &walk.heat();
-    found.word = word;
-    return found;
+    if (found.empty_place < 0) found.empty_place = static_cast<int>(walk.place());
   }
+  clear_old(context);
   return found;
 }
 
@@ -185,13 +202,12 @@ enum class ExpireOutcome {
   blocked,  // the ring is full
 };
 
-/// R1 (protected by the caller) to R6 for a record whose deadline may have passed.
-ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
+/// R1 (protected by the caller) to R6 for a record whose deadline has passed.
+ExpireOutcome expire_due_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
   const View& view = *context.view;
   const std::uint64_t unit = Slot::Offset::get(word);
   Record& record = *view.record(unit);
   std::uint64_t exp = record.exp.load_acquire();
-  if (!deadline_passed(exp)) return ExpireOutcome::alive;
   if (!pay_debt(context, unit, nullptr)) {
     lower_deadline(view, bucket, 0);
     return ExpireOutcome::blocked;
@@ -208,6 +224,13 @@ ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, st
   CACHEE_CRASH_POINT("keyspace.expire.marked");
   context.count(layout::kExpired);
   return finish_remove(context, bucket, slot, marked, false) ? ExpireOutcome::removed : ExpireOutcome::blocked;
+}
+
+/// The same for a record whose deadline may have passed.
+ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
+  const Record& record = context.view->record_at(Slot::Offset::get(word));
+  if (!deadline_passed(record.exp.load_acquire())) [[likely]] return ExpireOutcome::alive;
+  return expire_due_slot(context, bucket, slot, word);
 }
 
 /// Removes a protected record with a mark. False: the slot had changed.
@@ -229,21 +252,17 @@ struct PlainSet final : WritePlan {
   PlainSet(KeyView k, ValueView v, const SetOptions& o) : key{k}, value{v}, options{o} {
     same_parts = true;
     keeps_deadline = o.keep_ttl;
-    extension = encode_extension(o.cost, o.provenance, o.metadata, o.depends_on);
+    if (needs_extension(o.cost, o.provenance, o.metadata, o.depends_on)) {
+      extension = encode_extension(o.cost, o.provenance, o.metadata, o.depends_on);
+    }
     if (o.deadline_wall_ms) {
-      const TimeNs left_us = *o.deadline_wall_ms * 1000 - base::wall_ns() / base::kNsPerUs;
-      fixed_deadline_us = deadline_in(left_us);
+      fixed_deadline_ms = deadline_in(us_until(*o.deadline_wall_ms));
     } else if (o.ttl) {
-      fixed_deadline_us = deadline_in((o.ttl->count() + base::kNsPerUs - 1) / base::kNsPerUs);
+      fixed_deadline_ms = deadline_in((o.ttl->count() + base::kNsPerUs - 1) / base::kNsPerUs);
     }
   }
-  static std::uint64_t deadline_in(std::int64_t left_us) noexcept {
-    const std::uint64_t now = now_us();
-    if (left_us <= 0) return now;
-    return std::min(now + static_cast<std::uint64_t>(left_us), Exp::kDeadlineMax);
-  }
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_us, RecordParts& parts,
-               std::uint64_t& deadline_us) override {
+  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, RecordParts& parts,
+               std::uint64_t& deadline_ms) override {
     const bool present = old_unit != 0;
     if (options.condition == Condition::absent && present) return Errc::exists;
     if (options.condition == Condition::present && !present) return Errc::not_found;
@@ -251,14 +270,14 @@ struct PlainSet final : WritePlan {
       return present ? Errc::stale : Errc::not_found;
     }
     parts = {key, value, extension, 0};
-    deadline_us = options.keep_ttl ? old_deadline_us : fixed_deadline_us;
+    deadline_ms = options.keep_ttl ? old_deadline_ms : fixed_deadline_ms;
     return Errc::ok;
   }
   KeyView key;
   ValueView value;
   const SetOptions& options;
   std::string extension;
-  std::uint64_t fixed_deadline_us = 0;
+  std::uint64_t fixed_deadline_ms = 0;
 };
 
 Errc check_sizes(const View& view, KeyView key, std::uint64_t value_bytes, std::uint64_t extension_bytes) noexcept {
@@ -281,8 +300,7 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
   RecordParts parts;
   Block block;
   std::uint64_t block_bytes = 0;
-  std::uint64_t deadline_us = 0;
-  const std::uint64_t birth_ms = view.ms_since_created(base::now_coarse_ns());
+  std::uint64_t deadline_ms = 0;
   const auto give_up = [&](Errc code) -> Result<WriteResult> {
     if (block.unit != 0) abort_block(context, block.unit, block.uid);
     return code;
@@ -296,13 +314,13 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
       help_insert(context, bucket, idle);
       continue;
     }
-    const FoundSlot found = find_for_write(context, bucket, hash, key);
-    if (found.blocked) return give_up(Errc::full);
+    const FoundSlot found = find_for_write(context, bucket, hash, key);  // S2
+    if (found.what == Lookup::moved) continue;
+    if (found.what == Lookup::blocked) return give_up(Errc::full);
     std::uint64_t old_unit = 0;
-    std::uint64_t old_deadline_us = 0;
+    std::uint64_t old_deadline_ms = 0;
     std::uint64_t version = 0;
-    if (found.slot != nullptr) {
-      if (found.word == 0 || !protect_old(context, *found.slot, found.word)) continue;
+    if (found.what == Lookup::live) {
       if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy)) {  // [IX-3]
         help_insert(context, bucket, busy);
         continue;
@@ -316,14 +334,12 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
         lower_deadline(view, bucket, 0);
         return give_up(Errc::full);
       }
-      old_deadline_us = Exp::Deadline::get(plan.keeps_deadline ? freeze_deadline(old) : old.exp.load_acquire());
+      old_deadline_ms = Exp::Deadline::get(plan.keeps_deadline ? freeze_deadline(old) : old.exp.load_acquire());
       version = version_of(old);
-    } else {
-      clear_old(context);
     }
     // S1. Again after a lost race only when the bytes depend on the old record.
     if (block.unit == 0 || !plan.same_parts || plan.keeps_deadline) {
-      if (const Errc why = plan.prepare(view, old_unit, old_deadline_us, parts, deadline_us); why != Errc::ok) {
+      if (const Errc why = plan.prepare(view, old_unit, old_deadline_ms, parts, deadline_ms); why != Errc::ok) {
         return give_up(why);
       }
       if (const Errc why = check_sizes(view, key, parts.value.size(), parts.extension.size()); why != Errc::ok) {
@@ -346,9 +362,9 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
         if (room == Room::none || (room == Room::pending && !room_wait.slice())) return Error{Errc::no_space, 0, bytes};
         continue;
       }
-      fill_record(*view.record(block.unit), parts, Exp::Deadline::make(deadline_us), birth_ms);
+      fill_record(*view.record(block.unit), parts, deadline_ms);
       CACHEE_CRASH_POINT("keyspace.set.filled");
-    } else if (const Errc why = plan.prepare(view, old_unit, old_deadline_us, parts, deadline_us); why != Errc::ok) {
+    } else if (const Errc why = plan.prepare(view, old_unit, old_deadline_ms, parts, deadline_ms); why != Errc::ok) {
       return give_up(why);
     }
     Record& record = *view.record(block.unit);
@@ -358,9 +374,8 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
     } else if (!plan.touch_copy) {
       version = std::max(version + 1, version_now(view));
     }
-    set_lineage(record, plan.touch_copy ? 0 : old_unit, version,
-                plan.touch_copy ? birth_ms_of(*view.record(old_unit)) : birth_ms);
-    if (deadline_us != 0) lower_deadline(view, bucket, summary_ms(view, deadline_us));  // S3
+    set_lineage(record, plan.touch_copy ? 0 : old_unit, version);
+    if (deadline_ms != 0) lower_deadline(view, bucket, summary_ms(view, deadline_ms));  // S3
     CACHEE_CRASH_POINT("keyspace.set.ready");
     const std::uint64_t live = Slot::live(block.unit, View::tag_of(hash));
     if (!created) {
@@ -421,7 +436,7 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
         retire_replaced(context, old_unit, block.unit);  // S7
       }
     }
-    if (deadline_us != 0) lower_deadline(view, bucket, summary_ms(view, deadline_us));  // S8
+    if (deadline_ms != 0) lower_deadline(view, bucket, summary_ms(view, deadline_ms));  // S8
     if (!plan.touch_copy) context.count(layout::kSets);
     return result;
   }
@@ -435,10 +450,11 @@ Result<WriteResult> set_record(Context& context, KeyView key, ValueView value, c
   }
   PlainSet plan{key, value, options};
   if (const Errc why = check_sizes(*context.view, key, value.size(), plan.extension.size()); why != Errc::ok) return why;
+  if (!options.return_old) [[likely]] return write_record(context, key, plan);
   std::string old_value;
-  if (options.return_old) plan.old_value = &old_value;
+  plan.old_value = &old_value;
   Result<WriteResult> result = write_record(context, key, plan);
-  if (result && options.return_old && !result->created) result->old_value = std::move(old_value);
+  if (result && !result->created) result->old_value = std::move(old_value);
   return result;
 }
 
@@ -462,8 +478,8 @@ Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptio
       continue;
     }
     const FoundSlot found = find_for_write(context, bucket, hash, key);
-    if (found.blocked || found.slot == nullptr) return Errc::not_found;
-    if (found.word == 0 || !protect_old(context, *found.slot, found.word)) continue;
+    if (found.what == Lookup::moved) continue;
+    if (found.what != Lookup::live) return Errc::not_found;
     if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy)) {
       help_insert(context, bucket, busy);
       continue;
@@ -502,13 +518,13 @@ struct TouchCopy final : WritePlan {
     keeps_deadline = true;
     touch_copy = true;
   }
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_us, RecordParts& parts,
-               std::uint64_t& deadline_us) override {
+  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, RecordParts& parts,
+               std::uint64_t& deadline_ms) override {
     if (old_unit == 0) return Errc::not_found;
-    const auto wanted = touch.decide(old_deadline_us);
+    const auto wanted = touch.decide(old_deadline_ms);
     if (!wanted) return Errc::would_block;
     parts = {key, value_in_place(view, old_unit), extension_in_place(view, old_unit), layout::kTouchCopy};
-    deadline_us = *wanted;
+    deadline_ms = *wanted;
     return Errc::ok;
   }
   KeyView key;
@@ -532,8 +548,8 @@ Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexce
         continue;
       }
       const FoundSlot found = find_for_write(context, bucket, hash, key);
-      if (found.blocked || found.slot == nullptr) return Errc::not_found;
-      if (found.word == 0 || !protect_old(context, *found.slot, found.word)) continue;  // T0
+      if (found.what == Lookup::moved) continue;
+      if (found.what != Lookup::live) return Errc::not_found;  // T0: else it is protected
       if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy)) {  // [IX-3]: it may expire below
         help_insert(context, bucket, busy);
         continue;
@@ -550,7 +566,7 @@ Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexce
       if (!wanted) return false;
       if (*wanted != 0) lower_deadline(view, bucket, summary_ms(view, *wanted));  // T1
       // T2. LINEARIZES, or just before the slot changed if it did meanwhile.
-      if (!record.exp.cas_seq_cst(exp, Exp::Deadline::make(*wanted))) continue;
+      if (!record.exp.cas_seq_cst(exp, Exp::Deadline::set(exp, *wanted))) continue;
       CACHEE_CRASH_POINT("keyspace.touched");
       if (*wanted != 0) lower_deadline(view, bucket, summary_ms(view, *wanted));  // T3
       return true;
@@ -646,7 +662,6 @@ void emit_read(Context& context, KeyView key, const Interest& interest) noexcept
   ReadTarget target;
   target.value = &value;
   target.extension = &extension;
-  target.version_wanted = true;
   if (!get_record(view, nullptr, key, target)) return;
   Operation operation{context, Act::read_event, view.bucket_of(view.hash(key))};
   const RecordParts parts{key, value, extension, layout::kReadClone};
@@ -654,8 +669,8 @@ void emit_read(Context& context, KeyView key, const Interest& interest) noexcept
   if (block.unit == 0 && make_room(context, record_bytes(parts)) == Room::freed) block = allocate(context, record_bytes(parts));
   if (block.unit == 0) return;
   Record& record = *view.record(block.unit);
-  fill_record(record, parts, Exp::Deadline::make(target.deadline_us), target.birth_ms);
-  set_lineage(record, 0, target.version, target.birth_ms);
+  fill_record(record, parts, target.deadline_ms);
+  set_lineage(record, 0, target.version);
   CACHEE_CRASH_POINT("keyspace.read.filled");
   // Ready for helpers: the decision, then the append, as for any creation.
   if (!pay_debt(context, block.unit, &interest)) {

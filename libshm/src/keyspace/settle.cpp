@@ -26,7 +26,7 @@ EventKind kind_of(Mark mark) noexcept {
 RecordState settle(Context& context, std::uint64_t unit, const Interest* hint) noexcept {
   const View& view = *context.view;
   Record& record = *view.record(unit);
-  const std::uint64_t hdr = record.hdr.load_acquire();
+  std::uint64_t hdr = record.hdr.load_acquire();
   if (Hdr::state(hdr) != RecordState::priv) return Hdr::state(hdr);
   const std::uint64_t flags = layout::Lens::Flags::get(record.lens.load_relaxed());
   RecordState next = RecordState::clean;
@@ -40,14 +40,14 @@ RecordState settle(Context& context, std::uint64_t unit, const Interest* hint) n
       next = RecordState::ev_pend;
     }
   }
-  record.hdr.cas(hdr, Hdr::with(hdr, next));
+  const bool decided = record.hdr.cas_acq_rel(hdr, Hdr::with(hdr, next));
   CACHEE_CRASH_POINT("keyspace.settled");
-  return Hdr::state(record.hdr.load_acquire());
+  return decided ? next : Hdr::state(hdr);
 }
 
 }  // namespace
 
-bool pay_debt(Context& context, std::uint64_t unit, const Interest* hint) noexcept {
+bool pay_open_debt(Context& context, std::uint64_t unit, const Interest* hint) noexcept {
   if (settle(context, unit, hint) != RecordState::ev_pend) return true;
   Record& record = *context.view->record(unit);
   const std::uint64_t flags = layout::Lens::Flags::get(record.lens.load_relaxed());

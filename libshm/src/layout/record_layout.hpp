@@ -2,14 +2,16 @@
 //
 //   +0   ev      event word of the creation
 //   +8   rm      event word of the removal
-//   +16  link    prev block (40) | birth_ms low (24)
-//   +24  tag     version (48)    | birth_ms high (16)
-//   +32  hdr     uid (61) | state (3)           <- what a reader validates
-//   +40  exp     deadline_us (63) | FROZEN
-//   +48  lens    key bytes (17) | value bytes (32) | flags (15)
-//   +56  key, padded to 8; value, padded to 8; extension if kHasExtension
+//   +16  link    prev block (40) | version, middle 24 bits
+//   +24  hdr     uid (61) | state (3)           <- what a reader validates
+//   +32  exp     version, low 16 bits | deadline_ms (47) | FROZEN
+//   +40  lens    version, high 12 bits | flags (3) | value bytes (32) | key bytes (17)
+//   +48  key, padded to 8; value, padded to 8; extension if kHasExtension
 //
-// The first four words are cold: a GET never touches them.
+// The first two words are cold: a GET never touches them. A key of 16 bytes and a value of 64 make a
+// block of 128 bytes, which is two cache lines of its own; the version fills what the other fields
+// leave free, and says when the value was written (in us since the segment was made), so that no
+// birth time is stored.
 #pragma once
 
 #include <cstddef>
@@ -62,14 +64,16 @@ struct Uid {
 
 struct Exp {
   static constexpr std::uint64_t kFrozen = 1;  // the deadline may not change any more
-  static constexpr std::uint64_t kDeadlineMax = base::low_mask(62);
-  using Deadline = Field<1, 63>;  // CLOCK_MONOTONIC us; 0: none
+  using Deadline = Field<1, 47>;               // CLOCK_MONOTONIC ms: 4,459 years; 0: none
+  static constexpr std::uint64_t kDeadlineMax = Deadline::kMax;
+  using VersionLow = Field<48, 16>;
 };
 
 struct Lens {
   using Key = Field<0, 17>;
   using Value = Field<17, 32>;
-  using Flags = Field<49, 15>;
+  using Flags = Field<49, 3>;
+  using VersionHigh = Field<52, 12>;
 };
 inline constexpr std::uint64_t kHasExtension = 1;
 inline constexpr std::uint64_t kReadClone = 2;   // an ON_READ event's copy; never in the index
@@ -77,11 +81,7 @@ inline constexpr std::uint64_t kTouchCopy = 4;   // same value, new deadline: no
 
 struct LinkWord {
   using Prev = Field<0, 40>;
-  using BirthLow = Field<40, 24>;
-};
-struct TagWord {
-  using Version = Field<0, 48>;
-  using BirthHigh = Field<48, 16>;
+  using VersionMiddle = Field<40, 24>;
 };
 
 /// Event word: what is owed and where it stands.
@@ -100,15 +100,14 @@ struct Record {
   Word ev;    //  0
   Word rm;    //  8
   Word link;  // 16
-  Word tag;   // 24
-  Word hdr;   // 32
-  Word exp;   // 40
-  Word lens;  // 48
-  // 56: payload
+  Word hdr;   // 24
+  Word exp;   // 32
+  Word lens;  // 40
+  // 48: payload
   Word* payload() noexcept { return reinterpret_cast<Word*>(this + 1); }
   const Word* payload() const noexcept { return reinterpret_cast<const Word*>(this + 1); }
 };
-static_assert(sizeof(Record) == 56 && offsetof(Record, hdr) == 32);
+static_assert(sizeof(Record) == 48 && offsetof(Record, hdr) == 24);
 
 /// Extension behind the value: cost, provenance, metadata fields, dependencies.
 struct ExtensionHeader {

@@ -51,6 +51,26 @@ constexpr auto make_class_table() noexcept {
   return table;
 }
 inline constexpr auto kClassBytes = make_class_table();
+/// Number of the block of a class that holds byte `at` of a page: a multiplication, since a division
+/// by a size that the compiler does not know costs as much as a write's other arithmetic together.
+constexpr auto make_reciprocals() noexcept {
+  std::array<std::uint64_t, kClassesMax> table{};
+  for (unsigned i = 0; i < kClassesMax; ++i) table[i] = (std::uint64_t{1} << 32) / kClassBytes[i] + 1;
+  return table;
+}
+inline constexpr auto kClassReciprocals = make_reciprocals();
+constexpr std::uint64_t block_index(unsigned size_class, std::uint64_t at) noexcept {
+  return (at * kClassReciprocals[size_class]) >> 32;
+}
+constexpr bool reciprocals_are_exact() noexcept {
+  for (unsigned i = 0; i < kClassesMax; ++i) {
+    for (std::uint64_t n = 1; n * kClassBytes[i] <= kPageBytesMax; ++n) {
+      if (block_index(i, n * kClassBytes[i] - 1) != n - 1 || block_index(i, n * kClassBytes[i]) != n) return false;
+    }
+  }
+  return true;
+}
+static_assert(reciprocals_are_exact());
 static_assert(kClassBytes.front() == 64 && kClassBytes.back() == kPageBytesMax / 2);
 static_assert(kClassesMax < 255);
 

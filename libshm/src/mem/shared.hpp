@@ -56,16 +56,25 @@ inline void fence_release() noexcept { std::atomic_thread_fence(std::memory_orde
 
 using Word = Shared<std::uint64_t>;
 
+/// Words copied between two looks at how many are left: a cache line. The compiler may not widen or
+/// unroll atomic accesses itself.
+inline constexpr std::size_t kWordsAtOnce = 8;
+
 /// Copies bytes out of the segment by relaxed words: a writer may reuse the block meanwhile, and
 /// the caller discards the copy then. `from` is 8-byte aligned and readable to the next multiple.
 inline void copy_out(char* to, const Word* from, std::size_t bytes) noexcept {
-  while (bytes >= sizeof(std::uint64_t)) {
-    const std::uint64_t w = from->load_relaxed();
-    std::memcpy(to, &w, sizeof w);
-    to += sizeof w;
-    ++from;
-    bytes -= sizeof w;
-  }
+  const auto copy_words = [&](std::size_t count) {
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint64_t w = from[i].load_relaxed();
+      std::memcpy(to + i * sizeof w, &w, sizeof w);
+    }
+    to += count * sizeof(std::uint64_t);
+    from += count;
+    bytes -= count * sizeof(std::uint64_t);
+  };
+  while (bytes >= kWordsAtOnce * sizeof(std::uint64_t)) copy_words(kWordsAtOnce);
+  while (bytes >= sizeof(std::uint64_t)) copy_words(1);
   if (bytes > 0) {
     const std::uint64_t w = from->load_relaxed();
     std::memcpy(to, &w, bytes);
@@ -74,14 +83,19 @@ inline void copy_out(char* to, const Word* from, std::size_t bytes) noexcept {
 }
 /// Stores bytes into a block that is private to the caller; the last word is padded with zeros.
 inline void copy_in(Word* to, const char* from, std::size_t bytes) noexcept {
-  while (bytes >= sizeof(std::uint64_t)) {
-    std::uint64_t w;
-    std::memcpy(&w, from, sizeof w);
-    to->store_relaxed(w);
-    ++to;
-    from += sizeof w;
-    bytes -= sizeof w;
-  }
+  const auto copy_words = [&](std::size_t count) {
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < count; ++i) {
+      std::uint64_t w;
+      std::memcpy(&w, from + i * sizeof w, sizeof w);
+      to[i].store_relaxed(w);
+    }
+    to += count;
+    from += count * sizeof(std::uint64_t);
+    bytes -= count * sizeof(std::uint64_t);
+  };
+  while (bytes >= kWordsAtOnce * sizeof(std::uint64_t)) copy_words(kWordsAtOnce);
+  while (bytes >= sizeof(std::uint64_t)) copy_words(1);
   if (bytes > 0) {
     std::uint64_t w = 0;
     std::memcpy(&w, from, bytes);
@@ -90,6 +104,7 @@ inline void copy_in(Word* to, const char* from, std::size_t bytes) noexcept {
 }
 /// Compares bytes of the segment with private ones, by relaxed words.
 inline bool equal_bytes(const Word* at, const char* with, std::size_t bytes) noexcept {
+#pragma GCC unroll 2
   while (bytes >= sizeof(std::uint64_t)) {
     std::uint64_t w;
     std::memcpy(&w, with, sizeof w);

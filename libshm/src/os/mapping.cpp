@@ -59,7 +59,7 @@ auto guarded(F&& f) noexcept -> decltype(f()) {
 
 struct Mapping::Impl {
   bip::mapped_region region;
-  std::uint64_t made_in = fork_epoch();
+  std::uint64_t made_in = (watch_forks(), fork_epoch());
 };
 
 void Mapping::drop() noexcept {

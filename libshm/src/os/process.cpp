@@ -15,8 +15,6 @@
 namespace cachee::os {
 namespace {
 
-std::uint64_t g_fork_epoch = 0;
-
 std::string lock_folder(std::string_view segment) { return std::string{"/dev/shm/cachee."}.append(segment).append(".locks"); }
 std::string lock_path(std::string_view segment, const std::string& file) { return lock_folder(segment) + "/" + file; }
 
@@ -29,10 +27,9 @@ struct flock whole_file(short type) noexcept {
 
 }  // namespace
 
-std::uint64_t fork_epoch() noexcept {
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { ++g_fork_epoch; });
+void watch_forks() noexcept {
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { ++detail::g_fork_epoch; });
   static_cast<void>(registered);
-  return g_fork_epoch;
 }
 
 HeldLock::HeldLock(HeldLock&& other) noexcept : fd_{std::exchange(other.fd_, -1)}, made_in_{other.made_in_} {}

@@ -44,8 +44,14 @@ struct ProcessIdentity {
 };
 [[nodiscard]] ProcessIdentity own_identity() noexcept;
 
-/// Grows by one in every forked child: handles made before see that they are in a child.
-[[nodiscard]] std::uint64_t fork_epoch() noexcept;
+namespace detail {
+inline constinit std::uint64_t g_fork_epoch = 0;
+}
+/// Grows by one in every forked child: handles made before see that they are in a child. Counted
+/// from watch_forks() on.
+[[nodiscard]] inline std::uint64_t fork_epoch() noexcept { return detail::g_fork_epoch; }
+/// To be called before the first fork_epoch() that is kept. Any number of times.
+void watch_forks() noexcept;
 
 /// 16 random bytes from the kernel.
 void random_bytes(void* out, std::size_t bytes) noexcept;

@@ -126,7 +126,8 @@ void publish_hint(const View& view, std::uint64_t unit) noexcept {
   const std::uint64_t word = view.pages[page].load_acquire();
   std::uint64_t index = 0;
   if (PageWord::kind(word) == PageWord::kSlab && PageWord::Class::get(word) < view.shape.classes) {
-    index = (unit - view.page_unit(page)) * layout::kOffsetUnit / layout::kClassBytes[PageWord::Class::get(word)];
+    index = layout::block_index(static_cast<unsigned>(PageWord::Class::get(word)),
+                                (unit - view.page_unit(page)) * layout::kOffsetUnit);
   }
   view.hint_bits[page * view.bit_words + index / 64].fetch_or(std::uint64_t{1} << (index % 64));
 }

@@ -5,7 +5,6 @@
 namespace cachee::shm {
 
 using layout::ExtensionHeader;
-using layout::Lens;
 
 namespace {
 
@@ -51,8 +50,7 @@ class Walker {
 
 std::string encode_extension(std::optional<double> cost, const Provenance& provenance, const Metadata& metadata,
                              const std::vector<std::string>& parents) {
-  const bool has_provenance = provenance.parent != 0 || provenance.chain != 0 || provenance.depth != 0;
-  if (!cost && !has_provenance && metadata.empty() && parents.empty()) return {};
+  if (!needs_extension(cost, provenance, metadata, parents)) return {};
   ExtensionHeader header{};
   header.fields = static_cast<std::uint16_t>(metadata.size());
   header.parents = static_cast<std::uint16_t>(parents.size());
@@ -114,37 +112,6 @@ std::optional<std::string_view> extension_field(std::string_view bytes, std::str
     if (name == field) return value;
   }
   return std::nullopt;
-}
-
-std::uint64_t record_bytes(const RecordParts& parts) noexcept {
-  return sizeof(Record) + base::align_up(parts.key.size(), 8) + base::align_up(parts.value.size(), 8) +
-         base::align_up(parts.extension.size(), 8);
-}
-
-void fill_record(Record& record, const RecordParts& parts, std::uint64_t exp, std::uint64_t birth_ms) noexcept {
-  record.ev.store_relaxed(0);
-  record.rm.store_relaxed(0);
-  record.exp.store_relaxed(exp);
-  const std::uint64_t flags = parts.flags | (parts.extension.empty() ? 0 : layout::kHasExtension);
-  record.lens.store_relaxed(Lens::Key::make(parts.key.size()) | Lens::Value::make(parts.value.size()) |
-                            Lens::Flags::make(flags));
-  set_lineage(record, layout::kNoRecord, 0, birth_ms);
-  Word* payload = record.payload();
-  mem::copy_in(payload, parts.key.data(), parts.key.size());
-  payload += base::align_up(parts.key.size(), 8) / 8;
-  mem::copy_in(payload, parts.value.data(), parts.value.size());
-  payload += base::align_up(parts.value.size(), 8) / 8;
-  mem::copy_in(payload, parts.extension.data(), parts.extension.size());
-}
-
-void set_lineage(Record& record, std::uint64_t prev_unit, std::uint64_t version, std::uint64_t birth_ms) noexcept {
-  record.link.store_relaxed(layout::LinkWord::Prev::make(prev_unit) | layout::LinkWord::BirthLow::make(birth_ms));
-  record.tag.store_relaxed(layout::TagWord::Version::make(version) | layout::TagWord::BirthHigh::make(birth_ms >> 24));
-}
-
-std::uint64_t birth_ms_of(const Record& r) noexcept {
-  return layout::LinkWord::BirthLow::get(r.link.load_relaxed()) |
-         layout::TagWord::BirthHigh::get(r.tag.load_relaxed()) << 24;
 }
 
 KeyView key_in_place(const View& view, std::uint64_t unit) noexcept {

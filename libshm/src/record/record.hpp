@@ -2,7 +2,7 @@
 //
 // RECORD PROTOCOL
 //   [RC-1] A record's key, value and extension are written while it is PRIV and unlinked, and never
-//          change until its block is FREE again. `link` and `tag` too.
+//          change until its block is FREE again. `link` and the parts of the version too.
 //   [RC-2] hdr: FREE -> PRIV(uid) -> {CLEAN | EV_PEND -> EV_DONE} -> RETIRED -> FREE, or PRIV ->
 //          ABORTED -> FREE. The uid changes at FREE -> PRIV only and never comes back.
 //   [RC-3] exp changes by CAS while linked, never once FROZEN.
@@ -36,6 +36,12 @@ struct Extension {
   std::vector<std::string> parents{};
 };
 
+/// False when everything has its default.
+inline bool needs_extension(std::optional<double> cost, const Provenance& provenance, const Metadata& metadata,
+                            const std::vector<std::string>& parents) noexcept {
+  return cost || provenance.parent != 0 || provenance.chain != 0 || provenance.depth != 0 || !metadata.empty() ||
+         !parents.empty();
+}
 /// Empty when everything has its default.
 [[nodiscard]] std::string encode_extension(std::optional<double> cost, const Provenance& provenance,
                                            const Metadata& metadata, const std::vector<std::string>& parents);
@@ -44,14 +50,47 @@ struct Extension {
 [[nodiscard]] double extension_cost(std::string_view bytes) noexcept;
 [[nodiscard]] std::optional<std::string_view> extension_field(std::string_view bytes, std::string_view field) noexcept;
 
-[[nodiscard]] std::uint64_t record_bytes(const RecordParts& parts) noexcept;
-/// A4: everything but hdr.
-void fill_record(Record& record, const RecordParts& parts, std::uint64_t exp, std::uint64_t birth_ms) noexcept;
+[[nodiscard]] inline std::uint64_t record_bytes(const RecordParts& parts) noexcept {
+  return sizeof(Record) + base::align_up(parts.key.size(), 8) + base::align_up(parts.value.size(), 8) +
+         base::align_up(parts.extension.size(), 8);
+}
+/// A4: everything but hdr; set_lineage() follows.
+inline void fill_record(Record& record, const RecordParts& parts, std::uint64_t deadline_ms) noexcept {
+  record.ev.store_relaxed(0);
+  record.rm.store_relaxed(0);
+  record.exp.store_relaxed(layout::Exp::Deadline::make(deadline_ms));
+  const std::uint64_t flags = parts.flags | (parts.extension.empty() ? 0 : layout::kHasExtension);
+  record.lens.store_relaxed(layout::Lens::Key::make(parts.key.size()) | layout::Lens::Value::make(parts.value.size()) |
+                            layout::Lens::Flags::make(flags));
+  Word* payload = record.payload();
+  mem::copy_in(payload, parts.key.data(), parts.key.size());
+  payload += base::align_up(parts.key.size(), 8) / 8;
+  mem::copy_in(payload, parts.value.data(), parts.value.size());
+  payload += base::align_up(parts.value.size(), 8) / 8;
+  mem::copy_in(payload, parts.extension.data(), parts.extension.size());
+}
 
-void set_lineage(Record& record, std::uint64_t prev_unit, std::uint64_t version, std::uint64_t birth_ms) noexcept;
+/// Versions grow by key: at least by one a write, and they follow the time since the segment was
+/// made, in us. So a version also says when its value was written; it runs ahead only for a key
+/// that is written more than a million times a second.
+inline constexpr unsigned kVersionBits = 52;
+/// What of the old record the event of a new one shows, and the version; in private like fill_record().
+inline void set_lineage(Record& record, std::uint64_t prev_unit, std::uint64_t version) noexcept {
+  record.link.store_relaxed(layout::LinkWord::Prev::make(prev_unit) |
+                            layout::LinkWord::VersionMiddle::make(version >> 16));
+  record.exp.store_relaxed(layout::Exp::VersionLow::set(record.exp.load_relaxed(), version));
+  record.lens.store_relaxed(layout::Lens::VersionHigh::set(record.lens.load_relaxed(), version >> 40));
+}
 inline std::uint64_t prev_of(const Record& r) noexcept { return layout::LinkWord::Prev::get(r.link.load_relaxed()); }
-inline std::uint64_t version_of(const Record& r) noexcept { return layout::TagWord::Version::get(r.tag.load_relaxed()); }
-std::uint64_t birth_ms_of(const Record& r) noexcept;
+inline std::uint64_t version_from(std::uint64_t link, std::uint64_t exp, std::uint64_t lens) noexcept {
+  return layout::Exp::VersionLow::get(exp) | layout::LinkWord::VersionMiddle::get(link) << 16 |
+         layout::Lens::VersionHigh::get(lens) << 40;
+}
+inline std::uint64_t version_of(const Record& r) noexcept {
+  return version_from(r.link.load_relaxed(), r.exp.load_relaxed(), r.lens.load_relaxed());
+}
+/// When the value was written, in us since the segment was made.
+inline std::uint64_t birth_us_of(const Record& r) noexcept { return version_of(r); }
 
 /// Where the parts of a record are, clamped to the data region.
 struct RecordBounds {
@@ -71,6 +110,12 @@ inline RecordBounds bounds_of(const View& view, std::uint64_t unit, std::uint64_
   b.extension_at = b.value_at + base::align_up(b.value_bytes, 8);
   b.fits = sizeof(Record) + b.extension_at <= view.bytes_after(unit) && b.value_bytes <= view.shape.value_bytes_max;
   return b;
+}
+/// True when a protected record has this key.
+inline bool key_equals(const View& view, std::uint64_t unit, KeyView key) noexcept {
+  const Record& r = view.record_at(unit);
+  const RecordBounds b = bounds_of(view, unit, r.lens.load_relaxed());
+  return b.key_bytes == key.size() && b.fits && mem::equal_bytes(r.payload(), key.data(), key.size());
 }
 /// In place, for records that are protected or pinned by an event. Empty views when damaged.
 KeyView key_in_place(const View& view, std::uint64_t unit) noexcept;

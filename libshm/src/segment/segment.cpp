@@ -34,6 +34,9 @@ void View::bind(std::byte* at, const layout::Shape& checked, bool can_write) noe
   available = reinterpret_cast<Word*>(region(layout::kRegionAvailable));
   data_begin = regions[layout::kRegionData].offset / layout::kOffsetUnit;
   data_end = data_begin + regions[layout::kRegionData].bytes / layout::kOffsetUnit;
+  data_limit = at + data_end * layout::kOffsetUnit;
+  record_span = data_end - data_begin - sizeof(Record) / layout::kOffsetUnit;
+  page_unit_bits = static_cast<unsigned>(std::countr_zero(shape.page_bytes / layout::kOffsetUnit));
   bit_words = shape.page_bytes / layout::kBlockBytesMin / 64;
   available_words = (shape.page_count + 63) / 64;
   hash_seed = header->hash_seed;
@@ -51,7 +54,8 @@ void format_segment(std::byte* at, const layout::Shape& shape) noexcept {
   os::random_bytes(header->epoch, sizeof header->epoch);
   os::random_bytes(&header->hash_seed, sizeof header->hash_seed);
   header->created_wall_ns = static_cast<std::uint64_t>(base::wall_ns());
-  header->created_mono_ns = static_cast<std::uint64_t>(base::now_coarse_ns());
+  // Whole ms: a deadline's ms and the summary's then end at the same instants.
+  header->created_mono_ns = static_cast<std::uint64_t>(base::now_coarse_ns() / base::kNsPerMs * base::kNsPerMs);
   header->shape = shape;
   const auto regions = layout::compute_regions(shape);
   for (unsigned i = 0; i < layout::kRegionCount; ++i) header->regions[i] = regions[i];

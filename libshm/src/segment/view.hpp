@@ -47,6 +47,9 @@ struct View {
   Word* available = nullptr;
   std::uint64_t data_begin = 0;  // in units of 8 bytes
   std::uint64_t data_end = 0;
+  std::uint64_t record_span = 0;      // units from the first to the last place where a record fits
+  const std::byte* data_limit = nullptr;  // address of data_end
+  unsigned page_unit_bits = 0;        // a page has 2^page_unit_bits units
   std::uint64_t bit_words = 0;        // per page
   std::uint64_t available_words = 0;  // per class
   std::uint64_t hash_seed = 0;
@@ -63,10 +66,15 @@ struct View {
   }
   static std::uint64_t tag_of(std::uint64_t hash_value) noexcept { return hash_value & 0xffff; }
 
+  /// False for an offset that no record can have.
+  bool is_record(std::uint64_t unit) const noexcept { return unit - data_begin <= record_span; }
   /// nullptr for an offset that no record can have.
   Record* record(std::uint64_t unit) const noexcept {
-    if (unit < data_begin || unit + sizeof(Record) / layout::kOffsetUnit > data_end) return nullptr;
-    return reinterpret_cast<Record*>(base + unit * layout::kOffsetUnit);
+    return is_record(unit) ? &record_at(unit) : nullptr;
+  }
+  /// For a unit that is_record(), or that comes from page and block numbers of this shape.
+  Record& record_at(std::uint64_t unit) const noexcept {
+    return *reinterpret_cast<Record*>(base + unit * layout::kOffsetUnit);
   }
   std::uint64_t unit_of(const Record* r) const noexcept {
     return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(r) - base) / layout::kOffsetUnit;
@@ -74,10 +82,10 @@ struct View {
   /// Bytes from a record to the end of the data: no read may pass them.
   std::uint64_t bytes_after(std::uint64_t unit) const noexcept { return (data_end - unit) * layout::kOffsetUnit; }
   std::uint64_t page_of(std::uint64_t unit) const noexcept {
-    return (unit - data_begin) * layout::kOffsetUnit / shape.page_bytes;
+    return (unit - data_begin) >> page_unit_bits;
   }
   std::uint64_t page_unit(std::uint64_t page) const noexcept {
-    return data_begin + page * (shape.page_bytes / layout::kOffsetUnit);
+    return data_begin + (page << page_unit_bits);
   }
   Cell& cell(std::uint64_t position) const noexcept { return ring[position & (shape.ring_events - 1)]; }
   std::uint64_t ms_since_created(TimeNs mono) const noexcept {

@@ -26,7 +26,7 @@ Place place_of(const View& view, std::uint64_t unit) noexcept {
   const std::uint64_t size_class = PageWord::Class::get(word);
   if (PageWord::kind(word) != PageWord::kSlab || size_class >= view.shape.classes) return {view.shape.page_count, 0, word};
   const std::uint64_t bytes = (unit - view.page_unit(page)) * layout::kOffsetUnit;
-  return {page, bytes / kClassBytes[size_class], word};
+  return {page, layout::block_index(static_cast<unsigned>(size_class), bytes), word};
 }
 
 Word& available_word(const View& view, std::uint64_t size_class, std::uint64_t page) noexcept {
@@ -112,7 +112,7 @@ std::uint64_t take_free_page(Context& context, unsigned size_class) noexcept {
       const std::uint64_t blocks = view.shape.page_bytes / kClassBytes[size_class];
       for (std::uint64_t i = 0; i < blocks; ++i) {
         const std::uint64_t unit = view.page_unit(page) + i * (kClassBytes[size_class] / layout::kOffsetUnit);
-        view.record(unit)->hdr.store_relaxed(Hdr::make(0, RecordState::free));
+        view.record_at(unit).hdr.store_relaxed(Hdr::make(0, RecordState::free));
       }
       Word* bits = view.free_bits + page * view.bit_words;
       for (std::uint64_t b = 0; b < view.bit_words; ++b) {
@@ -191,7 +191,7 @@ std::uint64_t claim_run(Context& context, std::uint64_t pages, std::uint64_t uid
     const std::uint64_t unit = view.page_unit(head);
     context.me->nw_uid.store_relaxed(uid);
     context.me->nw.store_seq_cst(unit);
-    view.record(unit)->hdr.store_release(Hdr::make(uid, RecordState::priv));
+    view.record_at(unit).hdr.store_release(Hdr::make(uid, RecordState::priv));
     CACHEE_CRASH_POINT("slab.run.claimed");
     mem::fence_release();  // before the first byte of the record
     view.pages[head].store_release(PageWord::make(PageWord::kRunHead, 0, context.id, pages));
@@ -216,12 +216,6 @@ void release_run(const View& view, std::uint64_t head, std::uint64_t length) noe
 
 }  // namespace
 
-std::uint64_t block_bytes_for(const View& view, std::uint64_t record_bytes) noexcept {
-  const unsigned size_class = layout::class_of(record_bytes);
-  if (size_class < view.shape.classes) return kClassBytes[size_class];
-  return base::align_up(record_bytes, view.shape.page_bytes);
-}
-
 Block allocate(Context& context, std::uint64_t record_bytes) noexcept {
   const std::uint64_t uid = context.next_uid();
   const unsigned size_class = layout::class_of(record_bytes);
@@ -229,7 +223,7 @@ Block allocate(Context& context, std::uint64_t record_bytes) noexcept {
   if (size_class < context.view->shape.classes) {
     unit = claim_in_class(context, size_class, uid);
   } else {
-    unit = claim_run(context, base::align_up(record_bytes, context.view->shape.page_bytes) / context.view->shape.page_bytes, uid);
+    unit = claim_run(context, block_bytes_for(*context.view, record_bytes) / context.view->shape.page_bytes, uid);
   }
   if (unit == 0) {
     context.me->nw.store_release(0);
@@ -290,7 +284,7 @@ bool drain_page(Context& context, std::uint64_t page) noexcept {
   const std::uint64_t blocks = view.shape.page_bytes / block;
   std::uint64_t taken = 0;
   for (; empty && taken < blocks; ++taken) {  // D3
-    Record& r = *view.record(first + taken * (block / layout::kOffsetUnit));
+    Record& r = view.record_at(first + taken * (block / layout::kOffsetUnit));
     std::uint64_t hdr = r.hdr.load_acquire();
     empty = Hdr::state(hdr) == RecordState::free && r.hdr.cas_acq_rel(hdr, Hdr::make(uid, RecordState::priv));
     if (!empty) break;
@@ -301,7 +295,7 @@ bool drain_page(Context& context, std::uint64_t page) noexcept {
     return true;
   }
   for (std::uint64_t i = 0; i < taken; ++i) {
-    view.record(first + i * (block / layout::kOffsetUnit))->hdr.store_release(Hdr::make(uid, RecordState::free));
+    view.record_at(first + i * (block / layout::kOffsetUnit)).hdr.store_release(Hdr::make(uid, RecordState::free));
   }
   view.pages[page].store_release(word);
   refresh_page_bits(view, page);

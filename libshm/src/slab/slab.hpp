@@ -60,7 +60,11 @@ struct Block {
 };
 
 /// Bytes of the block that holds a record of this many bytes (header included).
-[[nodiscard]] std::uint64_t block_bytes_for(const View& view, std::uint64_t record_bytes) noexcept;
+[[nodiscard]] inline std::uint64_t block_bytes_for(const View& view, std::uint64_t record_bytes) noexcept {
+  const unsigned size_class = layout::class_of(record_bytes);
+  return size_class < view.shape.classes ? layout::kClassBytes[size_class]
+                                         : base::align_up(record_bytes, view.shape.page_bytes);
+}
 
 /// Claims a block for a record of `record_bytes`; its unit is in the caller's nw. Unit 0: none free.
 [[nodiscard]] Block allocate(Context& context, std::uint64_t record_bytes) noexcept;
@@ -87,14 +91,14 @@ void for_each_block(const View& view, std::uint64_t page, F&& f) {
   const auto kind = layout::PageWord::kind(word);
   const std::uint64_t first = view.page_unit(page);
   if (kind == layout::PageWord::kRunHead) {
-    f(first, *view.record(first));
+    f(first, view.record_at(first));
   } else if (kind == layout::PageWord::kSlab) {
     const auto size_class = static_cast<unsigned>(layout::PageWord::Class::get(word));
     if (size_class >= view.shape.classes) return;
     const std::uint64_t block = layout::kClassBytes[size_class];
     for (std::uint64_t i = 0; i < view.shape.page_bytes / block; ++i) {
       const std::uint64_t unit = first + i * (block / layout::kOffsetUnit);
-      f(unit, *view.record(unit));
+      f(unit, view.record_at(unit));
     }
   }
 }

@@ -70,7 +70,7 @@ void match_item(const TableView& table, std::uint64_t index, KeyView key, Intere
 
 }  // namespace
 
-Interest match_triggers(const View& view, KeyView key) noexcept {
+Interest match_table(const View& view, KeyView key) noexcept {
   for (;;) {
     Interest interest;
     interest.word = view.header->trigger_word.load_seq_cst();  // M1

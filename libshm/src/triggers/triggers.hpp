@@ -44,8 +44,14 @@ struct Interest {
   [[nodiscard]] std::uint64_t generation() const noexcept { return layout::TriggerWord::Generation::get(word); }
 };
 
+/// M1-M3, when some trigger wants something.
+[[nodiscard]] Interest match_table(const View& view, KeyView key) noexcept;
 /// M1-M3. One load when nobody wants anything.
-[[nodiscard]] Interest match_triggers(const View& view, KeyView key) noexcept;
+[[nodiscard]] inline Interest match_triggers(const View& view, KeyView key) noexcept {
+  const std::uint64_t word = view.header->trigger_word.load_seq_cst();  // M1
+  if (layout::TriggerWord::Mask::get(word) == 0) [[likely]] return Interest{.word = word};
+  return match_table(view, key);
+}
 
 /// True when no table has been published since.
 inline bool still_current(const View& view, const Interest& interest) noexcept {

@@ -1,0 +1,94 @@
+// One operation in a loop, for callgrind to count: bench/count.py runs it and divides.
+//
+//   cachee_bench_count get|get_many|miss|set|set_new|view OPERATIONS
+#include <cstdlib>
+#include <cstring>
+
+#include "workload/keeper.hpp"
+#include "workload/keys.hpp"
+
+namespace cachee::bench {
+namespace {
+
+constexpr std::size_t kKeys = 50'000;
+constexpr std::size_t kStreamLength = std::size_t{1} << 14;
+
+struct Bench {
+  Cache cache;
+  std::vector<Key> present = make_stream(kKeys, kStreamLength, Spread::uniform, 1);
+  std::vector<Key> absent = present;
+  std::uint64_t next_new = kKeys;
+
+  explicit Bench(Cache opened) : cache{std::move(opened)} {
+    for (Key& key : absent) key[0] = 'x';
+    for (std::uint64_t n = 0; n < kKeys; ++n) store(make_key(n), n);
+  }
+  void store(const Key& key, std::uint64_t turn) {
+    const ValueBytes value = make_value(key, turn);
+    static_cast<void>(must(cache.set(view(key), {value.data(), value.size()}), "set"));
+  }
+  static const Key& at(const std::vector<Key>& stream, std::size_t n) { return stream[n % kStreamLength]; }
+};
+
+// Counted are functions of these names, with what they call: the loops' own work is in the figure.
+[[gnu::noinline]] void counted_get(Bench& bench, std::size_t operations) {
+  char out[kValueBytes];
+  for (std::size_t n = 0; n < operations; ++n) {
+    static_cast<void>(must(bench.cache.get_into(view(Bench::at(bench.present, n)), out), "get"));
+  }
+}
+[[gnu::noinline]] void counted_get_many(Bench& bench, std::size_t operations) {
+  std::array<KeyView, 16> keys;
+  std::size_t found = 0;
+  for (std::size_t n = 0; n < operations; n += keys.size()) {
+    for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = view(Bench::at(bench.present, n + i));
+    must(bench.cache.get_many(keys, [&](std::size_t, std::optional<ValueView> value) { found += value.has_value(); }), "get_many");
+  }
+  if (found < operations) die("keys are missing");
+}
+[[gnu::noinline]] void counted_miss(Bench& bench, std::size_t operations) {
+  char out[kValueBytes];
+  for (std::size_t n = 0; n < operations; ++n) {
+    if (bench.cache.get_into(view(Bench::at(bench.absent, n)), out)) die("a key is there that was never set");
+  }
+}
+[[gnu::noinline]] void counted_set(Bench& bench, std::size_t operations) {
+  for (std::size_t n = 0; n < operations; ++n) bench.store(Bench::at(bench.present, n), n);
+}
+[[gnu::noinline]] void counted_set_new(Bench& bench, std::size_t operations) {
+  for (std::size_t n = 0; n < operations; ++n) bench.store(make_key(bench.next_new++), n);
+}
+[[gnu::noinline]] void counted_view(Bench& bench, std::size_t operations) {
+  for (std::size_t n = 0; n < operations; ++n) {
+    static_cast<void>(must(bench.cache.view(view(Bench::at(bench.present, n))), "view"));
+  }
+}
+
+struct Operation {
+  const char* name;
+  void (*run)(Bench&, std::size_t);
+};
+constexpr Operation kOperations[] = {{"get", counted_get}, {"get_many", counted_get_many}, {"miss", counted_miss},
+                                     {"set", counted_set}, {"set_new", counted_set_new},   {"view", counted_view}};
+
+}  // namespace
+}  // namespace cachee::bench
+
+int main(int argc, char** argv) {
+  using namespace cachee;
+  using namespace cachee::bench;
+  if (argc != 3) die("usage: cachee_bench_count OPERATION COUNT");
+  SegmentOptions options{.memory_bytes = std::size_t{64} << 20, .eviction = EvictionPolicy::none};
+  options.name = "bench-count-" + std::to_string(getpid());
+  options.fresh = true;
+  const auto owner = must(Maintainer::create(options), "segment");
+  Bench bench{must(Cache::open({.name = options.name}), "attach")};
+  int status = 1;
+  for (const auto& operation : kOperations) {
+    if (std::strcmp(operation.name, argv[1]) != 0) continue;
+    operation.run(bench, std::strtoull(argv[2], nullptr, 10));
+    status = 0;
+  }
+  static_cast<void>(remove_segment(options.name));
+  return status;
+}
