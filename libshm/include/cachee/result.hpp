@@ -66,6 +66,11 @@ class [[nodiscard]] Result {
       : has_value_{true} {
     ::new (static_cast<void*>(&value_)) T(std::move(value));
   }
+  /// The value made in place from its members.
+  template <class... Members>
+  explicit Result(std::in_place_t, Members&&... members) : has_value_{true} {
+    ::new (static_cast<void*>(&value_)) T{std::forward<Members>(members)...};
+  }
   Result(Error error) noexcept : has_value_{false}, error_{error} {}  // NOLINT(*-explicit-*)
   Result(Errc code) noexcept : Result(Error{code, 0, 0}) {}           // NOLINT(*-explicit-*)
   Result(Result&& other) noexcept(std::is_nothrow_move_constructible_v<T>)

@@ -43,6 +43,8 @@
 
 #include "clients/clients.hpp"
 #include "index/index.hpp"
+#include "mem/crash_point.hpp"
+#include "reclaim/reclaim.hpp"
 #include "record/record.hpp"
 #include "ring/ring.hpp"
 #include "segment/view.hpp"
@@ -86,7 +88,8 @@ struct WritePlan {
   bool keeps_deadline = false;  // freeze the old deadline before the new record takes it over
   bool same_parts = false;      // prepare() gives the same bytes each time
   bool touch_copy = false;      // same value and version, no event
-  std::string* old_value = nullptr;  // out
+  /// Called when the write replaced this record, which is still protected.
+  void show_old(const View&, std::uint64_t) noexcept {}
 };
 Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan) noexcept;
 Result<WriteResult> set_record(Context& context, KeyView key, ValueView value, const SetOptions& options) noexcept;
@@ -122,10 +125,33 @@ inline bool pay_debt(Context& context, std::uint64_t unit, const Interest* hint)
   if (state == layout::RecordState::clean || state == layout::RecordState::ev_done) [[likely]] return true;
   return pay_open_debt(context, unit, hint);
 }
+/// The same for a record that the caller has just installed, with the interest that it saw before.
+inline bool pay_own_debt(Context& context, std::uint64_t unit, std::uint64_t uid, const Interest& seen) noexcept {
+  // Nobody wanted anything, and the table is still that one: the decision is known [KS-2].
+  if (seen.wanted == 0 && still_current(*context.view, seen)) [[likely]] {
+    layout::RecordState constexpr priv = layout::RecordState::priv;
+    Word& hdr = context.view->record_at(unit).hdr;
+    const bool settled = hdr.cas(layout::Hdr::make(uid, priv), layout::Hdr::make(uid, layout::RecordState::clean));
+    CACHEE_CRASH_POINT("keyspace.settled.unwanted");
+    if (settled) [[likely]] return true;
+  }
+  return pay_debt(context, unit, &seen);
+}
 /// R4-R6 for a marked slot; the record is protected. False: the ring is full.
 bool finish_remove(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word, bool admitted) noexcept;
 /// [KS-4] and retire, for a record that `next_unit` replaced.
-void retire_replaced(Context& context, std::uint64_t old_unit, std::uint64_t next_unit) noexcept;
+inline void retire_replaced(Context& context, std::uint64_t old_unit, std::uint64_t next_unit) noexcept {
+  const View& view = *context.view;
+  Record& old = view.record_at(old_unit);
+  const std::uint64_t ev = view.record_at(next_unit).ev.load_acquire();
+  if (layout::Hdr::state(old.hdr.load_acquire()) != layout::RecordState::retired) {
+    // [KS-4]; every caller stores the same word.
+    const bool confirmed = layout::EventWord::state(ev) == layout::EventWord::kConfirmed;
+    old.rm.store_release(confirmed ? ev : layout::EventWord::make(layout::EventWord::kNone, 0, 0));
+  }
+  CACHEE_CRASH_POINT("keyspace.replaced");
+  retire(context, old_unit);
+}
 
 inline std::uint64_t now_us() noexcept { return static_cast<std::uint64_t>(base::now_ns() / base::kNsPerUs); }
 /// Deadline of a TTL that starts now, in ms: no earlier than asked for. What is not positive has passed.

@@ -40,7 +40,7 @@ struct FoundSlot {
 };
 
 /// One live slot whose tag fits: protected, then compared.
-Lookup look_at(Context& context, Word& slot, std::uint64_t word, KeyView key) noexcept {
+[[gnu::always_inline]] inline Lookup look_at(Context& context, Word& slot, std::uint64_t word, KeyView key) noexcept {
   const std::uint64_t unit = Slot::Offset::get(word);
   if (!context.view->is_record(unit)) return Lookup::absent;
   if (!protect_old(context, slot, word)) return Lookup::moved;
@@ -57,17 +57,9 @@ Lookup finish_mark_of(Context& context, std::uint64_t bucket, Word& slot, std::u
   return finished ? Lookup::absent : Lookup::blocked;
 }
 
-/// Finds the live slot of a key. Finishes marks of the same key on the way.
-FoundSlot find_for_write(Context& context, std::uint64_t bucket, std::uint64_t hash, KeyView key) noexcept {
+/// Goes through the chain; finishes marks of the same key on the way.
+[[gnu::noinline]] FoundSlot find_in_chain(Context& context, std::uint64_t bucket, std::uint64_t live, KeyView key) noexcept {
   const View& view = *context.view;
-  const std::uint64_t live = Slot::live(0, View::tag_of(hash));
-  // Most keys that are there are in the head bucket. A live slot and a mark of one key exclude each
-  // other: the next record of a key is inserted behind the end of the mark.
-  if (const unsigned matches = matching_slots(view.buckets[bucket], live); matches != 0) [[likely]] {
-    Word& slot = view.buckets[bucket].slots[__builtin_ctz(matches)];
-    const std::uint64_t word = slot.load_seq_cst();
-    if (same_tag(word, live) && look_at(context, slot, word, key) == Lookup::live) return {Lookup::live, &slot, word, -1};
-  }
   FoundSlot found;
   ChainWalk walk{view, bucket};
   while (walk.next()) {
@@ -87,6 +79,22 @@ FoundSlot find_for_write(Context& context, std::uint64_t bucket, std::uint64_t h
   }
   clear_old(context);
   return found;
+}
+
+/// Finds the live slot of a key. Most keys that are there are in the head bucket. A live slot and a
+/// mark of one key exclude each other: its next record is inserted behind the end of the mark.
+[[gnu::always_inline]] inline FoundSlot find_for_write(Context& context, std::uint64_t bucket, std::uint64_t hash,
+                                                       KeyView key) noexcept {
+  const std::uint64_t live = Slot::live(0, View::tag_of(hash));
+  Bucket& head = context.view->buckets[bucket];
+  if (const unsigned matches = matching_slots(head, live); matches != 0) [[likely]] {
+    Word& slot = head.slots[__builtin_ctz(matches)];
+    const std::uint64_t word = slot.load_seq_cst();
+    if (same_tag(word, live) && look_at(context, slot, word, key) == Lookup::live) [[likely]] {
+      return {Lookup::live, &slot, word, -1};
+    }
+  }
+  return find_in_chain(context, bucket, live, key);
 }
 
 void begin(Context& context, Act act, std::uint64_t bucket) noexcept {
@@ -203,7 +211,7 @@ enum class ExpireOutcome {
 };
 
 /// R1 (protected by the caller) to R6 for a record whose deadline has passed.
-ExpireOutcome expire_due_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
+[[gnu::noinline]] ExpireOutcome expire_due_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
   const View& view = *context.view;
   const std::uint64_t unit = Slot::Offset::get(word);
   Record& record = *view.record(unit);
@@ -227,7 +235,7 @@ ExpireOutcome expire_due_slot(Context& context, std::uint64_t bucket, Word& slot
 }
 
 /// The same for a record whose deadline may have passed.
-ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
+[[gnu::always_inline]] inline ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
   const Record& record = context.view->record_at(Slot::Offset::get(word));
   if (!deadline_passed(record.exp.load_acquire())) [[likely]] return ExpireOutcome::alive;
   return expire_due_slot(context, bucket, slot, word);
@@ -248,128 +256,231 @@ bool remove_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64
   return true;
 }
 
-struct PlainSet final : WritePlan {
-  PlainSet(KeyView k, ValueView v, const SetOptions& o) : key{k}, value{v}, options{o} {
-    same_parts = true;
-    keeps_deadline = o.keep_ttl;
-    if (needs_extension(o.cost, o.provenance, o.metadata, o.depends_on)) {
-      extension = encode_extension(o.cost, o.provenance, o.metadata, o.depends_on);
+/// SET: the parts are the caller's and the same at each try.
+class PlainSet {
+ public:
+  static constexpr bool touch_copy = false;
+  static constexpr bool same_parts = true;
+
+  PlainSet(KeyView key, ValueView value, const SetOptions& options)
+      : parts_{key, value, {}, 0}, options_{options}, keeps_deadline{options.keep_ttl} {
+    if (needs_extension(options.cost, options.provenance, options.metadata, options.depends_on)) [[unlikely]] {
+      extension_ = encode_extension(options.cost, options.provenance, options.metadata, options.depends_on);
+      parts_.extension = extension_;
     }
-    if (o.deadline_wall_ms) {
-      fixed_deadline_ms = deadline_in(us_until(*o.deadline_wall_ms));
-    } else if (o.ttl) {
-      fixed_deadline_ms = deadline_in((o.ttl->count() + base::kNsPerUs - 1) / base::kNsPerUs);
+    if (options.deadline_wall_ms) {
+      deadline_ms_ = deadline_in(us_until(*options.deadline_wall_ms));
+    } else if (options.ttl) {
+      deadline_ms_ = deadline_in((options.ttl->count() + base::kNsPerUs - 1) / base::kNsPerUs);
     }
   }
+  PlainSet(const PlainSet&) = delete;
+  PlainSet& operator=(const PlainSet&) = delete;
+
+  const RecordParts& parts() const noexcept { return parts_; }
   Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, RecordParts& parts,
-               std::uint64_t& deadline_ms) override {
+               std::uint64_t& deadline_ms) noexcept {
     const bool present = old_unit != 0;
-    if (options.condition == Condition::absent && present) return Errc::exists;
-    if (options.condition == Condition::present && !present) return Errc::not_found;
-    if (options.if_version && (!present || version_of(*view.record(old_unit)) != *options.if_version)) {
-      return present ? Errc::stale : Errc::not_found;
+    if (options_.condition != Condition::always || options_.if_version) [[unlikely]] {
+      if (options_.condition == Condition::absent && present) return Errc::exists;
+      if (options_.condition == Condition::present && !present) return Errc::not_found;
+      if (options_.if_version && (!present || version_of(view.record_at(old_unit)) != *options_.if_version)) {
+        return present ? Errc::stale : Errc::not_found;
+      }
     }
-    parts = {key, value, extension, 0};
-    deadline_ms = options.keep_ttl ? old_deadline_ms : fixed_deadline_ms;
+    parts = parts_;
+    deadline_ms = keeps_deadline ? old_deadline_ms : deadline_ms_;
     return Errc::ok;
   }
-  KeyView key;
-  ValueView value;
-  const SetOptions& options;
-  std::string extension;
-  std::uint64_t fixed_deadline_ms = 0;
+  void show_old(const View& view, std::uint64_t old_unit) {
+    if (old_value != nullptr) *old_value = value_in_place(view, old_unit);
+  }
+
+ private:
+  RecordParts parts_;
+  const SetOptions& options_;
+  std::string extension_{};
+  std::uint64_t deadline_ms_ = 0;
+
+ public:
+  const bool keeps_deadline;
+  std::string* old_value = nullptr;
 };
 
-Errc check_sizes(const View& view, KeyView key, std::uint64_t value_bytes, std::uint64_t extension_bytes) noexcept {
-  if (key.size() > kKeyBytesMax || value_bytes > view.shape.value_bytes_max) return Errc::invalid_argument;
-  if (extension_bytes > kMetadataBytesMax + sizeof(layout::ExtensionHeader)) return Errc::invalid_argument;
+/// SET without any option, as most are.
+class BareSet {
+ public:
+  static constexpr bool touch_copy = false;
+  static constexpr bool same_parts = true;
+  static constexpr bool keeps_deadline = false;
+
+  BareSet(KeyView key, ValueView value) noexcept : key_{key}, value_{value} {}
+  RecordParts parts() const noexcept { return {key_, value_, {}, 0}; }
+  Errc prepare(const View&, std::uint64_t, std::uint64_t, RecordParts& parts, std::uint64_t& deadline_ms) noexcept {
+    parts = {key_, value_, {}, 0};
+    deadline_ms = 0;
+    return Errc::ok;
+  }
+  void show_old(const View&, std::uint64_t) noexcept {}
+
+ private:
+  KeyView key_;
+  ValueView value_;
+};
+bool without_options(const SetOptions& o) noexcept {
+  return !o.ttl && !o.deadline_wall_ms && !o.keep_ttl && o.condition == Condition::always && !o.if_version &&
+         !o.return_old && !needs_extension(o.cost, o.provenance, o.metadata, o.depends_on);
+}
+
+Errc check_sizes(const View& view, const RecordParts& parts) noexcept {
+  if (parts.key.size() > kKeyBytesMax || parts.value.size() > view.shape.value_bytes_max) return Errc::invalid_argument;
+  if (parts.extension.size() > kMetadataBytesMax + sizeof(layout::ExtensionHeader)) return Errc::invalid_argument;
   return Errc::ok;
 }
 
-}  // namespace
+/// One write on its way: what its steps know, so that the rare ones stand in functions of their own
+/// and cost the usual ones nothing.
+struct Write {
+  Context& context;
+  const View& view;
+  KeyView key;
+  std::uint64_t bucket;
+  Act act;
+  Block block{};                  // S1, kept over lost races
+  std::uint64_t block_bytes = 0;  // of what it was claimed for
+  int rooms = 0;                  // times that room had to be made
+  RoomWait room_wait;
 
-Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan) noexcept {
+  /// Every way out without a write.
+  [[gnu::noinline]] Errc give_up(Errc code) noexcept {
+    if (block.unit != 0) abort_block(context, block.unit, block.uid);
+    return code;
+  }
+  /// Memory is short. Errc::ok: try again.
+  [[gnu::noinline]] Errc make_room_for(std::uint64_t bytes) noexcept {
+    if (++rooms > kRoomRoundsMax) return Errc::no_space;
+    clear_old(context);
+    const Room room = make_room(context, bytes);
+    begin(context, act, bucket);
+    return room == Room::none || (room == Room::pending && !room_wait.slice()) ? Errc::no_space : Errc::ok;
+  }
+  /// Every slot of the chain is taken. Errc::ok: try again.
+  [[gnu::noinline]] Errc make_place() noexcept {
+    if (extend_chain(context, bucket)) return Errc::ok;
+    // The chain is as long as it may get: something in it has to go.
+    if (++rooms > kRoomRoundsMax || view.header->evict_policy.load_relaxed() == 0) return Errc::no_space;
+    bool evicted = false;
+    ChainWalk walk{view, bucket};
+    while (!evicted && walk.next()) {
+      const std::uint64_t word = walk.slot().load_acquire();
+      evicted = Slot::occupied(word) && Slot::mark(word) == Mark::live && evict_slot(context, bucket, walk.slot(), word);
+    }
+    begin(context, act, bucket);
+    return evicted ? Errc::ok : Errc::no_space;
+  }
+  /// N1-N3. False: the announcement was not ours to make.
+  [[gnu::noinline]] bool announce(std::uint64_t idle, int place, std::uint64_t tag) noexcept {
+    const std::uint64_t busy = Ins::make(static_cast<std::uint64_t>(place), tag, block.unit);
+    if (!view.buckets[bucket].ins.cas_seq_cst(idle, busy)) return false;  // N1
+    CACHEE_CRASH_POINT("keyspace.set.announced");
+    help_insert(context, bucket, busy);  // LINEARIZES in N2, whoever does it
+    ChainWalk walk{view, bucket};
+    while (walk.next()) {
+      if (static_cast<int>(walk.place()) != place) continue;
+      walk.heat().store_relaxed(layout::HeatWord::make(0, false, view.header->evict_epoch.load_relaxed()));
+      break;
+    }
+    context.count(layout::kInserts);
+    return true;
+  }
+  [[gnu::noinline]] void lost_race(mem::Backoff& backoff) noexcept {
+    context.count(layout::kRetries);
+    backoff.pause();
+  }
+};
+
+/// What came of a write, before it is dressed up for the caller.
+struct Written {
+  std::uint64_t version;
+  std::uint64_t event_word;  // ev of the new record
+  bool created;
+  std::optional<EventSeq> event() const noexcept {
+    if (layout::EventWord::state(event_word) != layout::EventWord::kConfirmed) return std::nullopt;
+    return EventSeq{event_position(event_word)};
+  }
+};
+
+/// S0-S8, once for every kind of plan (keyspace.hpp, WritePlan).
+template <class Plan>
+[[gnu::always_inline]] inline Result<Written> write_by(Context& context, KeyView key, Plan& plan) noexcept {
   const View& view = *context.view;
   const std::uint64_t hash = view.hash(key);
   const std::uint64_t bucket = view.bucket_of(hash);
   Word& ins = view.buckets[bucket].ins;
   const Interest interest = match_triggers(view, key);
-  if (!plan.touch_copy && !admit(context, interest, EventKind::write)) return Errc::full;  // S0
+  if (interest.wanted != 0 && !plan.touch_copy && !admit(context, interest, EventKind::write)) return Errc::full;  // S0
 
-  Operation operation{context, plan.touch_copy ? Act::touch : Act::set, bucket};
+  const Act act = plan.touch_copy ? Act::touch : Act::set;
+  Operation operation{context, act, bucket};
+  Write write{context, view, key, bucket, act, {}, 0, 0, RoomWait{view}};
   RecordParts parts;
-  Block block;
-  std::uint64_t block_bytes = 0;
   std::uint64_t deadline_ms = 0;
-  const auto give_up = [&](Errc code) -> Result<WriteResult> {
-    if (block.unit != 0) abort_block(context, block.unit, block.uid);
-    return code;
-  };
   mem::Backoff backoff;
-  RoomWait room_wait{view};
-  int rooms = 0;
   for (int tries = 0; tries < kTriesMax; ++tries) {
     const std::uint64_t idle = ins.load_seq_cst();
-    if (Ins::busy(idle)) {
+    if (Ins::busy(idle)) [[unlikely]] {
       help_insert(context, bucket, idle);
       continue;
     }
     const FoundSlot found = find_for_write(context, bucket, hash, key);  // S2
-    if (found.what == Lookup::moved) continue;
-    if (found.what == Lookup::blocked) return give_up(Errc::full);
+    if (found.what == Lookup::moved) [[unlikely]] continue;
+    if (found.what == Lookup::blocked) [[unlikely]] return write.give_up(Errc::full);
     std::uint64_t old_unit = 0;
     std::uint64_t old_deadline_ms = 0;
     std::uint64_t version = 0;
-    if (found.what == Lookup::live) {
-      if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy)) {  // [IX-3]
+    if (found.what == Lookup::live) [[likely]] {
+      if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy)) [[unlikely]] {  // [IX-3]
         help_insert(context, bucket, busy);
         continue;
       }
       old_unit = Slot::Offset::get(found.word);
-      Record& old = *view.record(old_unit);
-      const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word);
-      if (expired == ExpireOutcome::blocked) return give_up(Errc::full);
-      if (expired != ExpireOutcome::alive) continue;
-      if (!pay_debt(context, old_unit, nullptr)) {  // [KS-1]
+      Record& old = view.record_at(old_unit);
+      if (const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word);
+          expired != ExpireOutcome::alive) [[unlikely]] {
+        if (expired == ExpireOutcome::blocked) return write.give_up(Errc::full);
+        continue;
+      }
+      if (!pay_debt(context, old_unit, nullptr)) [[unlikely]] {  // [KS-1]
         lower_deadline(view, bucket, 0);
-        return give_up(Errc::full);
+        return write.give_up(Errc::full);
       }
       old_deadline_ms = Exp::Deadline::get(plan.keeps_deadline ? freeze_deadline(old) : old.exp.load_acquire());
       version = version_of(old);
     }
-    // S1. Again after a lost race only when the bytes depend on the old record.
-    if (block.unit == 0 || !plan.same_parts || plan.keeps_deadline) {
-      if (const Errc why = plan.prepare(view, old_unit, old_deadline_ms, parts, deadline_ms); why != Errc::ok) {
-        return give_up(why);
-      }
-      if (const Errc why = check_sizes(view, key, parts.value.size(), parts.extension.size()); why != Errc::ok) {
-        return give_up(why);
-      }
-      const std::uint64_t bytes = record_bytes(parts);
-      if (block.unit != 0 && block_bytes_for(view, bytes) != block_bytes) {
-        abort_block(context, block.unit, block.uid);
-        block = {};
-      }
-      if (block.unit == 0) {
-        block = allocate(context, bytes);
-        block_bytes = block_bytes_for(view, bytes);
-      }
-      if (block.unit == 0) {
-        if (++rooms > kRoomRoundsMax) return Error{Errc::no_space, 0, bytes};
-        clear_old(context);
-        const Room room = make_room(context, bytes);
-        begin(context, plan.touch_copy ? Act::touch : Act::set, bucket);
-        if (room == Room::none || (room == Room::pending && !room_wait.slice())) return Error{Errc::no_space, 0, bytes};
-        continue;
-      }
-      fill_record(*view.record(block.unit), parts, deadline_ms);
-      CACHEE_CRASH_POINT("keyspace.set.filled");
-    } else if (const Errc why = plan.prepare(view, old_unit, old_deadline_ms, parts, deadline_ms); why != Errc::ok) {
-      return give_up(why);
+    if (const Errc why = plan.prepare(view, old_unit, old_deadline_ms, parts, deadline_ms); why != Errc::ok) [[unlikely]] {
+      return write.give_up(why);
     }
-    Record& record = *view.record(block.unit);
-    const bool created = old_unit == 0;
-    if (created) {
+    // S1. Again after a lost race only when the bytes depend on the old record.
+    if (write.block.unit == 0 || !plan.same_parts || plan.keeps_deadline) [[likely]] {
+      if (const Errc why = check_sizes(view, parts); why != Errc::ok) [[unlikely]] return write.give_up(why);
+      const std::uint64_t bytes = record_bytes(parts);
+      if (write.block.unit != 0 && block_bytes_for(view, bytes) != write.block_bytes) [[unlikely]] {
+        abort_block(context, write.block.unit, write.block.uid);
+        write.block = {};
+      }
+      if (write.block.unit == 0) [[likely]] {
+        write.block = allocate(context, bytes);
+        write.block_bytes = block_bytes_for(view, bytes);
+        if (write.block.unit == 0) [[unlikely]] {
+          if (write.make_room_for(bytes) != Errc::ok) return Error{Errc::no_space, 0, bytes};
+          continue;
+        }
+      }
+      fill_record(view.record_at(write.block.unit), parts, deadline_ms);
+      CACHEE_CRASH_POINT("keyspace.set.filled");
+    }
+    Record& record = view.record_at(write.block.unit);
+    if (old_unit == 0) {
       version = std::max(version_now(view), view.header->version_floor.load_acquire());
     } else if (!plan.touch_copy) {
       version = std::max(version + 1, version_now(view));
@@ -377,85 +488,75 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
     set_lineage(record, plan.touch_copy ? 0 : old_unit, version);
     if (deadline_ms != 0) lower_deadline(view, bucket, summary_ms(view, deadline_ms));  // S3
     CACHEE_CRASH_POINT("keyspace.set.ready");
-    const std::uint64_t live = Slot::live(block.unit, View::tag_of(hash));
-    if (!created) {
+    if (old_unit != 0) [[likely]] {
       std::uint64_t expected = found.word;
-      if (!found.slot->cas_seq_cst(expected, live)) {  // X1. LINEARIZES
-        context.count(layout::kRetries);
-        backoff.pause();
+      if (!found.slot->cas_seq_cst(expected, Slot::live(write.block.unit, View::tag_of(hash)))) [[unlikely]] {  // X1. LINEARIZES
+        write.lost_race(backoff);
         continue;
       }
       CACHEE_CRASH_POINT("keyspace.set.installed");
-    } else {
-      if (found.empty_place < 0) {
-        if (extend_chain(context, bucket)) continue;
-        // The chain is as long as it may get: something in it has to go.
-        if (++rooms > kRoomRoundsMax) return give_up(Errc::no_space);
-        bool evicted = false;
-        ChainWalk walk{view, bucket};
-        while (!evicted && walk.next()) {
-          const std::uint64_t word = walk.slot().load_acquire();
-          evicted = Slot::occupied(word) && Slot::mark(word) == Mark::live &&
-                    view.header->evict_policy.load_relaxed() != 0 && evict_slot(context, bucket, walk.slot(), word);
-        }
-        begin(context, Act::set, bucket);
-        if (!evicted) return give_up(Errc::no_space);
-        continue;
-      }
-      const std::uint64_t busy = Ins::make(static_cast<std::uint64_t>(found.empty_place), View::tag_of(hash), block.unit);
-      std::uint64_t expected = idle;
-      if (!ins.cas_seq_cst(expected, busy)) {  // N1
-        context.count(layout::kRetries);
-        backoff.pause();
-        continue;
-      }
-      CACHEE_CRASH_POINT("keyspace.set.announced");
-      help_insert(context, bucket, busy);  // LINEARIZES in N2, whoever does it
-      ChainWalk walk{view, bucket};
-      while (walk.next()) {
-        if (static_cast<int>(walk.place()) != found.empty_place) continue;
-        walk.heat().store_relaxed(layout::HeatWord::make(0, false, view.header->evict_epoch.load_relaxed()));
-        break;
-      }
-      context.count(layout::kInserts);
+    } else if (found.empty_place < 0) {
+      if (const Errc why = write.make_place(); why != Errc::ok) return write.give_up(why);
+      continue;
+    } else if (!write.announce(idle, found.empty_place, View::tag_of(hash))) {
+      write.lost_race(backoff);
+      continue;
     }
-    // S5, S6
-    WriteResult result;
-    result.created = created;
-    result.version = version;
-    if (!pay_debt(context, block.unit, &interest)) lower_deadline(view, bucket, 0);
-    const std::uint64_t ev = record.ev.load_acquire();
-    if (layout::EventWord::state(ev) == layout::EventWord::kConfirmed) result.event = EventSeq{event_position(ev)};
-    if (!created) {
-      if (plan.old_value != nullptr) *plan.old_value = value_in_place(view, old_unit);
+    if (!pay_own_debt(context, write.block.unit, write.block.uid, interest)) lower_deadline(view, bucket, 0);  // S5, S6
+    const Written written{version, record.ev.load_acquire(), old_unit == 0};
+    if (old_unit != 0) [[likely]] {
+      plan.show_old(view, old_unit);
       if (plan.touch_copy) {
         // The value lives on in the copy: nothing ended here.
-        view.record(old_unit)->rm.store_release(layout::EventWord::make(layout::EventWord::kNone, 0, 0));
+        view.record_at(old_unit).rm.store_release(layout::EventWord::make(layout::EventWord::kNone, 0, 0));
         retire(context, old_unit);
       } else {
-        retire_replaced(context, old_unit, block.unit);  // S7
+        retire_replaced(context, old_unit, write.block.unit);  // S7
       }
     }
     if (deadline_ms != 0) lower_deadline(view, bucket, summary_ms(view, deadline_ms));  // S8
     if (!plan.touch_copy) context.count(layout::kSets);
-    return result;
+    return written;
   }
-  return give_up(Errc::corrupt);
+  return write.give_up(Errc::corrupt);
 }
 
-Result<WriteResult> set_record(Context& context, KeyView key, ValueView value, const SetOptions& options) noexcept {
+}  // namespace
+
+namespace {
+
+/// The caller's result of a write.
+Result<WriteResult> result_of(const Result<Written>& written) noexcept {
+  if (!written) [[unlikely]] return written.error();
+  return Result<WriteResult>{std::in_place, written->version, written->event(), written->created, std::nullopt};
+}
+
+[[gnu::noinline]] Result<WriteResult> set_with_options(Context& context, KeyView key, ValueView value,
+                                                       const SetOptions& options) noexcept {
   if (options.cost && !(*options.cost > 0)) return Errc::invalid_argument;
   if (options.metadata.size() > kMetadataFieldsMax || options.depends_on.size() > kDependenciesMax) {
     return Errc::invalid_argument;
   }
   PlainSet plan{key, value, options};
-  if (const Errc why = check_sizes(*context.view, key, value.size(), plan.extension.size()); why != Errc::ok) return why;
-  if (!options.return_old) [[likely]] return write_record(context, key, plan);
+  if (const Errc why = check_sizes(*context.view, plan.parts()); why != Errc::ok) return why;
   std::string old_value;
-  plan.old_value = &old_value;
-  Result<WriteResult> result = write_record(context, key, plan);
-  if (result && !result->created) result->old_value = std::move(old_value);
+  if (options.return_old) plan.old_value = &old_value;
+  Result<WriteResult> result = result_of(write_by(context, key, plan));
+  if (options.return_old && result && !result->created) result->old_value = std::move(old_value);
   return result;
+}
+
+}  // namespace
+
+Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan) noexcept {
+  return result_of(write_by(context, key, plan));
+}
+
+Result<WriteResult> set_record(Context& context, KeyView key, ValueView value, const SetOptions& options) noexcept {
+  if (!without_options(options)) return set_with_options(context, key, value, options);
+  BareSet plan{key, value};
+  if (const Errc why = check_sizes(*context.view, plan.parts()); why != Errc::ok) [[unlikely]] return why;
+  return result_of(write_by(context, key, plan));
 }
 
 Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptions& options) noexcept {

@@ -91,16 +91,4 @@ bool finish_remove(Context& context, std::uint64_t bucket, Word& slot, std::uint
   return true;
 }
 
-void retire_replaced(Context& context, std::uint64_t old_unit, std::uint64_t next_unit) noexcept {
-  const View& view = *context.view;
-  Record& old = *view.record(old_unit);
-  const std::uint64_t ev = view.record(next_unit)->ev.load_acquire();
-  if (Hdr::state(old.hdr.load_acquire()) != RecordState::retired) {
-    // [KS-4]; every caller stores the same word.
-    old.rm.store_release(EventWord::state(ev) == EventWord::kConfirmed ? ev : EventWord::make(EventWord::kNone, 0, 0));
-  }
-  CACHEE_CRASH_POINT("keyspace.replaced");
-  retire(context, old_unit);
-}
-
 }  // namespace cachee::shm

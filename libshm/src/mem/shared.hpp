@@ -60,21 +60,35 @@ using Word = Shared<std::uint64_t>;
 /// unroll atomic accesses itself.
 inline constexpr std::size_t kWordsAtOnce = 8;
 
+template <std::size_t kWords>
+[[gnu::always_inline]] inline void copy_words_out(char*& to, const Word*& from, std::size_t& bytes) noexcept {
+#pragma GCC unroll 8
+  for (std::size_t i = 0; i < kWords; ++i) {
+    const std::uint64_t w = from[i].load_relaxed();
+    std::memcpy(to + i * sizeof w, &w, sizeof w);
+  }
+  to += kWords * sizeof(std::uint64_t);
+  from += kWords;
+  bytes -= kWords * sizeof(std::uint64_t);
+}
+template <std::size_t kWords>
+[[gnu::always_inline]] inline void copy_words_in(Word*& to, const char*& from, std::size_t& bytes) noexcept {
+#pragma GCC unroll 8
+  for (std::size_t i = 0; i < kWords; ++i) {
+    std::uint64_t w;
+    std::memcpy(&w, from + i * sizeof w, sizeof w);
+    to[i].store_relaxed(w);
+  }
+  to += kWords;
+  from += kWords * sizeof(std::uint64_t);
+  bytes -= kWords * sizeof(std::uint64_t);
+}
+
 /// Copies bytes out of the segment by relaxed words: a writer may reuse the block meanwhile, and
 /// the caller discards the copy then. `from` is 8-byte aligned and readable to the next multiple.
 inline void copy_out(char* to, const Word* from, std::size_t bytes) noexcept {
-  const auto copy_words = [&](std::size_t count) {
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::uint64_t w = from[i].load_relaxed();
-      std::memcpy(to + i * sizeof w, &w, sizeof w);
-    }
-    to += count * sizeof(std::uint64_t);
-    from += count;
-    bytes -= count * sizeof(std::uint64_t);
-  };
-  while (bytes >= kWordsAtOnce * sizeof(std::uint64_t)) copy_words(kWordsAtOnce);
-  while (bytes >= sizeof(std::uint64_t)) copy_words(1);
+  while (bytes >= kWordsAtOnce * sizeof(std::uint64_t)) copy_words_out<kWordsAtOnce>(to, from, bytes);
+  while (bytes >= sizeof(std::uint64_t)) copy_words_out<1>(to, from, bytes);
   if (bytes > 0) {
     const std::uint64_t w = from->load_relaxed();
     std::memcpy(to, &w, bytes);
@@ -83,19 +97,8 @@ inline void copy_out(char* to, const Word* from, std::size_t bytes) noexcept {
 }
 /// Stores bytes into a block that is private to the caller; the last word is padded with zeros.
 inline void copy_in(Word* to, const char* from, std::size_t bytes) noexcept {
-  const auto copy_words = [&](std::size_t count) {
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < count; ++i) {
-      std::uint64_t w;
-      std::memcpy(&w, from + i * sizeof w, sizeof w);
-      to[i].store_relaxed(w);
-    }
-    to += count;
-    from += count * sizeof(std::uint64_t);
-    bytes -= count * sizeof(std::uint64_t);
-  };
-  while (bytes >= kWordsAtOnce * sizeof(std::uint64_t)) copy_words(kWordsAtOnce);
-  while (bytes >= sizeof(std::uint64_t)) copy_words(1);
+  while (bytes >= kWordsAtOnce * sizeof(std::uint64_t)) copy_words_in<kWordsAtOnce>(to, from, bytes);
+  while (bytes >= sizeof(std::uint64_t)) copy_words_in<1>(to, from, bytes);
   if (bytes > 0) {
     std::uint64_t w = 0;
     std::memcpy(&w, from, bytes);

@@ -16,11 +16,6 @@ namespace {
 
 constexpr std::size_t kFreeBlocksKeptMax = 256;  // of one class in one thread's list
 
-bool done(const View& view, std::uint64_t word) noexcept {
-  if (EventWord::state(word) != EventWord::kConfirmed) return true;
-  return EventWord::Position::get(word) < view.header->ring_head.load_acquire();
-}
-
 /// Q1: out of use, and no event needs it.
 bool reclaimable(const View& view, const Record& record, std::uint64_t hdr) noexcept {
   switch (Hdr::state(hdr)) {
@@ -57,40 +52,20 @@ void collect_hazards(Context& context) noexcept {
 /// Q4 for one unprotected block, then back to its page or this thread's list.
 bool free_block(Context& context, std::uint64_t unit, std::uint64_t hdr) noexcept {
   const View& view = *context.view;
-  const std::uint64_t word = view.pages[view.page_of(unit)].load_acquire();
+  const std::uint64_t page = view.page_of(unit);
+  const std::uint64_t word = view.pages[page].load_acquire();
   if (PageWord::kind(word) == PageWord::kRunHead) return free_run(view, context.id, unit, hdr);
-  if (PageWord::kind(word) != PageWord::kSlab) return false;
-  if (!view.record(unit)->hdr.cas_seq_cst(hdr, Hdr::with(hdr, RecordState::free))) return false;
-  CACHEE_CRASH_POINT("reclaim.freed");
-  note_freed(view, unit);
   const std::uint64_t size_class = PageWord::Class::get(word);
-  if (size_class < view.shape.classes) {
-    auto& own = context.free_blocks[size_class];
-    if (own.size() < kFreeBlocksKeptMax) own.push_back(unit);
-  }
+  if (PageWord::kind(word) != PageWord::kSlab || size_class >= view.shape.classes) return false;
+  if (!view.record_at(unit).hdr.cas_seq_cst(hdr, Hdr::with(hdr, RecordState::free))) return false;
+  CACHEE_CRASH_POINT("reclaim.freed");
+  note_freed(view, unit, page, word);
+  auto& own = context.free_blocks[size_class];
+  if (own.size() < kFreeBlocksKeptMax) own.push_back(unit);
   return true;
 }
 
 }  // namespace
-
-bool events_done(const View& view, const Record& record) noexcept {
-  // `ev` may say PENDING in vain: whoever wrote it lost the decision. `rm` is decided by its one CAS.
-  const std::uint64_t rm = record.rm.load_acquire();
-  const bool owed = EventWord::state(rm) == EventWord::kPending || EventWord::state(rm) == EventWord::kProposed;
-  return !owed && done(view, rm) && done(view, record.ev.load_acquire());
-}
-
-void retire(Context& context, std::uint64_t unit) noexcept {
-  Record& record = *context.view->record(unit);
-  std::uint64_t hdr = record.hdr.load_acquire();
-  while (Hdr::state(hdr) == RecordState::clean || Hdr::state(hdr) == RecordState::ev_done) {
-    const std::uint64_t retired = Hdr::with(hdr, RecordState::retired);
-    if (!record.hdr.cas_acq_rel(hdr, retired)) continue;  // T1
-    CACHEE_CRASH_POINT("reclaim.retired");
-    context.retired.push_back({unit, retired});
-    return;
-  }
-}
 
 void abort_block(Context& context, std::uint64_t unit, std::uint64_t uid) noexcept {
   Record& record = *context.view->record(unit);
@@ -106,7 +81,7 @@ std::uint64_t reclaim_retired(Context& context) noexcept {
   std::uint64_t freed = 0;
   std::size_t kept = 0;
   for (const RetiredBlock block : context.retired) {
-    const Record& record = *view.record(block.unit);
+    const Record& record = view.record_at(block.unit);
     if (record.hdr.load_acquire() != block.hdr) continue;  // somebody else freed it
     const bool held = std::binary_search(context.hazards.begin(), context.hazards.end(), block.unit);
     // Q1's reads of ev and rm must be of this life of the block: Q4 proves it.

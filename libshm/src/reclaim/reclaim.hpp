@@ -24,6 +24,7 @@
 #include <cstdint>
 
 #include "clients/clients.hpp"
+#include "mem/crash_point.hpp"
 #include "segment/view.hpp"
 
 namespace cachee::shm {
@@ -32,12 +33,34 @@ inline constexpr std::size_t kRetiredBatch = 64;    // a reclaim pass every so m
 inline constexpr std::size_t kRetiredKeptMax = 512;  // beyond: published as hints
 
 /// T1, once: exactly one caller wins. The winner's context takes it into its list.
-void retire(Context& context, std::uint64_t unit) noexcept;
+inline void retire(Context& context, std::uint64_t unit) noexcept {
+  using layout::RecordState;
+  Record& record = context.view->record_at(unit);
+  std::uint64_t hdr = record.hdr.load_acquire();
+  while (layout::Hdr::state(hdr) == RecordState::clean || layout::Hdr::state(hdr) == RecordState::ev_done) {
+    const std::uint64_t retired = layout::Hdr::with(hdr, RecordState::retired);
+    if (!record.hdr.cas_acq_rel(hdr, retired)) [[unlikely]] continue;  // T1
+    CACHEE_CRASH_POINT("reclaim.retired");
+    context.retired.push_back({unit, retired});
+    return;
+  }
+}
 /// PRIV -> ABORTED for a block that never was in the index.
 void abort_block(Context& context, std::uint64_t unit, std::uint64_t uid) noexcept;
 
+/// True when the event that a word speaks of, if any, has left the ring.
+[[nodiscard]] inline bool event_done(const View& view, std::uint64_t word) noexcept {
+  if (layout::EventWord::state(word) != layout::EventWord::kConfirmed) return true;
+  return layout::EventWord::Position::get(word) < view.header->ring_head.load_acquire();
+}
 /// True when every event of the record has left the ring.
-[[nodiscard]] bool events_done(const View& view, const Record& record) noexcept;
+[[nodiscard]] inline bool events_done(const View& view, const Record& record) noexcept {
+  // `ev` may say PENDING in vain: whoever wrote it lost the decision. `rm` is decided by its one CAS.
+  const std::uint64_t rm = record.rm.load_acquire();
+  const auto state = layout::EventWord::state(rm);
+  const bool owed = state == layout::EventWord::kPending || state == layout::EventWord::kProposed;
+  return !owed && event_done(view, rm) && event_done(view, record.ev.load_acquire());
+}
 
 /// Q1-Q4 over the context's own list. Returns how many blocks became free.
 std::uint64_t reclaim_retired(Context& context) noexcept;

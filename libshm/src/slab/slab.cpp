@@ -11,54 +11,10 @@ using layout::RecordState;
 
 namespace {
 
-constexpr std::uint64_t bit_of(std::uint64_t i) noexcept { return std::uint64_t{1} << (i % 64); }
-
-struct Place {  // of a block inside its page
-  std::uint64_t page;
-  std::uint64_t index;
-  std::uint64_t word;
-};
-
-/// Where a block stands, or page_count when its page is no slab.
-Place place_of(const View& view, std::uint64_t unit) noexcept {
-  const std::uint64_t page = view.page_of(unit);
-  const std::uint64_t word = view.pages[page].load_acquire();
-  const std::uint64_t size_class = PageWord::Class::get(word);
-  if (PageWord::kind(word) != PageWord::kSlab || size_class >= view.shape.classes) return {view.shape.page_count, 0, word};
-  const std::uint64_t bytes = (unit - view.page_unit(page)) * layout::kOffsetUnit;
-  return {page, layout::block_index(static_cast<unsigned>(size_class), bytes), word};
-}
-
-Word& available_word(const View& view, std::uint64_t size_class, std::uint64_t page) noexcept {
-  return view.available[size_class * view.available_words + page / 64];
-}
-void set_available(const View& view, std::uint64_t size_class, std::uint64_t page) noexcept {
-  Word& w = available_word(view, size_class, page);
-  if ((w.load_relaxed() & bit_of(page)) == 0) w.fetch_or(bit_of(page));
-}
-
 void release_page(const View& view, std::uint64_t page) noexcept {
   // seq_cst: this store before set_available's load; who clears the bit looks at the page behind it.
   view.pages[page].store_seq_cst(PageWord::make(PageWord::kFree, 0, 0, 0));
   set_available(view, view.shape.classes, page);
-}
-
-/// A1-A3. `kept` when the block's page is not a slab of the class any more or it is taken.
-bool try_claim(Context& context, unsigned size_class, std::uint64_t unit, std::uint64_t uid) noexcept {
-  const View& view = *context.view;
-  Client& me = *context.me;
-  me.nw_uid.store_relaxed(uid);
-  me.nw.store_seq_cst(unit);  // A1: the store -> load pair of [SL-1] with D2
-  const std::uint64_t word = view.pages[view.page_of(unit)].load_seq_cst();
-  if (PageWord::kind(word) != PageWord::kSlab || PageWord::Class::get(word) != size_class) return false;
-  Record& record = *view.record(unit);
-  std::uint64_t hdr = record.hdr.load_acquire();
-  CACHEE_CRASH_POINT("slab.alloc.named");
-  if (Hdr::state(hdr) != RecordState::free) return false;
-  if (!record.hdr.cas_acq_rel(hdr, Hdr::make(uid, RecordState::priv))) return false;  // A3
-  CACHEE_CRASH_POINT("slab.alloc.claimed");
-  mem::fence_release();  // before A4's first store
-  return true;
 }
 
 std::uint64_t claim_in_page(Context& context, unsigned size_class, std::uint64_t page, std::uint64_t uid) noexcept {
@@ -133,12 +89,6 @@ std::uint64_t take_free_page(Context& context, unsigned size_class) noexcept {
 
 std::uint64_t claim_in_class(Context& context, unsigned size_class, std::uint64_t uid) noexcept {
   const View& view = *context.view;
-  auto& own = context.free_blocks[size_class];
-  while (!own.empty()) {
-    const std::uint64_t unit = own.back();
-    own.pop_back();
-    if (try_claim(context, size_class, unit, uid)) return unit;
-  }
   if (const std::uint32_t page = context.page_of_class[size_class]; page != 0) {
     const std::uint64_t word = view.pages[page - 1].load_acquire();
     if (PageWord::kind(word) == PageWord::kSlab && PageWord::Class::get(word) == size_class) {
@@ -216,29 +166,19 @@ void release_run(const View& view, std::uint64_t head, std::uint64_t length) noe
 
 }  // namespace
 
-Block allocate(Context& context, std::uint64_t record_bytes) noexcept {
+Block allocate_from_pages(Context& context, std::uint64_t record_bytes) noexcept {
   const std::uint64_t uid = context.next_uid();
   const unsigned size_class = layout::class_of(record_bytes);
-  std::uint64_t unit = 0;
-  if (size_class < context.view->shape.classes) {
-    unit = claim_in_class(context, size_class, uid);
-  } else {
-    unit = claim_run(context, block_bytes_for(*context.view, record_bytes) / context.view->shape.page_bytes, uid);
-  }
+  const std::uint64_t unit =
+      size_class < context.view->shape.classes
+          ? claim_in_class(context, size_class, uid)
+          : claim_run(context, block_bytes_for(*context.view, record_bytes) / context.view->shape.page_bytes, uid);
   if (unit == 0) {
     context.me->nw.store_release(0);
     context.me->nw_uid.store_relaxed(0);
     return {};
   }
   return {unit, uid};
-}
-
-void note_freed(const View& view, std::uint64_t unit) noexcept {
-  const Place place = place_of(view, unit);
-  if (place.page >= view.shape.page_count) return;
-  Word& bits = view.free_bits[place.page * view.bit_words + place.index / 64];
-  if ((bits.load_seq_cst() & bit_of(place.index)) == 0) bits.fetch_or(bit_of(place.index));
-  set_available(view, PageWord::Class::get(place.word), place.page);
 }
 
 bool free_run(const View& view, std::uint32_t client, std::uint64_t unit, std::uint64_t hdr) noexcept {
@@ -308,18 +248,18 @@ std::uint64_t refresh_page_bits(const View& view, std::uint64_t page) noexcept {
     set_available(view, view.shape.classes, page);
     return 0;
   }
-  if (PageWord::kind(word) != PageWord::kSlab) return 0;
+  if (PageWord::kind(word) != PageWord::kSlab || PageWord::Class::get(word) >= view.shape.classes) return 0;
   std::uint64_t refreshed = 0;
   for_each_block(view, page, [&](std::uint64_t unit, Record& r) {
     if (Hdr::state(r.hdr.load_acquire()) != RecordState::free) return;
-    const Place place = place_of(view, unit);
-    if (place.page >= view.shape.page_count) return;
-    Word& bits = view.free_bits[page * view.bit_words + place.index / 64];
-    if ((bits.load_relaxed() & bit_of(place.index)) == 0) {
-      bits.fetch_or(bit_of(place.index));
+    const std::uint64_t index = layout::block_index(static_cast<unsigned>(PageWord::Class::get(word)),
+                                                    (unit - view.page_unit(page)) * layout::kOffsetUnit);
+    Word& bits = view.free_bits[page * view.bit_words + index / 64];
+    if ((bits.load_relaxed() & bit_of(index)) == 0) {
+      bits.fetch_or(bit_of(index));
       ++refreshed;
     }
-    set_available(view, PageWord::Class::get(place.word), page);
+    set_available(view, PageWord::Class::get(word), page);
   });
   return refreshed;
 }

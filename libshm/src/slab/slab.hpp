@@ -50,6 +50,7 @@
 #include <cstdint>
 
 #include "clients/clients.hpp"
+#include "mem/crash_point.hpp"
 #include "segment/view.hpp"
 
 namespace cachee::shm {
@@ -66,11 +67,61 @@ struct Block {
                                          : base::align_up(record_bytes, view.shape.page_bytes);
 }
 
-/// Claims a block for a record of `record_bytes`; its unit is in the caller's nw. Unit 0: none free.
-[[nodiscard]] Block allocate(Context& context, std::uint64_t record_bytes) noexcept;
+/// A1-A3. False when the block's page is not a slab of the class any more or the block is taken.
+inline bool try_claim(Context& context, unsigned size_class, std::uint64_t unit, std::uint64_t uid) noexcept {
+  const View& view = *context.view;
+  Client& me = *context.me;
+  me.nw_uid.store_relaxed(uid);
+  me.nw.store_seq_cst(unit);  // A1: the store -> load pair of [SL-1] with D2
+  const std::uint64_t word = view.pages[view.page_of(unit)].load_seq_cst();
+  if (layout::PageWord::kind(word) != layout::PageWord::kSlab || layout::PageWord::Class::get(word) != size_class) {
+    return false;
+  }
+  Record& record = view.record_at(unit);
+  std::uint64_t hdr = record.hdr.load_acquire();
+  CACHEE_CRASH_POINT("slab.alloc.named");
+  if (layout::Hdr::state(hdr) != layout::RecordState::free) return false;
+  if (!record.hdr.cas_acq_rel(hdr, layout::Hdr::make(uid, layout::RecordState::priv))) return false;  // A3
+  CACHEE_CRASH_POINT("slab.alloc.claimed");
+  mem::fence_release();  // before A4's first store
+  return true;
+}
 
-/// F2, F3 for blocks whose hdr was just set to FREE (slab pages only).
-void note_freed(const View& view, std::uint64_t unit) noexcept;
+/// allocate() when the thread's own list has nothing.
+[[nodiscard]] Block allocate_from_pages(Context& context, std::uint64_t record_bytes) noexcept;
+/// Claims a block for a record of `record_bytes`; its unit is in the caller's nw. Unit 0: none free.
+[[nodiscard]] inline Block allocate(Context& context, std::uint64_t record_bytes) noexcept {
+  const unsigned size_class = layout::class_of(record_bytes);
+  if (size_class < context.view->shape.classes) [[likely]] {
+    auto& own = context.free_blocks[size_class];
+    while (!own.empty()) {
+      const std::uint64_t uid = context.next_uid();
+      const std::uint64_t unit = own.back();
+      own.pop_back();
+      if (try_claim(context, size_class, unit, uid)) [[likely]] return {unit, uid};
+    }
+  }
+  return allocate_from_pages(context, record_bytes);
+}
+
+constexpr std::uint64_t bit_of(std::uint64_t i) noexcept { return std::uint64_t{1} << (i % 64); }
+
+inline Word& available_word(const View& view, std::uint64_t size_class, std::uint64_t page) noexcept {
+  return view.available[size_class * view.available_words + page / 64];
+}
+inline void set_available(const View& view, std::uint64_t size_class, std::uint64_t page) noexcept {
+  Word& w = available_word(view, size_class, page);
+  if ((w.load_relaxed() & bit_of(page)) == 0) w.fetch_or(bit_of(page));
+}
+
+/// F2, F3 for a block whose hdr was just set to FREE; `word` is that of its page, a slab.
+inline void note_freed(const View& view, std::uint64_t unit, std::uint64_t page, std::uint64_t word) noexcept {
+  const auto size_class = static_cast<unsigned>(layout::PageWord::Class::get(word));
+  const std::uint64_t index = layout::block_index(size_class, (unit - view.page_unit(page)) * layout::kOffsetUnit);
+  Word& bits = view.free_bits[page * view.bit_words + index / 64];
+  if ((bits.load_seq_cst() & bit_of(index)) == 0) bits.fetch_or(bit_of(index));
+  set_available(view, size_class, page);
+}
 
 /// V1-V3 for a run whose hdr is `hdr` (RETIRED or ABORTED) and unprotected. False: somebody else did.
 bool free_run(const View& view, std::uint32_t client, std::uint64_t unit, std::uint64_t hdr) noexcept;
