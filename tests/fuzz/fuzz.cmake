@@ -21,6 +21,28 @@ function(cachee_fuzz)
   set_tests_properties(${F_NAME} PROPERTIES LABELS fuzz TIMEOUT 60)
 endfunction()
 
+# libshm for fuzzing: its branches are seen by libFuzzer, and it gives up after few retries.
+add_library(cachee_shm_fuzz STATIC)
+get_filename_component(fuzz_tree ${CMAKE_CURRENT_LIST_DIR}/../.. ABSOLUTE)
+get_target_property(fuzz_sources cachee_shm SOURCES)
+list(TRANSFORM fuzz_sources PREPEND ${fuzz_tree}/libshm/)
+target_sources(cachee_shm_fuzz PRIVATE ${fuzz_sources})
+target_include_directories(cachee_shm_fuzz PUBLIC ${fuzz_tree}/libshm/include ${fuzz_tree}/libshm/src ${fuzz_tree}/tests
+                                           PRIVATE ${Boost_INCLUDE_DIRS})
+target_compile_definitions(cachee_shm_fuzz PUBLIC CACHEE_SMALL_BOUNDS)
+target_compile_options(cachee_shm_fuzz PRIVATE -fsanitize=fuzzer-no-link)
+target_link_libraries(cachee_shm_fuzz PUBLIC Threads::Threads PRIVATE cachee_warnings cachee_instrument)
+
+foreach(target IN ITEMS segment attach pattern extension)
+  set(sources ${CMAKE_CURRENT_LIST_DIR}/${target}_fuzz.cpp)
+  if(target STREQUAL segment)
+    list(APPEND sources ${fuzz_tree}/tests/support/guarded_map.cpp)
+  endif()
+  cachee_fuzz(NAME ${target}_fuzz CORPUS ${target} SOURCES ${sources})
+  target_link_libraries(${target}_fuzz PRIVATE cachee_shm_fuzz)
+endforeach()
+target_link_options(segment_fuzz PRIVATE LINKER:--wrap=mmap,--wrap=munmap)
+
 cachee_fuzz(NAME resp_fuzz CORPUS resp SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/resp_fuzz.cpp
   ${CMAKE_SOURCE_DIR}/daemon/src/control/command_text.cpp

@@ -24,9 +24,16 @@ const Record* record_of(const shm::Handle* handle, std::uint64_t unit) noexcept 
   return handle == nullptr ? nullptr : handle->view().record(unit);
 }
 
+// Times of the segment are what another process wrote: sums and differences of them are held within
+// some ten thousand years.
+constexpr std::int64_t kTimeUsMax = std::int64_t{1} << 58;
+
+std::int64_t clamp_us(std::uint64_t us) noexcept {
+  return static_cast<std::int64_t>(std::min(us, static_cast<std::uint64_t>(kTimeUsMax)));
+}
+
 std::int64_t wall_of_mono_us(std::uint64_t mono_us) noexcept {
-  return base::wall_ns() / base::kNsPerUs + static_cast<std::int64_t>(mono_us) -
-         static_cast<std::int64_t>(base::now_ns() / base::kNsPerUs);
+  return base::wall_ns() / base::kNsPerUs + clamp_us(mono_us) - base::now_ns() / base::kNsPerUs;
 }
 
 }  // namespace
@@ -60,7 +67,7 @@ std::uint64_t EventView::version() const noexcept { return shm::version_of(*hand
 
 std::int64_t EventView::timestamp_wall_us() const noexcept {
   const std::uint64_t stamp = handle_->view().cell(seq.value).wall_us.load_acquire();
-  return CellWord::is_empty(stamp) ? base::wall_ns() / base::kNsPerUs : static_cast<std::int64_t>(stamp);
+  return CellWord::is_empty(stamp) ? base::wall_ns() / base::kNsPerUs : clamp_us(stamp);
 }
 std::optional<std::int64_t> EventView::deadline_wall_us() const noexcept {
   const std::uint64_t ms = layout::Exp::Deadline::get(handle_->view().record(record_)->exp.load_relaxed());

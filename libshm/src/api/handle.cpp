@@ -27,6 +27,11 @@ struct ThreadSlots {
 };
 thread_local ThreadSlots t_slots;
 
+bool is_own(const std::string& segment, std::uint64_t registration) noexcept {
+  const std::lock_guard own{g_own_mutex};
+  return std::find(g_own.begin(), g_own.end(), std::pair{segment, registration}) != g_own.end();
+}
+
 std::uint64_t next_identity() noexcept {
   std::lock_guard lock{g_own_mutex};
   static std::uint64_t counter = 0;
@@ -59,7 +64,11 @@ Result<std::shared_ptr<Handle>> Handle::adopt(os::Mapping mapping, const View& v
   handle->identity_ = next_identity();
   if (view.writable) {
     // The lock first, then the first client slot: a slot whose lock is free is a dead one's.
-    handle->registration_ = view.header->registrations.fetch_add(1) & layout::ClientState::Registration::kMax;
+    // A damaged counter may give a number that this process has; opening that file again would give
+    // up its lock (os/process.hpp).
+    do {
+      handle->registration_ = view.header->registrations.fetch_add(1) & layout::ClientState::Registration::kMax;
+    } while (handle->registration_ == 0 || is_own(handle->name_, handle->registration_));
     auto lock = os::hold_lock(options.name, os::registration_file(handle->registration_), 0660);
     if (!lock) return lock.error();
     handle->lock_ = std::move(*lock);
@@ -139,10 +148,7 @@ void Handle::release_thread(Context* context) noexcept {
 }
 
 bool LockLiveness::is_dead(const Client& client, std::uint64_t registration) const noexcept {
-  {
-    std::lock_guard own{g_own_mutex};
-    if (std::find(g_own.begin(), g_own.end(), std::pair{segment_, registration}) != g_own.end()) return false;
-  }
+  if (is_own(segment_, registration)) return false;
   // Another copy of the library in this process: alive, and not to be asked of the kernel.
   if (static_cast<std::int32_t>(client.pid.load_relaxed()) == self_.pid &&
       client.start_ticks.load_relaxed() == self_.start_ticks &&

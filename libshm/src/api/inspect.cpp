@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include <cachee/cache.hpp>
 #include <cachee/inspect.hpp>
@@ -83,8 +84,9 @@ Result<SegmentInfo> segment_info(const Cache& cache) {
   const bool alive = cache.supervisor_alive();
   info.supervisor_pid = alive ? static_cast<std::int32_t>(header.supervisor_pid.load_relaxed()) : 0;
   const TimeNs now = base::now_ns();
-  const auto beat = static_cast<TimeNs>(header.supervisor_heartbeat.load_relaxed());
-  info.supervisor_heartbeat_age_ms = now > beat ? static_cast<std::uint64_t>((now - beat) / base::kNsPerMs) : 0;
+  const std::uint64_t beat = header.supervisor_heartbeat.load_relaxed();
+  const auto now_unsigned = static_cast<std::uint64_t>(now);
+  info.supervisor_heartbeat_age_ms = now_unsigned > beat ? (now_unsigned - beat) / base::kNsPerMs : 0;
   info.uptime_ms = view.ms_since_created(now);
   info.eviction_policy = to_string(static_cast<EvictionPolicy>(header.evict_policy.load_relaxed() & 3));
   info.ring = ring_info(view);
@@ -123,7 +125,7 @@ Result<std::vector<SlabClassInfo>> list_slabs(const Cache& cache) {
   if (cache.handle()->in_forked_child()) return Errc::closed;
   const View& view = cache.handle()->view();
   std::vector<SlabClassInfo> classes(view.shape.classes);
-  std::vector<SlabClassInfo> runs;
+  std::map<std::uint64_t, SlabClassInfo> runs;  // by length in pages
   for (unsigned i = 0; i < view.shape.classes; ++i) classes[i].block_bytes = layout::kClassBytes[i];
   for (std::uint64_t p = 0; p < view.shape.page_count; ++p) {
     const std::uint64_t word = view.pages[p].load_acquire();
@@ -132,11 +134,9 @@ Result<std::vector<SlabClassInfo>> list_slabs(const Cache& cache) {
     if (PageWord::kind(word) == PageWord::kSlab && PageWord::Class::get(word) < view.shape.classes) {
       into = &classes[PageWord::Class::get(word)];
     } else if (PageWord::kind(word) == PageWord::kRunHead) {
-      pages = PageWord::Length::get(word);
-      const std::uint64_t bytes = pages * view.shape.page_bytes;
-      auto at = std::find_if(runs.begin(), runs.end(), [&](const auto& r) { return r.block_bytes == bytes; });
-      if (at == runs.end()) at = runs.insert(runs.end(), SlabClassInfo{.block_bytes = bytes});
-      into = &*at;
+      pages = std::min(PageWord::Length::get(word), view.shape.page_count - p);
+      into = &runs[pages];
+      into->block_bytes = pages * view.shape.page_bytes;
     }
     if (into == nullptr) continue;
     into->pages += pages;
@@ -151,8 +151,7 @@ Result<std::vector<SlabClassInfo>> list_slabs(const Cache& cache) {
     });
   }
   std::erase_if(classes, [](const auto& c) { return c.pages == 0; });
-  std::sort(runs.begin(), runs.end(), [](const auto& a, const auto& b) { return a.block_bytes < b.block_bytes; });
-  classes.insert(classes.end(), runs.begin(), runs.end());
+  for (const auto& [pages, run] : runs) classes.push_back(run);
   return classes;
 }
 
@@ -160,7 +159,9 @@ Result<std::vector<PendingEvent>> list_events(const Cache& cache, std::size_t co
   if (cache.handle()->in_forked_child()) return Errc::closed;
   const EventReader reader{cache};
   std::vector<PendingEvent> events;
-  for (std::uint64_t p = reader.head(); events.size() < count_max; ++p) {
+  const std::uint64_t head = reader.head();
+  const std::uint64_t capacity = cache.handle()->view().shape.ring_events;
+  for (std::uint64_t p = head; p - head < capacity && events.size() < count_max; ++p) {
     const auto view = reader.at(EventSeq{p});
     if (view.code() == Errc::lapped) continue;
     if (!view) break;

@@ -388,7 +388,7 @@ void Maintainer::release_through(std::uint64_t end, std::span<const Delta> delta
   const View& view = impl_->view();
   auto& header = *view.header;
   const std::uint64_t head = header.ring_head.load_acquire();
-  if (end <= head || deltas.size() > kReleaseDeltasMax) return;
+  if (end <= head || end - head > view.shape.ring_events || deltas.size() > kReleaseDeltasMax) return;
   for (std::uint64_t p = head; p < end; ++p) shm::confirm_cell(view, p);  // [RG-3]
   auto& journal = *view.journal;
   std::uint64_t count = 0;

@@ -1,3 +1,4 @@
+#include "base/bounds.hpp"
 #include "keyspace/get_inl.hpp"
 
 namespace cachee::shm {
@@ -15,7 +16,7 @@ using detail::read_slot;
 
 // Lock-free without a bound: each restart means that another operation succeeded. In a damaged
 // segment nothing succeeds, so the bound tells damage from contention.
-constexpr int kRestartsMax = 1 << 20;
+constexpr int kRestartsMax = base::kReadRestartsMax;
 // An expired record is marked, then looked for again; still there and expired: its mark is blocked
 // by a full ring.
 constexpr int kExpiredRoundsMax = 2;

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/bounds.hpp"
 #include "eviction/eviction.hpp"
 #include "expiry/expiry.hpp"
 #include "index/probe.hpp"
@@ -22,9 +23,9 @@ using layout::Slot;
 
 namespace {
 
-constexpr int kRoomRoundsMax = 4096;
+using base::kRoomRoundsMax;
 // Each retry means that another operation succeeded; only in a damaged segment do none.
-constexpr int kTriesMax = 1 << 22;
+constexpr int kTriesMax = base::kWriteTriesMax;
 
 enum class Lookup {
   absent,   // no slot of the chain has the key; empty_place is the first empty one
@@ -152,7 +153,7 @@ class RoomWait {
   /// Sleeps a moment; false when the whole time is over.
   bool slice() noexcept {
     const TimeNs now = base::now_ns();
-    if (until_ == 0) until_ = now + kRoomWaitNs;
+    if (until_ == 0) until_ = now + base::kRoomWaitNs;
     if (now >= until_) return false;
     SegmentHeader& header = *view_.header;
     const std::uint32_t seen = header.space_wake.load_seq_cst();
@@ -162,7 +163,6 @@ class RoomWait {
   }
 
  private:
-  static constexpr TimeNs kRoomWaitNs = base::kNsPerS;
   const View& view_;
   TimeNs until_ = 0;
 };
@@ -682,6 +682,7 @@ Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexce
 
 bool evict_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
   const View& view = *context.view;
+  if (view.record(Slot::Offset::get(word)) == nullptr) return false;
   context.me->bucket.store_release(bucket);  // before `old`: recovery looks for `old` in this chain
   if (!protect_old(context, slot, word)) return false;
   const std::uint64_t unit = Slot::Offset::get(word);

@@ -71,6 +71,10 @@ std::array<RegionEntry, kRegionCount> compute_regions(const Shape& shape) noexce
   return regions;
 }
 
+std::uint64_t value_bytes_limit(const Shape& shape) noexcept {
+  return std::min<std::uint64_t>(std::uint64_t{shape.page_count} * shape.page_bytes / 4, Lens::Value::kMax);
+}
+
 std::optional<Shape> compute_shape(const ShapeRequest& request) noexcept {
   Shape shape{};
   shape.segment_bytes = request.segment_bytes / 4096 * 4096;
@@ -82,8 +86,8 @@ std::optional<Shape> compute_shape(const ShapeRequest& request) noexcept {
       request.bucket_count != 0
           ? request.bucket_count
           : std::max<std::uint64_t>(64, shape.segment_bytes / kRecordBytesExpected / kKeysPerBucketExpected);
-  shape.bucket_count = static_cast<std::uint32_t>(buckets);
-  const std::uint64_t overflow = std::max<std::uint64_t>(8, buckets / 4);
+  shape.bucket_count = static_cast<std::uint32_t>(std::min<std::uint64_t>(buckets, ~std::uint32_t{0}));
+  const std::uint64_t overflow = std::max<std::uint64_t>(8, shape.bucket_count / 4);
   shape.overflow_count = static_cast<std::uint32_t>(std::min<std::uint64_t>(overflow, Link::Overflow::kMax - 1));
   shape.table_bytes = std::clamp(shape.segment_bytes / 64 / 4096 * 4096, kTriggerTableBytesMin, kTriggerTableBytesMax);
   shape.trigger_slots =
@@ -99,8 +103,7 @@ std::optional<Shape> compute_shape(const ShapeRequest& request) noexcept {
     pages -= std::min(pages, std::max<std::uint64_t>(1, (end - shape.segment_bytes) / shape.page_bytes));
   }
   if (pages < 4) return std::nullopt;
-  // A value must leave room for others: at most a quarter of the data.
-  shape.value_bytes_max = std::min(request.value_bytes_max, pages * shape.page_bytes / 4);
+  shape.value_bytes_max = std::min(request.value_bytes_max, value_bytes_limit(shape));
   return shape;
 }
 

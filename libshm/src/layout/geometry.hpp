@@ -21,6 +21,9 @@ struct ShapeRequest {
 /// nullopt when the fixed parts leave no room for data.
 [[nodiscard]] std::optional<Shape> compute_shape(const ShapeRequest& request) noexcept;
 
+/// A value must leave room for others: at most a quarter of the data, and what a length can say.
+[[nodiscard]] std::uint64_t value_bytes_limit(const Shape& shape) noexcept;
+
 /// Region table of a shape; the last region ends within segment_bytes.
 [[nodiscard]] std::array<RegionEntry, kRegionCount> compute_regions(const Shape& shape) noexcept;
 

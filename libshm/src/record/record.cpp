@@ -1,6 +1,7 @@
 #include "record/record.hpp"
 
 #include <cstring>
+#include <type_traits>
 
 namespace cachee::shm {
 
@@ -13,9 +14,20 @@ void put_u32(std::string& out, std::size_t v) {
   out.append(reinterpret_cast<const char*>(&word), sizeof word);
 }
 
+/// Copies a plain value out of bytes that may be in the segment: loaded exactly once, so that what is
+/// checked is what is used, whoever changes the bytes meanwhile.
+template <class T>
+void load_once(T& to, const char* from) noexcept {
+  static_assert(std::is_trivially_copyable_v<T>);
+  char bytes[sizeof(T)];
+  const auto* at = reinterpret_cast<const volatile char*>(from);
+  for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = at[i];
+  std::memcpy(&to, bytes, sizeof to);
+}
+
 bool read_header(std::string_view bytes, ExtensionHeader& header) noexcept {
   if (bytes.size() < sizeof header) return false;
-  std::memcpy(&header, bytes.data(), sizeof header);
+  load_once(header, bytes.data());
   return header.bytes >= sizeof header && header.bytes <= bytes.size();
 }
 
@@ -26,7 +38,7 @@ class Walker {
       : rest_{bytes.substr(sizeof header, header.bytes - sizeof header)} {}
   bool take_u32(std::uint32_t& v) noexcept {
     if (rest_.size() < sizeof v) return false;
-    std::memcpy(&v, rest_.data(), sizeof v);
+    load_once(v, rest_.data());
     rest_.remove_prefix(sizeof v);
     return true;
   }
@@ -135,7 +147,7 @@ std::string_view extension_in_place(const View& view, std::uint64_t unit) noexce
   if (left - at < sizeof(ExtensionHeader)) return {};
   const char* bytes = reinterpret_cast<const char*>(r.payload()) + b.extension_at;
   std::uint32_t total = 0;
-  std::memcpy(&total, bytes, sizeof total);
+  load_once(total, bytes);
   if (total < sizeof(ExtensionHeader) || total > left - at) return {};
   return {bytes, total};
 }

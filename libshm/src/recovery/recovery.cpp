@@ -113,7 +113,7 @@ bool recover_client(Context& context, std::uint32_t victim) noexcept {
     const std::uint64_t unit = dead.nw.load_acquire();
     const std::uint64_t uid = dead.nw_uid.load_acquire();
     const std::uint64_t old_unit = dead.old.load_acquire();
-    const bool old_valid = dead.old_valid.load_acquire() != 0;
+    const bool old_valid = dead.old_valid.load_acquire() != 0 && view.record(old_unit) != nullptr;
     bool installed = false;
     if (unit != 0 && !recover_new(context, bucket, unit, uid, old_unit, old_valid, installed)) return false;
     CACHEE_CRASH_POINT("recovery.new");
@@ -147,6 +147,10 @@ bool recover_client(Context& context, std::uint32_t victim) noexcept {
 void redo_journal(const View& view) noexcept {
   layout::Journal& journal = *view.journal;
   if (journal.valid.load_acquire() == 0) return;
+  const std::uint64_t head = view.header->ring_head.load_acquire();
+  const std::uint64_t end = journal.end.load_relaxed();
+  // Written over a whole ring of events: it stays for fsck to name.
+  if (end > head && end - head > view.shape.ring_events) return;
   const std::uint64_t count = std::min<std::uint64_t>(journal.count.load_relaxed(), layout::kJournalEntriesMax);
   for (std::uint64_t i = 0; i < count; ++i) {
     const layout::JournalEntry& entry = journal.entries[i];
@@ -159,8 +163,7 @@ void redo_journal(const View& view) noexcept {
     counters.shed.store_relaxed(entry.shed.load_relaxed());
   }
   CACHEE_CRASH_POINT("ring.journal.counters");
-  const std::uint64_t end = journal.end.load_relaxed();
-  for (std::uint64_t p = view.header->ring_head.load_acquire(); p < end; ++p) release_cell(view, p);
+  for (std::uint64_t p = head; p < end; ++p) release_cell(view, p);
   journal.valid.store_release(0);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/bounds.hpp"
 #include "mem/crash_point.hpp"
 #include "os/wait.hpp"
 
@@ -16,7 +17,7 @@ constexpr std::uint64_t kFull = ~std::uint64_t{0};
 constexpr std::chrono::milliseconds kWaitSliceMs{5};  // a waker may die between its change and its wake
 // Each round means that another event got its place, or the head moved; only in a damaged ring does
 // neither happen, and then the debt stays where it is.
-constexpr int kRoundsMax = 1 << 20;
+constexpr int kRoundsMax = base::kAppendRoundsMax;
 
 /// First empty position, helping the tail forward past filled cells.
 std::uint64_t find_position(const View& view) noexcept {

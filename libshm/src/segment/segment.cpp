@@ -84,12 +84,22 @@ void format_segment(std::byte* at, const layout::Shape& shape) noexcept {
   header->magic.store_release(layout::kMagic);
 }
 
+namespace {
+
+constexpr std::size_t kFixedBytes = offsetof(SegmentHeader, trigger_word);  // fixed once the magic is there
+constexpr std::uint64_t kMonoNsMax = std::uint64_t{1} << 61;
+
+}  // namespace
+
 Result<View> attach_segment(std::byte* at, std::uint64_t bytes, bool writable) noexcept {
   const auto corrupt = [](std::uint64_t offset) { return Error{Errc::corrupt, 0, offset}; };
   if (bytes < sizeof(SegmentHeader)) return corrupt(0);
-  auto* header = reinterpret_cast<SegmentHeader*>(at);
   // Pairs with the release in format_segment(): all of the header is there.
-  if (header->magic.load_acquire() != layout::kMagic) return corrupt(0);
+  if (reinterpret_cast<const Word*>(at)->load_acquire() != layout::kMagic) return corrupt(0);
+  // Decided upon a private copy: what is checked is what is used, whoever writes the bytes meanwhile.
+  SegmentHeader copy;
+  mem::copy_out(reinterpret_cast<char*>(&copy), reinterpret_cast<const Word*>(at), kFixedBytes);
+  const SegmentHeader* const header = &copy;
   const std::uint64_t found = std::uint64_t{header->layout_major} << 32 | header->layout_minor;
   if (header->byte_order != layout::kByteOrder || header->layout_major != kLayoutMajor ||
       header->layout_minor != kLayoutMinor || header->fingerprint != layout::kFingerprint) {
@@ -123,8 +133,14 @@ Result<View> attach_segment(std::byte* at, std::uint64_t bytes, bool writable) n
       return corrupt(offsetof(SegmentHeader, regions) + i * sizeof(layout::RegionEntry));
     }
   }
+  if (shape.value_bytes_max > layout::value_bytes_limit(shape)) {
+    return corrupt(kShapeAt + offsetof(layout::Shape, value_bytes_max));
+  }
+  // A clock of this machine, to which durations are added.
+  if (header->created_mono_ns > kMonoNsMax) return corrupt(offsetof(SegmentHeader, created_mono_ns));
   View view;
   view.bind(at, shape, writable);
+  view.created_mono_ns = header->created_mono_ns;
   return view;
 }
 

@@ -73,10 +73,13 @@ inline bool try_claim(Context& context, unsigned size_class, std::uint64_t unit,
   Client& me = *context.me;
   me.nw_uid.store_relaxed(uid);
   me.nw.store_seq_cst(unit);  // A1: the store -> load pair of [SL-1] with D2
-  const std::uint64_t word = view.pages[view.page_of(unit)].load_seq_cst();
+  const std::uint64_t page = view.page_of(unit);
+  const std::uint64_t word = view.pages[page].load_seq_cst();
   if (layout::PageWord::kind(word) != layout::PageWord::kSlab || layout::PageWord::Class::get(word) != size_class) {
     return false;
   }
+  // A damaged slot may have named a block where none begins: what is built in it must not leave the page.
+  if (unit + layout::kClassBytes[size_class] / layout::kOffsetUnit > view.page_unit(page + 1)) return false;
   Record& record = view.record_at(unit);
   std::uint64_t hdr = record.hdr.load_acquire();
   CACHEE_CRASH_POINT("slab.alloc.named");

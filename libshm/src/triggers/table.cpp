@@ -3,6 +3,7 @@
 #include <set>
 #include <string>
 
+#include "base/bounds.hpp"
 #include "base/hash.hpp"
 #include "triggers/triggers.hpp"
 
@@ -65,18 +66,21 @@ void match_item(const TableView& table, std::uint64_t index, KeyView key, Intere
   interest.wanted |= events;
   if ((flags & kShedBit) != 0) return;
   interest.blocking |= events;
-  interest.block_ms = std::max(interest.block_ms, static_cast<std::uint32_t>(table.item(index, layout::kItemBlockMs)));
+  const auto block_ms = static_cast<std::uint32_t>(table.item(index, layout::kItemBlockMs));
+  interest.block_ms = std::max(interest.block_ms, std::min(block_ms, base::kBlockMsMax));
 }
 
 }  // namespace
 
 Interest match_table(const View& view, KeyView key) noexcept {
-  for (;;) {
+  for (int rounds = 1;; ++rounds) {
     Interest interest;
     interest.word = view.header->trigger_word.load_seq_cst();  // M1
     if (TriggerWord::Mask::get(interest.word) == 0) return interest;
     const TableView table{view, interest.generation()};
     const std::uint64_t lengths = table.lengths();
+    // A sound table has each item in one chain: whoever makes rings of chains gets no more work done.
+    std::uint64_t matches_left = table.items();
     for (std::uint64_t i = 0; i < lengths; ++i) {  // M2
       const std::uint64_t prefix_bytes = table.length(i);
       if (prefix_bytes > key.size()) break;  // ascending
@@ -85,14 +89,17 @@ Interest match_table(const View& view, KeyView key) noexcept {
       for (std::uint64_t steps = table.items(); next != 0 && steps > 0; --steps) {
         const std::uint64_t index = next - 1;
         next = table.item(index, layout::kItemNext);
-        if (table.item(index, layout::kItemPrefixHash) == hash &&
-            table.item(index, layout::kItemPrefixBytes) == prefix_bytes) {
-          match_item(table, index, key, interest);
+        if (table.item(index, layout::kItemPrefixHash) != hash ||
+            table.item(index, layout::kItemPrefixBytes) != prefix_bytes || matches_left == 0) {
+          continue;
         }
+        --matches_left;
+        match_item(table, index, key, interest);
       }
     }
     mem::fence_acquire();
-    if (view.header->trigger_word.load_seq_cst() == interest.word) return interest;  // M3 [TR-3]
+    const bool current = view.header->trigger_word.load_seq_cst() == interest.word;  // M3 [TR-3]
+    if (current || rounds == base::kTableRoundsMax) return interest;
   }
 }
 
@@ -165,14 +172,15 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
 }
 
 Result<TriggerTable> read_table(const View& view) {
-  for (;;) {
+  for (int rounds = 0; rounds < base::kTableRoundsMax; ++rounds) {
     const std::uint64_t word = view.header->trigger_word.load_seq_cst();
     TriggerTable out;
     out.generation = TriggerWord::Generation::get(word);
     if (out.generation == 0) return out;
     const TableView table{view, out.generation};
     bool damaged = false;
-    for (std::uint64_t i = 0; i < table.items(); ++i) {
+    std::uint64_t text_left = view.shape.table_bytes;  // no two items share a text
+    for (std::uint64_t i = 0, items = table.items(); i < items; ++i) {
       const auto get = [&](unsigned field) { return table.item(i, field); };
       TriggerSpec t;
       const std::uint64_t pattern_bytes = get(layout::kItemPatternBytes);
@@ -182,11 +190,13 @@ Result<TriggerTable> read_table(const View& view) {
         damaged = true;
         break;
       }
-      std::string text(pattern_bytes + name_bytes + source_bytes, '\0');
-      if (!table.text(get(layout::kItemText), text.size(), text.data())) {
-        damaged = true;
-        break;
-      }
+      const std::uint64_t text_bytes = pattern_bytes + name_bytes + source_bytes;
+      damaged = text_bytes > text_left;
+      if (damaged) break;
+      text_left -= text_bytes;
+      std::string text(text_bytes, '\0');
+      damaged = !table.text(get(layout::kItemText), text.size(), text.data());
+      if (damaged) break;
       t.pattern = text.substr(0, pattern_bytes);
       t.name = text.substr(pattern_bytes, name_bytes);
       t.source = text.substr(pattern_bytes + name_bytes);
@@ -216,6 +226,7 @@ Result<TriggerTable> read_table(const View& view) {
     if (damaged) return Errc::corrupt;
     return out;
   }
+  return Errc::busy;
 }
 
 }  // namespace cachee::shm

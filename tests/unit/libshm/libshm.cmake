@@ -1,3 +1,19 @@
 cachee_test(NAME cache_test LABEL unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/cache_test.cpp LIBS cachee_shm)
 cachee_test(NAME probe_test LABEL unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/probe_test.cpp LIBS cachee_shm)
 target_include_directories(probe_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)
+
+set(shm_tree ${CMAKE_CURRENT_LIST_DIR}/../../..)
+
+# Tests that damage segments give up after few retries instead of a million (base/bounds.hpp): these
+# objects stand in for the library's own.
+add_library(cachee_shm_small_bounds OBJECT
+  ${shm_tree}/libshm/src/keyspace/get.cpp ${shm_tree}/libshm/src/keyspace/set.cpp
+  ${shm_tree}/libshm/src/ring/ring.cpp ${shm_tree}/libshm/src/triggers/table.cpp)
+target_include_directories(cachee_shm_small_bounds PRIVATE ${shm_tree}/libshm/include ${shm_tree}/libshm/src)
+target_compile_definitions(cachee_shm_small_bounds PRIVATE CACHEE_SMALL_BOUNDS)
+target_link_libraries(cachee_shm_small_bounds PRIVATE cachee_warnings cachee_instrument)
+
+cachee_test(NAME hostile_bytes_test LABEL unit LIBS cachee_shm_small_bounds cachee_shm SOURCES
+  ${CMAKE_CURRENT_LIST_DIR}/hostile_bytes_test.cpp ${shm_tree}/tests/support/guarded_map.cpp)
+target_include_directories(hostile_bytes_test PRIVATE ${shm_tree}/libshm/src)
+target_link_options(hostile_bytes_test PRIVATE LINKER:--wrap=mmap,--wrap=munmap)
