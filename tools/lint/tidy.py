@@ -11,6 +11,8 @@ Rules, all from tools/lint/layers.toml:
                 is between threads of one process, with its default order
   third-party   a library is named in its folder only
   crash-points  CACHEE_CRASH_POINT names are literals, well-formed, and each stands once
+  invariants    an id that a header of libshm states is in libshm/doc/invariants.md with that header,
+                and quoted by a test or a model
 """
 import argparse
 import dataclasses
@@ -25,6 +27,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 ATOMIC = re.compile(r"\bstd\s*::\s*atomic|^\s*#\s*include\s*<atomic>")
 ORDER = re.compile(r"\bmemory_order|\batomic_thread_fence|\batomic_ref|\b__atomic_|\b__sync_")
 CRASH_POINT = re.compile(r"\bCACHEE_CRASH_POINT\s*\(\s*([^)]*)\)")
+INVARIANT = re.compile(r"^//\s+\[([A-Z]{2}-[0-9]+)\] ")
+QUOTED = re.compile(r"\[([A-Z]{2}-[0-9]+)\]")
 CRASH_NAME = re.compile(r'^"([a-z0-9_]+(?:\.[a-z0-9_]+)+)"$')
 
 
@@ -104,6 +108,7 @@ class Rules:
         for name, path in self.files():
             for number, line in code_lines(path.read_text(encoding="utf-8", errors="replace")):
                 self.check_line(name, number, line)
+        self.check_invariants()
         return sorted(self.findings)
 
     def check_line(self, name, number, line):
@@ -184,6 +189,26 @@ class Rules:
         if ORDER.search(line) or (ATOMIC.search(line) and not plain):
             homes = ", ".join(self.settings["atomics"])
             self.add(name, number, "atomics", f"atomics of shared memory and memory orders live in {homes}")
+
+    def check_invariants(self):
+        tested = set()
+        for path in (self.root / "tests").rglob("*"):
+            if path.is_file():
+                tested.update(QUOTED.findall(path.read_text(encoding="utf-8", errors="replace")))
+        page = self.root / "libshm/doc/invariants.md"
+        rows = page.read_text(encoding="utf-8").splitlines() if page.is_file() else []
+        for path in sorted((self.root / "libshm/src").rglob("*.hpp")):
+            name = path.relative_to(self.root).as_posix()
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                stated = INVARIANT.match(line)
+                if not stated:
+                    continue
+                invariant = stated.group(1)
+                if not any(row.startswith(f"| [{invariant}] |") and f"`{name}`" in row for row in rows):
+                    self.add(name, number, "invariants",
+                             f"[{invariant}] of this header is not in libshm/doc/invariants.md")
+                if invariant not in tested:
+                    self.add(name, number, "invariants", f"[{invariant}] is quoted by no test")
 
     def check_crash_point(self, name, number, argument):
         if name == "libshm/src/mem/crash_point.hpp":

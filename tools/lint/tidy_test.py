@@ -65,6 +65,19 @@ BREACHES = [
 ]
 
 
+def test_an_invariant_that_nobody_tests_or_lists_is_found(tree):
+    stated = "// Invariants\n//   [RG-1] head <= tail,\n//          always [RG-2].\n"
+    header = "libshm/src/ring/ring.hpp"
+    row = "| [RG-1] | head <= tail | `libshm/src/ring/ring.hpp` |\n"
+    found = tidy(tree(header, stated))
+    assert [line.split(": ", 2)[1:] for line in found] == [
+        ["invariants", "[RG-1] is quoted by no test"],
+        ["invariants", "[RG-1] of this header is not in libshm/doc/invariants.md"]], found
+    tree("libshm/doc/invariants.md", row.replace("ring.hpp", "other.hpp"))
+    assert len(tidy(tree("tests/model/spin/ring.pml", "/* [RG-1] */"))) == 1
+    assert tidy(tree("libshm/doc/invariants.md", row)) == []
+
+
 @pytest.mark.parametrize("rule,name,text", BREACHES)
 def test_a_breach_is_found_once(tree, rule, name, text):
     found = [line for line in tidy(tree(name, text + "\n")) if f": {rule}: " in line]

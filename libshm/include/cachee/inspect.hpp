@@ -87,10 +87,11 @@ struct FsckReport {
   std::vector<FsckFinding> findings{};
   std::uint64_t findings_total = 0;   // `findings` keeps the first thousand
   std::uint64_t records = 0, blocks = 0, buckets = 0, events = 0;
+  std::uint64_t blocks_unlisted = 0;  // free, and in nobody's list until a scrub finds them; no damage
   bool quiescent = true;              // false: clients were running, transient states were skipped
 };
 
-/// Checks every numbered invariant. Read-only.
+/// Checks every numbered invariant that can be seen in the bytes. Read-only.
 [[nodiscard]] Result<FsckReport> fsck(const Cache& cache);
 
 /// Names of all segments on this host.

@@ -24,6 +24,8 @@
 //          absolute values: redoing is harmless).
 //   [RG-6] Admission leaves room for what every client may owe: append does not meet a full ring but
 //          by debts settled under later registrations, which then stay in the slot.
+//   [RG-7] A cell that is empty for position p has status 0 and the time EMPTY(p): a release leaves
+//          nothing of the event before.
 //
 // Orders
 //   E2 acq_rel publishes nothing of the record (the slot CAS did); the consumer's acquire of the

@@ -17,3 +17,6 @@ cachee_test(NAME hostile_bytes_test LABEL unit LIBS cachee_shm_small_bounds cach
   ${CMAKE_CURRENT_LIST_DIR}/hostile_bytes_test.cpp ${shm_tree}/tests/support/guarded_map.cpp)
 target_include_directories(hostile_bytes_test PRIVATE ${shm_tree}/libshm/src)
 target_link_options(hostile_bytes_test PRIVATE LINKER:--wrap=mmap,--wrap=munmap)
+
+cachee_test(NAME fsck_test LABEL unit LIBS cachee_shm SOURCES ${CMAKE_CURRENT_LIST_DIR}/fsck_test.cpp)
+target_include_directories(fsck_test PRIVATE ${shm_tree}/libshm/src)
