@@ -20,3 +20,8 @@ target_link_options(hostile_bytes_test PRIVATE LINKER:--wrap=mmap,--wrap=munmap)
 
 cachee_test(NAME fsck_test LABEL unit LIBS cachee_shm SOURCES ${CMAKE_CURRENT_LIST_DIR}/fsck_test.cpp)
 target_include_directories(fsck_test PRIVATE ${shm_tree}/libshm/src)
+
+cachee_test(NAME damaged_segment_test LABEL unit LIBS cachee_shm_small_bounds cachee_shm SOURCES
+  ${CMAKE_CURRENT_LIST_DIR}/damaged_segment_test.cpp ${shm_tree}/tests/support/guarded_map.cpp)
+target_include_directories(damaged_segment_test PRIVATE ${shm_tree}/libshm/src)
+target_link_options(damaged_segment_test PRIVATE LINKER:--wrap=mmap,--wrap=munmap)
