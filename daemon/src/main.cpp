@@ -53,6 +53,7 @@ SegmentOptions segment_options(const Settings& settings) {
   options.group = settings.group;
   options.huge_pages = settings.huge_pages;
   options.prefault = settings.prefault;
+  options.lock_memory = settings.lock_memory;
   options.fresh = settings.fresh;
   return options;
 }
@@ -70,6 +71,10 @@ std::string explain(const Settings& settings, const Error& error) {
       return fmt::format("segment '{}': /dev/shm has no room for --memory {} bytes: give less, remove other segments, or enlarge /dev/shm",
                          name, settings.memory_bytes);
     case Errc::permission:
+      if (settings.lock_memory && error.detail != 0) {
+        return fmt::format("--lock-memory: {} bytes may not be locked ({}); raise LimitMEMLOCK= (ulimit -l) or give CAP_IPC_LOCK",
+                           error.detail, to_string(error));
+      }
       return fmt::format("segment '{}': {}; it belongs to another user, or /dev/shm may not be written", name, to_string(error));
     case Errc::corrupt:
       return fmt::format("segment '{}': {}; keep a copy of /dev/shm/cachee.{} for a report and discard it with --fresh", name, to_string(error), name);
@@ -113,10 +118,23 @@ class Supervisor {
   }
 
  private:
+  /// Whether huge pages come is for the machine to say; asking for them in vain is not an error.
+  void tell_huge_pages() const {
+    const auto memory = memory_info(keeper_->cache());
+    if (!memory) return;
+    if (memory->huge_bytes > 0) {
+      log::info("huge pages: {} of {} bytes of the segment", memory->huge_bytes, settings_.memory_bytes);
+    } else {
+      log::warn("--huge-pages: the segment has none, it runs on small pages: {}; see `mount -o remount,huge=advise /dev/shm`, "
+                "and make the segment anew with --fresh", memory->huge_page_policy);
+    }
+  }
+
   Outcome<void> build() {
     auto keeper = Maintainer::create(segment_options(settings_));
     if (!keeper) return Failure{keeper.error().code, explain(settings_, keeper.error())};
     keeper_.emplace(std::move(*keeper));
+    if (settings_.huge_pages) tell_huge_pages();
 
     StoreOptions store;
     store.directory = state_folder(settings_);

@@ -89,3 +89,35 @@ AT(cachee_erase_result, flags, 4);
 AT(cachee_erase_result, event, 8);
 AT(cachee_erase_result, old_value, 16);
 AT(cachee_erase_result, old_value_bytes, 24);
+
+SIZE(cachee_item, 32);
+AT(cachee_item, key, 0);
+AT(cachee_item, key_bytes, 8);
+AT(cachee_item, value, 16);
+AT(cachee_item, value_bytes, 24);
+
+SIZE(cachee_stats, 80);
+AT(cachee_stats, struct_bytes, 0);
+AT(cachee_stats, reserved0, 4);
+AT(cachee_stats, hits, 8);
+AT(cachee_stats, misses, 16);
+AT(cachee_stats, sets, 24);
+AT(cachee_stats, deletes, 32);
+AT(cachee_stats, expired, 40);
+AT(cachee_stats, evicted, 48);
+AT(cachee_stats, events, 56);
+AT(cachee_stats, backpressure, 64);
+AT(cachee_stats, retries, 72);
+
+SIZE(cachee_client, 128);
+AT(cachee_client, struct_bytes, 0);
+AT(cachee_client, id, 4);
+AT(cachee_client, pid, 8);
+AT(cachee_client, pins, 12);
+AT(cachee_client, alive, 16);
+AT(cachee_client, recovering, 17);
+AT(cachee_client, reserved0, 18);
+AT(cachee_client, name, 24);
+AT(cachee_client, role, 32);
+AT(cachee_client, operation, 40);
+AT(cachee_client, stats, 48);

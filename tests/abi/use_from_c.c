@@ -474,6 +474,76 @@ static void many_keys(cachee_cache* cache) {
   CHECK(s.count == 4);
 }
 
+static void see_stored(void* context, size_t index, uint64_t version) {
+  seen* s = context;
+  CHECK(index == s->count && version > 0);
+  s->count++;
+}
+
+static void many_items(cachee_cache* cache) {
+  const cachee_item items[] = {{STR("m:1"), STR("one")}, {STR(""), STR("")}, {STR("m:3"), STR("three")}};
+  cachee_item wrong[3];
+  char* const too_long = calloc(1, 70000);
+  cachee_set_options options = cachee_set_options_default();
+  seen s = {0, 0, 0};
+  int64_t ttl_ms = 0;
+  CHECK(too_long != NULL);
+  options.flags = CACHEE_SET_TTL;
+  options.ttl_ns = INT64_C(60000000000);
+  OK(cachee_set_many(cache, items, 3, &options, see_stored, &s));
+  CHECK(s.count == 3);
+  expect_value(cache, "m:1", "one");
+  expect_value(cache, "m:3", "three");
+  expect_value(cache, "", "");
+  OK(cachee_ttl(cache, STR("m:3"), &ttl_ms));
+  CHECK(ttl_ms > 0 && ttl_ms <= 60000);
+  OK(cachee_set_many(cache, NULL, 0, NULL, NULL, NULL));
+
+  memset(&s, 0, sizeof s);
+  memcpy(wrong, items, sizeof wrong);
+  wrong[1].key = too_long;
+  wrong[1].key_bytes = 70000;
+  CHECK_STATUS(cachee_set_many(cache, wrong, 3, NULL, see_stored, &s), CACHEE_INVALID_ARGUMENT);
+  CHECK(s.count == 1); /* the items before the failure stand */
+  options.flags = CACHEE_SET_RETURN_OLD;
+  CHECK_STATUS(cachee_set_many(cache, items, 3, &options, NULL, NULL), CACHEE_INVALID_ARGUMENT);
+  CHECK_STATUS(cachee_set_many(NULL, items, 3, NULL, NULL, NULL), CACHEE_INVALID_ARGUMENT);
+  CHECK_STATUS(cachee_set_many(cache, NULL, 3, NULL, NULL, NULL), CACHEE_INVALID_ARGUMENT);
+  free(too_long);
+}
+
+typedef struct found_client {
+  size_t clients;
+  uint64_t sets;
+} found_client;
+
+static void see_client(void* context, const cachee_client* client) {
+  found_client* found = context;
+  CHECK(client->struct_bytes == sizeof *client);
+  CHECK(client->name != NULL && client->operation != NULL && client->role != NULL);
+  found->clients++;
+  if (client->pid == getpid() && client->alive && strcmp(client->role, "client") == 0) {
+    CHECK(strcmp(client->operation, "idle") == 0);
+    found->sets += client->stats.sets;
+  }
+}
+
+static void statistics_are_kept_by_client(cachee_cache* cache) {
+  cachee_stats before = cachee_stats_default(), after = cachee_stats_default();
+  found_client first = {0, 0}, second = {0, 0};
+  OK(cachee_total_stats(cache, &before));
+  OK(cachee_clients(cache, see_client, &first));
+  OK(cachee_set(cache, STR("counted"), STR("v"), NULL, NULL));
+  OK(cachee_total_stats(cache, &after));
+  OK(cachee_clients(cache, see_client, &second));
+  CHECK(first.clients >= 1 && second.sets == first.sets + 1);
+  CHECK(after.sets == before.sets + 1 && after.struct_bytes == sizeof after);
+  CHECK_STATUS(cachee_clients(cache, NULL, NULL), CACHEE_INVALID_ARGUMENT);
+  CHECK_STATUS(cachee_total_stats(cache, NULL), CACHEE_INVALID_ARGUMENT);
+  after.struct_bytes = 8;
+  CHECK_STATUS(cachee_total_stats(cache, &after), CACHEE_INVALID_ARGUMENT);
+}
+
 static void reading_handle_refuses_writes(void) {
   cachee_open_options options = cachee_open_options_default();
   cachee_cache* cache = NULL;
@@ -579,6 +649,8 @@ int main(int argc, char** argv) {
   everything_stored_is_inspected(cache);
   pins_keep_what_they_show(cache);
   many_keys(cache);
+  many_items(cache);
+  statistics_are_kept_by_client(cache);
   reading_handle_refuses_writes();
   events_press_back_and_are_waited_for(cache, &h);
   threads_share_a_handle(cache);

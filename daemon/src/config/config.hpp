@@ -50,6 +50,7 @@ struct Settings {
   std::uint64_t value_bytes_max = kValueBytesMaxDefault;
   bool huge_pages = false;
   bool prefault = false;
+  bool lock_memory = false;
   Idle idle = Idle::adaptive;
   std::uint32_t mode = 0660;
   std::optional<std::uint32_t> group{};  // gid

@@ -262,6 +262,8 @@ std::vector<Setting> make_table() {
           "Asks the kernel for huge pages under the segment."),
       row("prefault", flag_of(CACHEE_PLACE(prefault)),
           "Touches every page of the segment at the start, so that no client waits for one later."),
+      row("lock_memory", flag_of(CACHEE_PLACE(lock_memory)),
+          "Keeps the segment in memory (mlock); needs LimitMEMLOCK= or CAP_IPC_LOCK."),
       row("idle",
           choice_of(CACHEE_PLACE(idle), std::vector<std::pair<std::string, Idle>>{
                                             {"adaptive", Idle::adaptive}, {"spin", Idle::spin}}),

@@ -90,6 +90,12 @@ class Cache {
   Result<WriteResult> replace(KeyView key, ValueView value, SetOptions options = {}) noexcept;
   Result<WriteResult> compare_and_set(KeyView key, std::uint64_t version, ValueView value,
                                       SetOptions options = {}) noexcept;
+  /// Stores many values with the same options and their memory accesses overlapped. Each is a set()
+  /// of its own, in order, not one transaction: the sink is called once for each that was stored,
+  /// with its index; the first failure ends the call and is its result, and what was stored stays.
+  using StoredSink = std::function<void(std::size_t index, const WriteResult& written)>;
+  Result<void> set_many(std::span<const KeyValue> items, const SetOptions& options = {},
+                        const StoredSink& sink = {}) noexcept;
   /// Adds to a decimal integer, keeping the key's TTL, cost and metadata; returns the new value.
   /// @error not_a_number, overflow
   Result<std::int64_t> increment(KeyView key, std::int64_t delta = 1,

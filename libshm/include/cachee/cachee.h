@@ -145,7 +145,10 @@ typedef struct cachee_field {
 
 enum { CACHEE_ACCESS_READ_WRITE = 0, CACHEE_ACCESS_READ_ONLY = 1 };
 
-enum { CACHEE_OPEN_PREFAULT = 1 }; /* touch every page at once */
+enum {
+  CACHEE_OPEN_PREFAULT = 1,   /* touch every page at once */
+  CACHEE_OPEN_LOCK_MEMORY = 2 /* keep every page in memory (mlock), or CACHEE_PERMISSION */
+};
 
 typedef struct cachee_open_options {
   uint32_t struct_bytes;
@@ -350,6 +353,29 @@ CACHEE_API cachee_status cachee_set(cachee_cache* cache, const void* key, size_t
                                     const cachee_set_options* options,
                                     cachee_write_result* result) CACHEE_NOEXCEPT;
 
+/// One item of cachee_set_many().
+typedef struct cachee_item {
+  const void* key;
+  size_t key_bytes;
+  const void* value;
+  size_t value_bytes;
+} cachee_item;
+
+/// Hears of one item that cachee_set_many() stored. Calls no cachee function, and does not leave by
+/// longjmp or throw.
+typedef void (*cachee_stored_sink)(void* context, size_t index, uint64_t version);
+
+/// Stores many values with the same options and their memory accesses overlapped. Each is a
+/// cachee_set() of its own, in order, not one transaction: the first failure ends the call and is
+/// its result, and what was stored before stays.
+///
+/// @param options  optional; CACHEE_SET_RETURN_OLD is CACHEE_INVALID_ARGUMENT here
+/// @param sink     optional: called once for each item that was stored
+/// @error those of cachee_set()
+CACHEE_API cachee_status cachee_set_many(cachee_cache* cache, const cachee_item* items,
+                                         size_t item_count, const cachee_set_options* options,
+                                         cachee_stored_sink sink, void* context) CACHEE_NOEXCEPT;
+
 /// cachee_set() of a key that is not there. @error CACHEE_EXISTS
 CACHEE_API cachee_status cachee_add(cachee_cache* cache, const void* key, size_t key_bytes,
                                     const void* value, size_t value_bytes,
@@ -499,6 +525,55 @@ CACHEE_API CACHEE_NODISCARD cachee_status cachee_size(const cachee_cache* cache,
 /// @error CACHEE_NOT_FOUND  the cache is empty
 CACHEE_API CACHEE_NODISCARD cachee_status cachee_random_key(const cachee_cache* cache, void** key,
                                                             size_t* key_bytes) CACHEE_NOEXCEPT;
+
+/// Counts of one client, or of all that there are and were. Each client counts for itself, in
+/// memory that nobody else writes.
+typedef struct cachee_stats {
+  uint32_t struct_bytes; /* set by the caller */
+  uint32_t reserved0;
+  uint64_t hits;
+  uint64_t misses;
+  uint64_t sets;
+  uint64_t deletes;
+  uint64_t expired;
+  uint64_t evicted;
+  uint64_t events;
+  uint64_t backpressure;
+  uint64_t retries; /* steps that another client was faster at */
+} cachee_stats;
+
+static inline cachee_stats cachee_stats_default(void) {
+  cachee_stats stats = {(uint32_t)sizeof(cachee_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  return stats;
+}
+
+/// Sums of all clients, living and gone.
+CACHEE_API CACHEE_NODISCARD cachee_status cachee_total_stats(const cachee_cache* cache,
+                                                             cachee_stats* stats) CACHEE_NOEXCEPT;
+
+/// One attached thread of a client.
+typedef struct cachee_client {
+  uint32_t struct_bytes; /* what this library filled */
+  uint32_t id;           /* of its slot */
+  int32_t pid;           /* as its own PID namespace numbers it */
+  uint32_t pins;
+  bool alive;
+  bool recovering;
+  uint8_t reserved0[6];
+  const char* name;      /* 0-terminated */
+  const char* role;      /* "client", "sweep", ... */
+  const char* operation; /* "idle", "set", ... */
+  cachee_stats stats;
+} cachee_client;
+
+/// Receives one client of cachee_clients(), valid during the call only. Calls no cachee function,
+/// and does not leave by longjmp or throw.
+typedef void (*cachee_client_sink)(void* context, const cachee_client* client);
+
+/// Visits every attached thread of every client.
+CACHEE_API CACHEE_NODISCARD cachee_status cachee_clients(const cachee_cache* cache,
+                                                         cachee_client_sink sink,
+                                                         void* context) CACHEE_NOEXCEPT;
 
 /// Waits until every trigger that an operation's event concerns has acknowledged it.
 ///

@@ -78,6 +78,16 @@ struct PendingEvent {
 [[nodiscard]] Result<std::vector<SlabClassInfo>> list_slabs(const Cache& cache);
 [[nodiscard]] Result<std::vector<PendingEvent>> list_events(const Cache& cache, std::size_t count_max);
 
+/// How the segment is backed, as far as this process has entered it into its page table.
+struct MemoryInfo {
+  std::uint64_t resident_bytes = 0;
+  std::uint64_t huge_bytes = 0;    // in huge pages
+  std::uint64_t locked_bytes = 0;  // by this process's mlock
+  std::string huge_page_policy{};  // what this machine says of huge pages in /dev/shm
+};
+/// Touches a byte of every 2 MiB and reads /proc/self/smaps.
+[[nodiscard]] Result<MemoryInfo> memory_info(const Cache& cache);
+
 struct FsckFinding {
   std::string invariant{};  // "[IX-3]"
   std::string text{};

@@ -39,8 +39,9 @@ struct SegmentOptions {
   EvictionPolicy eviction = EvictionPolicy::balanced;
   std::uint32_t mode = 0660;                          // permission bits
   std::optional<std::uint32_t> group{};               // gid
-  bool huge_pages = false;
-  bool prefault = false;
+  bool huge_pages = false;                            // asked for; memory_info() says what came of it
+  bool prefault = false;                              // enter every page of the segment at once
+  bool lock_memory = false;                           // mlock; @error permission when the limit is too low
   bool fresh = false;                                 // discard an existing segment
   std::uint32_t bucket_count = 0;                     // 0: from memory_bytes; tests use small worlds
   std::uint32_t page_bytes = 0;                       // 0: from memory_bytes

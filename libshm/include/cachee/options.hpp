@@ -30,6 +30,7 @@ struct OpenOptions {
   Role role = Role::client;            // who events say did it; others than client are cacheed's
   std::string client_name{};           // shown by `cachee clients`; at most 31 bytes are kept
   bool prefault = false;               // touch every page at attach
+  bool lock_memory = false;            // mlock; @error permission when RLIMIT_MEMLOCK is too low
 };
 
 /// Time to live: a duration from now; zero and negative delete the key at once.
@@ -55,6 +56,12 @@ struct SetOptions {
   std::optional<std::uint64_t> if_version{};       // compare-and-set; else Errc::stale
   bool return_old = false;                         // fill WriteResult::old_value
   Provenance provenance{};
+};
+
+/// One item of Cache::set_many; borrows both.
+struct KeyValue {
+  KeyView key{};
+  ValueView value{};
 };
 
 struct WriteResult {

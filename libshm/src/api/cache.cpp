@@ -330,6 +330,29 @@ Result<WriteResult> Cache::set(KeyView key, ValueView value, const SetOptions& o
   });
 }
 
+Result<void> Cache::set_many(std::span<const KeyValue> items, const SetOptions& options, const StoredSink& sink) noexcept {
+  return guarded([&]() -> Result<void> {
+    const auto context = handle_->context();
+    if (!context) return context.error();
+    const View& view = handle_->view();
+    for (std::size_t at = 0; at < items.size(); at += kBatch) {
+      const auto batch = items.subspan(at, std::min(kBatch, items.size() - at));
+      std::uint64_t hashes[kBatch];
+      for (std::size_t i = 0; i < batch.size(); ++i) {
+        hashes[i] = view.hash(batch[i].key);
+        shm::prefetch_bucket(view, hashes[i]);
+      }
+      for (std::size_t i = 0; i < batch.size(); ++i) shm::prefetch_record(view, hashes[i]);
+      for (std::size_t i = 0; i < batch.size(); ++i) {
+        const auto written = shm::set_record(**context, batch[i].key, batch[i].value, options);
+        if (!written) return written.error();
+        if (sink) sink(at + i, *written);
+      }
+    }
+    return {};
+  });
+}
+
 Result<WriteResult> Cache::add(KeyView key, ValueView value, SetOptions options) noexcept {
   options.condition = Condition::absent;
   return set(key, value, options);

@@ -60,7 +60,7 @@ CACHEE_SAME_CODE(CACHEE_READ_ONLY, read_only);
 #undef CACHEE_SAME_CODE
 static_assert(cachee::kAbiVersion == CACHEE_ABI_VERSION);
 
-constexpr std::uint32_t kOpenFlags = CACHEE_OPEN_PREFAULT;
+constexpr std::uint32_t kOpenFlags = CACHEE_OPEN_PREFAULT | CACHEE_OPEN_LOCK_MEMORY;
 constexpr std::uint32_t kSetFlags = CACHEE_SET_TTL | CACHEE_SET_DEADLINE | CACHEE_SET_KEEP_TTL |
                                     CACHEE_SET_COST | CACHEE_SET_IF_VERSION |
                                     CACHEE_SET_RETURN_OLD;
@@ -288,6 +288,20 @@ cachee_entry* to_c_entry(const cachee::Entry& entry) noexcept {
   return out;
 }
 
+cachee_stats to_c_stats(const cachee::ClientStats& stats) noexcept {
+  cachee_stats out = cachee_stats_default();
+  out.hits = stats.hits;
+  out.misses = stats.misses;
+  out.sets = stats.sets;
+  out.deletes = stats.deletes;
+  out.expired = stats.expired;
+  out.evicted = stats.evicted;
+  out.events = stats.events;
+  out.backpressure = stats.backpressure;
+  out.retries = stats.retries;
+  return out;
+}
+
 const char* meaning(cachee_status status) noexcept {
   switch (status) {
     case CACHEE_OK: return "ok";
@@ -365,6 +379,7 @@ cachee_status cachee_open(const cachee_open_options* given, cachee_cache** cache
     options.access = in.access == CACHEE_ACCESS_READ_ONLY ? cachee::Access::read_only
                                                           : cachee::Access::read_write;
     options.prefault = (in.flags & CACHEE_OPEN_PREFAULT) != 0;
+    options.lock_memory = (in.flags & CACHEE_OPEN_LOCK_MEMORY) != 0;
     auto opened = cachee::Cache::open(options);
     if (!opened) return fail(opened.error());
     *cache = new cachee_cache{std::move(*opened)};
@@ -428,6 +443,38 @@ cachee_status cachee_get_many(const cachee_cache* cache, const cachee_bytes* key
           if (value) data = value->data() != nullptr ? value->data() : "";
           sink(context, index, data, value ? value->size() : 0);
         });
+    return done ? CACHEE_OK : fail(done.error());
+  });
+}
+
+cachee_status cachee_set_many(cachee_cache* cache, const cachee_item* items, size_t item_count,
+                              const cachee_set_options* options, cachee_stored_sink sink,
+                              void* context) noexcept {
+  return guarded([&]() -> cachee_status {
+    if (cache == nullptr || (items == nullptr && item_count != 0)) {
+      return fail(Errc::invalid_argument);
+    }
+    cachee::SetOptions set_options;
+    if (const Errc code = to_set_options(options, set_options); code != Errc::ok) {
+      return fail(code);
+    }
+    if (set_options.return_old) return fail(Errc::invalid_argument);
+    std::vector<cachee::KeyValue> views;
+    views.reserve(item_count);
+    for (std::size_t i = 0; i < item_count; ++i) {
+      const cachee_item& item = items[i];
+      if (!is_bytes(item.key, item.key_bytes) || !is_bytes(item.value, item.value_bytes)) {
+        return fail(Errc::invalid_argument);
+      }
+      views.push_back({view_of(item.key, item.key_bytes), view_of(item.value, item.value_bytes)});
+    }
+    cachee::Cache::StoredSink stored;
+    if (sink != nullptr) {
+      stored = [&](std::size_t index, const cachee::WriteResult& written) {
+        sink(context, index, written.version);
+      };
+    }
+    const auto done = cache->cache.set_many(views, set_options, stored);
     return done ? CACHEE_OK : fail(done.error());
   });
 }
@@ -667,6 +714,42 @@ cachee_status cachee_random_key(const cachee_cache* cache, void** key, size_t* k
   *key = copy;
   *key_bytes = chosen->size();
   return CACHEE_OK;
+}
+
+cachee_status cachee_total_stats(const cachee_cache* cache, cachee_stats* stats) noexcept {
+  return guarded([&]() -> cachee_status {
+    if (cache == nullptr || stats == nullptr || !is_result(stats)) {
+      return fail(Errc::invalid_argument);
+    }
+    const auto info = segment_info(cache->cache);
+    if (!info) return fail(info.error());
+    write_result(stats, to_c_stats(info->totals));
+    return CACHEE_OK;
+  });
+}
+
+cachee_status cachee_clients(const cachee_cache* cache, cachee_client_sink sink,
+                             void* context) noexcept {
+  return guarded([&]() -> cachee_status {
+    if (cache == nullptr || sink == nullptr) return fail(Errc::invalid_argument);
+    const auto clients = list_clients(cache->cache);
+    if (!clients) return fail(clients.error());
+    for (const cachee::ClientInfo& info : *clients) {
+      cachee_client client{};
+      client.struct_bytes = sizeof client;
+      client.id = info.id.value;
+      client.pid = info.pid;
+      client.pins = info.pins;
+      client.alive = info.alive;
+      client.recovering = info.recovering;
+      client.name = info.name.c_str();
+      client.role = to_string(info.role);
+      client.operation = info.operation.c_str();
+      client.stats = to_c_stats(info.stats);
+      sink(context, &client);
+    }
+    return CACHEE_OK;
+  });
 }
 
 cachee_status cachee_wait_acknowledged(const cachee_cache* cache, uint64_t event,

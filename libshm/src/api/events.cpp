@@ -121,10 +121,15 @@ bool EventView::acknowledged() const noexcept {
 }
 
 EventReader::EventReader(const Cache& cache) noexcept : handle_{cache.handle()} {}
-std::uint64_t EventReader::head() const noexcept { return handle_->view().header->ring_head.load_acquire(); }
-std::uint64_t EventReader::tail() const noexcept { return handle_->view().header->ring_tail.load_acquire(); }
+std::uint64_t EventReader::head() const noexcept {
+  return handle_->in_forked_child() ? 0 : handle_->view().header->ring_head.load_acquire();
+}
+std::uint64_t EventReader::tail() const noexcept {
+  return handle_->in_forked_child() ? 0 : handle_->view().header->ring_tail.load_acquire();
+}
 
 Result<EventView> EventReader::at(EventSeq seq) const noexcept {
+  if (handle_->in_forked_child()) return Errc::closed;
   const View& view = handle_->view();
   const std::uint64_t word = view.cell(seq.value).word.load_acquire();
   if (CellWord::is_empty(word)) return word == CellWord::empty(seq.value) ? Errc::would_block : Errc::lapped;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <pthread.h>
+
 #include "segment/segment.hpp"
 
 namespace cachee::shm {
@@ -27,6 +29,17 @@ struct ThreadSlots {
 };
 thread_local ThreadSlots t_slots;
 
+/// Another thread may hold the mutex when this one forks: the child would wait for it for ever. And
+/// the registrations are the parent's, not the child's.
+void keep_own_across_fork() noexcept {
+  static const int registered = pthread_atfork([] { g_own_mutex.lock(); }, [] { g_own_mutex.unlock(); },
+                                               [] {
+                                                 g_own.clear();
+                                                 g_own_mutex.unlock();
+                                               });
+  static_cast<void>(registered);
+}
+
 bool is_own(const std::string& segment, std::uint64_t registration) noexcept {
   const std::lock_guard own{g_own_mutex};
   return std::find(g_own.begin(), g_own.end(), std::pair{segment, registration}) != g_own.end();
@@ -49,11 +62,15 @@ Result<std::shared_ptr<Handle>> Handle::open(const OpenOptions& options) noexcep
   if (!mapping) return mapping.error();
   const auto view = attach_segment(mapping->data(), mapping->bytes(), writable);
   if (!view) return view.error();
-  if (options.prefault && writable) os::prefault(*mapping);
+  if (options.prefault) os::prefault(*mapping, writable);
+  if (options.lock_memory) {
+    if (const auto locked = os::lock_memory(*mapping); !locked) return locked.error();
+  }
   return adopt(std::move(*mapping), *view, options);
 }
 
 Result<std::shared_ptr<Handle>> Handle::adopt(os::Mapping mapping, const View& view, const OpenOptions& options) noexcept {
+  keep_own_across_fork();
   const std::shared_ptr<Handle> handle{new Handle};
   handle->mapping_ = std::move(mapping);
   handle->view_ = view;

@@ -39,6 +39,7 @@ class Handle : public std::enable_shared_from_this<Handle> {
   Handle& operator=(const Handle&) = delete;
 
   const View& view() const noexcept { return view_; }
+  const os::Mapping& mapping() const noexcept { return mapping_; }
   const std::string& name() const noexcept { return name_; }
   std::uint64_t registration() const noexcept { return registration_; }
   Role role() const noexcept { return role_; }

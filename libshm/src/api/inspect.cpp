@@ -93,6 +93,12 @@ Result<SegmentInfo> segment_info(const Cache& cache) {
   return info;
 }
 
+Result<MemoryInfo> memory_info(const Cache& cache) {
+  if (cache.handle()->in_forked_child()) return Errc::closed;
+  auto backing = os::backing_of(cache.handle()->mapping());
+  return MemoryInfo{backing.resident_bytes, backing.huge_bytes, backing.locked_bytes, std::move(backing.policy)};
+}
+
 Result<std::vector<ClientInfo>> list_clients(const Cache& cache) {
   if (cache.handle()->in_forked_child()) return Errc::closed;
   const View& view = cache.handle()->view();

@@ -72,6 +72,8 @@ struct Maintainer::Impl {
   std::uint64_t keys_estimate = 0;
 
   const View& view() const noexcept { return handle->view(); }
+  /// In a forked child, which has neither the mapping nor the parent's threads.
+  bool closed() const noexcept { return handle->in_forked_child(); }
   Context* context() const noexcept {
     const auto claimed = handle->context();
     return claimed ? *claimed : nullptr;
@@ -84,10 +86,8 @@ struct Maintainer::Impl {
 namespace {
 
 Result<os::Mapping> make_segment(const SegmentOptions& options, const layout::Shape& shape) noexcept {
-  auto mapping = os::create_mapping(options.name, shape.segment_bytes, options.mode, options.group);
+  auto mapping = os::create_mapping(options.name, shape.segment_bytes, options.mode, options.group, options.huge_pages);
   if (!mapping) return mapping;
-  if (options.huge_pages) os::advise_huge_pages(*mapping);
-  if (options.prefault) os::prefault(*mapping);
   shm::format_segment(mapping->data(), shape);
   return mapping;
 }
@@ -133,6 +133,13 @@ Result<Maintainer> Maintainer::create(const SegmentOptions& options) noexcept {
       view = shm::attach_segment(mapping->data(), mapping->bytes(), true);
     }
     if (!view) return view.error();
+    if (options.prefault) os::prefault(*mapping, true);
+    if (options.lock_memory) {
+      if (const auto locked = os::lock_memory(*mapping); !locked) {
+        if (!impl->warm) os::unlink_mapping(options.name);
+        return locked.error();
+      }
+    }
     OpenOptions open;
     open.name = options.name;
     open.role = Role::sweep;
@@ -175,6 +182,7 @@ Result<Cache> Maintainer::client(Role role, std::string_view name) noexcept {
 }
 
 void Maintainer::heartbeat(TimeNs now) noexcept {
+  if (impl_->closed()) return;
   impl_->view().header->supervisor_heartbeat.store_relaxed(static_cast<std::uint64_t>(now));
 }
 
@@ -190,12 +198,14 @@ std::uint64_t Maintainer::expire_due(TimeNs now, std::uint64_t count_max) noexce
 }
 
 TimeNs Maintainer::next_deadline() const noexcept {
+  if (impl_->closed()) return 0;
   const std::uint64_t ms = shm::earliest_deadline(impl_->view());
   if (ms >= layout::Link::kDeadlineMax) return 0;
   return static_cast<TimeNs>(impl_->view().created_mono_ns) + static_cast<TimeNs>(ms) * base::kNsPerMs;
 }
 
 void Maintainer::wait_for_deadline(TimeNs until) noexcept {
+  if (impl_->closed()) return;
   auto& header = *impl_->view().header;
   const std::uint32_t seen = header.deadline_wake.load_seq_cst();
   const std::uint64_t until_ms = impl_->view().ms_since_created(until);
@@ -241,9 +251,9 @@ bool Maintainer::Impl::class_is_short(unsigned size_class) const noexcept {
 }
 
 std::uint64_t Maintainer::evict(std::uint64_t count_max) noexcept {
-  const std::lock_guard duty{impl_->duty};
   Context* const context = impl_->context();
   if (context == nullptr) return 0;
+  const std::lock_guard duty{impl_->duty};
   const View& view = impl_->view();
   impl_->advance_epoch();
   auto& header = *view.header;
@@ -280,9 +290,9 @@ std::uint64_t Maintainer::evict(std::uint64_t count_max) noexcept {
 }
 
 std::uint64_t Maintainer::reap(std::uint64_t count_max) noexcept {
-  const std::lock_guard duty{impl_->duty};
   Context* const context = impl_->context();
   if (context == nullptr) return 0;
+  const std::lock_guard duty{impl_->duty};
   const View& view = impl_->view();
   std::uint64_t reaped = 0;
   for (std::uint64_t n = 0; n < view.shape.clients_max && reaped < count_max; ++n) {
@@ -305,9 +315,9 @@ std::uint64_t Maintainer::reap(std::uint64_t count_max) noexcept {
 }
 
 std::uint64_t Maintainer::help_stalled(TimeNs now) noexcept {
-  const std::lock_guard duty{impl_->duty};
   Context* const context = impl_->context();
   if (context == nullptr) return 0;
+  const std::lock_guard duty{impl_->duty};
   const View& view = impl_->view();
   std::uint64_t helped = 0;
   const std::uint64_t used = std::min<std::uint64_t>(view.header->clients_used.load_acquire(), view.shape.clients_max);
@@ -342,9 +352,9 @@ std::uint64_t Maintainer::help_stalled(TimeNs now) noexcept {
 }
 
 std::uint64_t Maintainer::scrub(std::uint64_t pages_max) noexcept {
-  const std::lock_guard duty{impl_->duty};
   Context* const context = impl_->context();
   if (context == nullptr) return 0;
+  const std::lock_guard duty{impl_->duty};
   const View& view = impl_->view();
   std::uint64_t found = 0;
   for (std::uint64_t n = 0; n < std::min<std::uint64_t>(pages_max, view.shape.page_count); ++n) {
@@ -356,6 +366,7 @@ std::uint64_t Maintainer::scrub(std::uint64_t pages_max) noexcept {
 }
 
 void Maintainer::set_eviction_policy(EvictionPolicy policy) noexcept {
+  if (impl_->closed()) return;
   impl_->view().header->evict_policy.store_relaxed(static_cast<std::uint64_t>(policy));
 }
 
@@ -363,12 +374,14 @@ EventReader Maintainer::reader() const noexcept { return EventReader{*impl_->cac
 Result<Lane> Maintainer::lane(std::uint32_t index) noexcept { return Lane::open(*impl_->cache, index); }
 
 void Maintainer::count_attempt(EventSeq seq) noexcept {
+  if (impl_->closed()) return;
   auto& status = impl_->view().cell(seq.value).status;
   const std::uint64_t w = status.load_relaxed();
   status.store_release(CellStatus::Attempts::set(w, std::min(CellStatus::Attempts::get(w) + 1, CellStatus::Attempts::kMax)));
 }
 
 void Maintainer::acknowledge(EventSeq seq) noexcept {
+  if (impl_->closed()) return;
   const View& view = impl_->view();
   auto& status = view.cell(seq.value).status;
   status.store_release(CellStatus::Acknowledged::set(status.load_relaxed(), 1));
@@ -381,10 +394,12 @@ void Maintainer::acknowledge(EventSeq seq) noexcept {
 }
 
 bool Maintainer::acknowledged(EventSeq seq) const noexcept {
+  if (impl_->closed()) return false;
   return CellStatus::Acknowledged::get(impl_->view().cell(seq.value).status.load_relaxed()) != 0;
 }
 
 void Maintainer::release_through(std::uint64_t end, std::span<const Delta> deltas) noexcept {
+  if (impl_->closed()) return;
   const View& view = impl_->view();
   auto& header = *view.header;
   const std::uint64_t head = header.ring_head.load_acquire();
@@ -417,6 +432,7 @@ void Maintainer::release_through(std::uint64_t end, std::span<const Delta> delta
 }
 
 Counters Maintainer::counters(std::uint32_t trigger_slot) const noexcept {
+  if (impl_->closed()) return {};
   const View& view = impl_->view();
   if (trigger_slot >= view.shape.trigger_slots) return {};
   const auto& c = view.counters[trigger_slot];
@@ -424,6 +440,7 @@ Counters Maintainer::counters(std::uint32_t trigger_slot) const noexcept {
 }
 
 void Maintainer::reset_counters(std::uint32_t trigger_slot, const Counters& initial) noexcept {
+  if (impl_->closed()) return;
   const View& view = impl_->view();
   if (trigger_slot >= view.shape.trigger_slots) return;
   auto& c = view.counters[trigger_slot];
@@ -436,6 +453,7 @@ void Maintainer::reset_counters(std::uint32_t trigger_slot, const Counters& init
 std::uint32_t Maintainer::trigger_slots_max() const noexcept { return impl_->view().shape.trigger_slots; }
 
 Result<void> Maintainer::publish_triggers(const TriggerTable& table, std::chrono::milliseconds timeout) noexcept {
+  if (impl_->closed()) return Errc::closed;
   // Admission's argument needs room for one late debt per client at the moment of a registration.
   if (!shm::wait_for_space(impl_->view(), Role::client, timeout)) return Errc::timed_out;
   try {
@@ -446,6 +464,7 @@ Result<void> Maintainer::publish_triggers(const TriggerTable& table, std::chrono
 }
 
 Result<std::uint64_t> Maintainer::repair() noexcept {
+  if (impl_->closed()) return Errc::closed;
   const View& view = impl_->view();
   std::uint64_t repaired = reap(view.shape.clients_max) + scrub(view.shape.page_count);
   shm::rebuild_summary(view);

@@ -13,6 +13,7 @@ Result<TriggerTable> read_triggers(const Cache& cache) {
 }
 
 std::uint64_t trigger_generation(const Cache& cache) noexcept {
+  if (cache.handle()->in_forked_child()) return 0;
   return layout::TriggerWord::Generation::get(cache.handle()->view().header->trigger_word.load_acquire());
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "clients/clients.hpp"
+#include "expiry/expiry.hpp"
 #include "fsck/checker.hpp"
 #include "index/index.hpp"
 #include "slab/slab.hpp"
@@ -196,11 +197,8 @@ void Checker::check_summary() {
       if (!Slot::occupied(word) || Slot::mark(word) != Mark::live) continue;
       const Record* r = view_.record(Slot::Offset::get(word));
       if (r == nullptr) continue;
-      const std::uint64_t us = layout::Exp::Deadline::get(r->exp.load_acquire());
-      if (us == 0) continue;
-      const std::uint64_t origin_us = view_.created_mono_ns / 1000;
-      const std::uint64_t ms = us <= origin_us ? 0 : std::min((us - origin_us) / 1000, layout::Link::kDeadlineMax);
-      earliest = std::min(earliest, ms);
+      const std::uint64_t deadline_ms = layout::Exp::Deadline::get(r->exp.load_acquire());
+      if (deadline_ms != 0) earliest = std::min(earliest, summary_ms(view_, deadline_ms));
     }
     if (earliest == layout::Link::kNever) continue;
     if (layout::Link::Deadline::get(view_.buckets[b].link.load_acquire()) > earliest) {

@@ -49,7 +49,7 @@ struct alignas(64) Client {
   Word state;           // 128 ClientState
   Word counter;         // 136 next uid counter; never reset
   Word pid;             // 144 diagnostic: pid in its namespace
-  Word start_ticks;     // 152 start time of that pid
+  Word start_ticks;     // 152 start time of that pid, and its PID namespace (os/process.hpp)
   Word role;            // 160 cachee::Role
   Word attached_wall_ms;  // 168
   Word page;            // 176 page + 1 whose blocks are being freed: it is not drained meanwhile

@@ -1,7 +1,10 @@
 #include "os/mapping.hpp"
 
 #include <cerrno>
+#include <cstdio>
 #include <exception>
+#include <fstream>
+#include <sstream>
 #include <utility>
 
 #include <boost/interprocess/mapped_region.hpp>
@@ -12,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bits.hpp"
 #include "os/process.hpp"
 
 namespace cachee::os {
@@ -55,6 +59,18 @@ auto guarded(F&& f) noexcept -> decltype(f()) {
   }
 }
 
+void touch(const std::byte* at) noexcept { static_cast<void>(*reinterpret_cast<const volatile std::byte*>(at)); }
+
+/// Enters every page at once; false when this kernel cannot, or when memory ran out.
+bool populate(const Mapping& mapping, bool writable) noexcept {
+#ifdef MADV_POPULATE_WRITE
+  return madvise(mapping.data(), mapping.bytes(), writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0;
+#else
+  static_cast<void>(mapping), static_cast<void>(writable);
+  return false;
+#endif
+}
+
 }  // namespace
 
 struct Mapping::Impl {
@@ -92,7 +108,7 @@ bool valid_name(std::string_view name) noexcept {
 }
 
 Result<Mapping> create_mapping(std::string_view name, std::uint64_t bytes, std::uint32_t mode,
-                               std::optional<std::uint32_t> group) noexcept {
+                               std::optional<std::uint32_t> group, bool huge_pages) noexcept {
   return guarded([&]() -> Result<Mapping> {
     bip::permissions permissions;
     permissions.set_permissions(mode);
@@ -105,15 +121,21 @@ Result<Mapping> create_mapping(std::string_view name, std::uint64_t bytes, std::
     // The umask may have narrowed the mode; a group may have to be set.
     if (fchmod(fd, mode) != 0) return give_up(Errc::permission, errno);
     if (group && fchown(fd, static_cast<uid_t>(-1), *group) != 0) return give_up(Errc::permission, errno);
-    // Reserve every byte: a hole would be SIGBUS in the middle of somebody's store.
-    if (const int failed = posix_fallocate(fd, 0, static_cast<off_t>(bytes)); failed != 0) {
-      return give_up(Errc::no_space, failed);
-    }
+    if (ftruncate(fd, static_cast<off_t>(bytes)) != 0) return give_up(Errc::no_space, errno);
     Mapping mapping;
     mapping.impl_ = std::make_unique<Mapping::Impl>(Mapping::Impl{bip::mapped_region(object, bip::read_write)});
     mapping.data_ = static_cast<std::byte*>(mapping.impl_->region.get_address());
     mapping.bytes_ = mapping.impl_->region.get_size();
     madvise(mapping.data_, mapping.bytes_, MADV_DONTFORK);
+    if (huge_pages) {
+      // tmpfs gives huge pages where a mapping that wants them faults, and small ones to fallocate.
+      madvise(mapping.data_, mapping.bytes_, MADV_HUGEPAGE);
+      populate(mapping, true);
+    }
+    // Reserve every byte: a hole would be SIGBUS in the middle of somebody's store.
+    if (const int failed = posix_fallocate(fd, 0, static_cast<off_t>(bytes)); failed != 0) {
+      return give_up(Errc::no_space, failed);
+    }
     return mapping;
   });
 }
@@ -169,18 +191,73 @@ std::vector<std::string> list_mappings() {
   return names;
 }
 
-void advise_huge_pages(const Mapping& mapping) noexcept {
-  madvise(mapping.data(), mapping.bytes(), MADV_HUGEPAGE);
+void prefault(const Mapping& mapping, bool writable) noexcept {
+  if (populate(mapping, writable)) return;
+  for (std::uint64_t at = 0; at < mapping.bytes(); at += kHeaderBytes) touch(mapping.data() + at);
 }
 
-void prefault(const Mapping& mapping) noexcept {
-#ifdef MADV_POPULATE_WRITE
-  if (madvise(mapping.data(), mapping.bytes(), MADV_POPULATE_WRITE) == 0) return;
-#endif
-  for (std::uint64_t at = 0; at < mapping.bytes(); at += kHeaderBytes) {
-    const auto* byte = reinterpret_cast<const volatile std::byte*>(mapping.data() + at);
-    static_cast<void>(*byte);
+Result<void> lock_memory(const Mapping& mapping) noexcept {
+  if (mlock(mapping.data(), mapping.bytes()) == 0) return {};
+  return Error{Errc::permission, errno, mapping.bytes()};
+}
+
+namespace {
+
+/// First line of a small file, or nothing.
+std::string line_of(const char* path) {
+  std::ifstream file{path};
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+/// What decides about huge pages in /dev/shm: the mount's `huge=` option, unless shmem_enabled says
+/// deny or force.
+std::string huge_page_policy() {
+  std::string mounted = "never";
+  std::ifstream mounts{"/proc/self/mounts"};
+  for (std::string line; std::getline(mounts, line);) {
+    std::istringstream fields{line};
+    std::string device, where, type, options;
+    if (!(fields >> device >> where >> type >> options) || where != "/dev/shm") continue;
+    const std::size_t at = options.find("huge=");
+    mounted = at == std::string::npos ? "never" : options.substr(at + 5, options.find(',', at) - at - 5);
   }
+  std::string system = line_of("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+  const std::size_t open = system.find('[');
+  system = open == std::string::npos ? "unknown" : system.substr(open + 1, system.find(']') - open - 1);
+  return "/dev/shm is mounted huge=" + mounted + ", shmem_enabled is " + system;
+}
+
+}  // namespace
+
+Backing backing_of(const Mapping& mapping) {
+  constexpr std::uint64_t kHugeBytes = std::uint64_t{2} << 20;
+  // A huge page is entered as a whole by the first touch of it.
+  for (std::uint64_t at = 0; at < mapping.bytes(); at += kHugeBytes) touch(mapping.data() + at);
+  Backing backing;
+  backing.policy = huge_page_policy();
+  const auto first = reinterpret_cast<std::uintptr_t>(mapping.data());
+  std::ifstream maps{"/proc/self/smaps"};
+  bool inside = false;
+  std::uint64_t area_bytes = 0;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long begin = 0;
+    unsigned long end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2) {
+      area_bytes = end - begin;
+      inside = begin >= first && end <= first + base::align_up(mapping.bytes(), kHeaderBytes);
+      continue;
+    }
+    if (inside && line.starts_with("VmFlags:") && line.find(" lo") != std::string::npos) backing.locked_bytes += area_bytes;
+    unsigned long kib = 0;
+    char name[64];
+    if (!inside || std::sscanf(line.c_str(), "%63[A-Za-z_]: %lu kB", name, &kib) != 2) continue;
+    const std::string_view field{name};
+    if (field == "Rss") backing.resident_bytes += std::uint64_t{kib} * 1024;
+    if (field == "ShmemPmdMapped") backing.huge_bytes += std::uint64_t{kib} * 1024;
+  }
+  return backing;
 }
 
 }  // namespace cachee::os

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bits.hpp"
+
 namespace cachee::os {
 namespace {
 
@@ -118,10 +120,12 @@ ProcessIdentity own_identity() noexcept {
       unsigned long long ticks = 0;
       if (std::sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
                       &ticks) == 1) {
-        self.start_ticks = ticks;
+        self.start_ticks = ticks & base::low_mask(kStartTicksBits);
       }
     }
   }
+  struct stat space {};
+  if (stat("/proc/self/ns/pid", &space) == 0) self.start_ticks |= static_cast<std::uint64_t>(space.st_ino) << kStartTicksBits;
   return self;
 }
 

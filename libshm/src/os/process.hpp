@@ -38,10 +38,13 @@ inline constexpr const char* kSupervisorFile = "supervisor";
 void remove_lock_file(std::string_view segment, const std::string& file) noexcept;
 void remove_lock_folder(std::string_view segment) noexcept;
 
+/// A process, apart from others of its pid: of other times by the start, of other PID namespaces (two
+/// containers may start their first process in one tick) by the namespace's number.
 struct ProcessIdentity {
   std::int32_t pid = 0;
-  std::uint64_t start_ticks = 0;
+  std::uint64_t start_ticks = 0;  // since boot (kStartTicksBits) | low bits of the namespace's inode
 };
+inline constexpr unsigned kStartTicksBits = 40;
 [[nodiscard]] ProcessIdentity own_identity() noexcept;
 
 namespace detail {

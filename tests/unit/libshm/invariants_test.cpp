@@ -1,0 +1,135 @@
+// Goal: invariants that no look at the bytes can show, by what they promise.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <thread>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/segment_bytes.hpp"
+#include "support/temp_segment.hpp"
+#include "triggers/triggers.hpp"
+
+namespace cachee::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Eviction, AReaderStoresIntoEvictionWordsAndItsOwnSlotOnly) {  // [EV-1]
+  TempSegment segment;
+  Cache cache = segment.client();
+  for (int i = 0; i < 500; ++i) ASSERT_TRUE(cache.set("k" + std::to_string(i), std::string(static_cast<std::size_t>(i), 'v')));
+  const SegmentBytes bytes{segment.name()};
+  const shm::View& view = bytes.view();
+  const auto read_all = [&] {
+    char buffer[512];
+    for (int i = 0; i < 600; ++i) {
+      static_cast<void>(cache.get("k" + std::to_string(i)));
+      static_cast<void>(cache.get_into("k" + std::to_string(i), buffer));
+    }
+  };
+  view.header->evict_epoch.store_relaxed(view.header->evict_epoch.load_relaxed() + 1);  // so that every hit has something to store
+  const std::size_t words = view.shape.segment_bytes / 8;
+  const auto* const first = reinterpret_cast<const mem::Word*>(view.base);
+  std::vector<std::uint64_t> before(words);
+  for (std::size_t w = 0; w < words; ++w) before[w] = first[w].load_relaxed();
+  read_all();
+  const auto regions = layout::compute_regions(view.shape);
+  const auto inside = [&](std::size_t w, layout::Region region) {
+    return w * 8 >= regions[region].offset && w * 8 < regions[region].offset + regions[region].bytes;
+  };
+  std::size_t heat = 0;
+  std::size_t stats = 0;
+  for (std::size_t w = 0; w < words; ++w) {
+    if (first[w].load_relaxed() == before[w]) continue;
+    if (inside(w, layout::kRegionHeat)) {
+      ++heat;
+      continue;
+    }
+    ASSERT_TRUE(inside(w, layout::kRegionClients)) << "a read changed the byte at " << w * 8;
+    const std::size_t field = (w * 8 - regions[layout::kRegionClients].offset) % sizeof(layout::Client);
+    ASSERT_GE(field, offsetof(layout::Client, stats)) << "a read left something in a client's intent";
+    ++stats;
+  }
+  EXPECT_GT(heat, 0u);
+  EXPECT_GT(stats, 0u);
+}
+
+TEST(Expiry, WhoeverSawAKeyExpiredIsNotContradictedByATouch) {  // [KS-5]
+  TempSegment segment;
+  std::atomic<bool> gone{false};
+  for (int round = 0; round < 60; ++round) {
+    Cache cache = segment.client();
+    const std::string key = "k" + std::to_string(round);
+    ASSERT_TRUE(cache.set(key, "v", {.ttl = 2ms}));
+    gone = false;
+    // Touches race with the deadline: each puts it off, or comes too late for ever.
+    std::thread toucher{[&] {
+      Cache own = segment.client();
+      for (int i = 0; i < 400; ++i) {
+        const bool seen_gone = gone;
+        const auto touched = own.touch(key, 1ms);
+        if (seen_gone) {
+          ASSERT_EQ(touched.code(), Errc::not_found) << "round " << round;
+        }
+        if (!touched) break;
+      }
+    }};
+    while (cache.get(key).code() != Errc::not_found) {
+    }
+    gone = true;
+    toucher.join();
+    EXPECT_EQ(cache.touch(key, 1h).code(), Errc::not_found);
+  }
+  EXPECT_EQ(findings(segment.client()), "");
+}
+
+TEST(Triggers, OneSupervisorPublishes) {  // [TR-2]
+  TempSegment segment;
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto second = Maintainer::create({.name = segment.name(), .memory_bytes = 8 << 20});
+    _exit(second.code() == Errc::busy && second.error().detail == static_cast<std::uint64_t>(getppid()) ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(Triggers, AMatchIsDecidedByOneTableWhileTablesChange) {  // [TR-3]
+  // Two tables in turn; of neither does a part fit a part of the other.
+  TempSegment segment;
+  const auto table_of = [](EventKind kind) {
+    TriggerTable table;
+    for (const char* pattern : {"k*", "key:*", "key:1*"}) {
+      table.triggers.push_back({.name = pattern, .pattern = pattern, .events = event_bit(kind), .source = std::string(200, 's')});
+    }
+    return table;
+  };
+  const TriggerTable tables[2] = {table_of(EventKind::write), table_of(EventKind::del)};
+  const SegmentBytes bytes{segment.name()};
+  ASSERT_TRUE(segment.keeper().publish_triggers(tables[1], 1s));  // generation 1, and odd ones from here on
+  std::atomic<bool> stop{false};
+  std::thread publisher{[&] {
+    for (int i = 0; !stop; ++i) {
+      if (!segment.keeper().publish_triggers(tables[i % 2], 1s)) break;
+    }
+  }};
+  std::uint64_t generations = 0;
+  std::uint64_t last = 0;
+  for (int n = 0; n < 30000 || (generations < 50 && n < 3'000'000); ++n) {
+    const shm::Interest interest = shm::match_triggers(bytes.view(), "key:12");
+    const EventMask expected = event_bit(interest.generation() % 2 == 0 ? EventKind::write : EventKind::del);
+    ASSERT_EQ(interest.wanted, expected) << "generation " << interest.generation();
+    generations += interest.generation() != last ? 1 : 0;
+    last = interest.generation();
+  }
+  stop = true;
+  publisher.join();
+  EXPECT_GE(generations, 50u);
+}
+
+}  // namespace
+}  // namespace cachee::test
