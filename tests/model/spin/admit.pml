@@ -7,6 +7,7 @@
    finds, also that of a client that is stopped for ever. A registrar registers and unregisters REGS times, and
    registers only when clients are admitted; a consumer releases (RELEASES
    cells, and the rest at the end). FILL cells are filled at first: sweeps may have filled N - (2T + 1).
+   WANTED: a trigger is registered at first.
    Checked: an append finds room [RG-6] - with TIGHT=1, which leaves the slack out: a debt that finds none stays in the
    slot, and is paid once there is room; no event is lost and none is made twice. */
 #include "model.h"
@@ -52,25 +53,25 @@ inline event(d, limit) {
   fi
 }
 proctype Client(byte p) {
-  byte n, h; bool ok, late, mine;
+  byte n, h; bool ok, late, mine, admitted;
   do
   :: n < OPS ->
      if :: debt[p] -> pay(p); if :: !ok -> goto next :: else fi :: else fi;  /* nobody replaces a record with a debt */
      atomic { late = !wanted }
      if :: !late -> admits(CLIENTS) :: else -> ok = 1 fi;
-     mine = (ok && !late);
+     mine = ok; admitted = !late;
+     if  /* an eviction or a mark on the way */
+     :: true
+     :: true -> if :: bug == BUG_NOSWEEP -> event(2 + p, N) :: else -> event(2 + p, SWEEPS) fi; pay(2 + p)
+     fi;
      if
-     :: ok ->
-        if  /* an eviction or a mark on the way, perhaps two */
-        :: true
-        :: true -> if :: bug == BUG_NOSWEEP -> event(2 + p, N) :: else -> event(2 + p, SWEEPS) fi; pay(2 + p)
-        fi;
-        atomic { if :: wanted || mine -> debt[p] = 1; open++ :: else fi }  /* X1 and settle */
+     :: mine ->
+        atomic { if :: wanted || admitted -> debt[p] = 1; open++ :: else fi }  /* X1 and settle */
         if :: true -> pay(p) :: true -> pay(1 - p); pay(p) fi
      :: else
      fi;
 next:
-     atomic { n++; ok = 0; late = 0; mine = 0; h = 0 }
+     atomic { n++; ok = 0; late = 0; mine = 0; admitted = 0; h = 0 }
   :: else -> break
   od;
   fin[p] = 1
@@ -106,7 +107,7 @@ init {
     COMMON_PARAMETERS
     c_code { N = param("N", 8); OPS = param("OPS", 2); REGS = param("REGS", 1); RELEASES = param("RELEASES", 1); TIGHT = param("TIGHT", 0);
       SWEEPS = TIGHT || bug == 1 ? N : N - (2 * 2 + 1); CLIENTS = TIGHT || bug == 1 ? N : N - (3 * 2 + 1); }
-    head = 0; c_code { now.filled = now.tail = param("FILL", 3); }
+    head = 0; c_code { now.filled = now.tail = param("FILL", 3); now.wanted = param("WANTED", 0); }
     run Client(0); run Client(1); run Registrar(); run Consumer()
   }
 }
