@@ -1,26 +1,21 @@
-/* The record's debt is decided in two CAS: event word, then state (libshm/src/keyspace/settle.cpp).
-   Compact model: one key/slot, NREC blocks, 2 writers, daemon(recovery, consumer, reclaimer), registrar.
-   A(p, stmt) = one shared access; the process may be killed just before it (writers) or restart (recovery). */
+/* One key: install -> settle -> append -> retire, and recovery (keyspace/set.cpp, settle.cpp, recovery.cpp).
+
+   Modelled: one slot, NREC blocks that are reused, two writers (M0, M1: 0 set or delete, 1 set, 2 delete; OPS0, OPS1
+   operations), a registrar, the supervisor as recoverer, consumer and reclaimer. The record's debt is decided in two
+   CAS: event word, then state. PRE: the slot holds a record at first.
+   Checked: nothing is touched after it was freed; nothing leaks; exactly one event for each effect under a registered
+   trigger; events in the order of effects; no mark is left.
+   A(p): one shared access; the process may be killed just before it (writers) or restart (supervisor). */
+#define SUP 2
+#define KILLABLE(p) ((p) < 2)
+#include "model.h"
+#define BUG_NOHELP 1        /* a record is replaced without paying its debt */
+#define BUG_NOHAZ 2         /* the reclaimer ignores hazards */
+#define BUG_ONE_STATE 3     /* ABORTED is RETIRED */
+#define BUG_SETTLE_STORE 4  /* the state is decided by a plain store */
+hidden byte M0, M1, OPS0, OPS1, PRE;
 #ifndef NREC
 #define NREC 3
-#endif
-#ifndef OPS0
-#define OPS0 1
-#endif
-#ifndef OPS1
-#define OPS1 1
-#endif
-#ifndef M0
-#define M0 0
-#endif
-#ifndef M1
-#define M1 0
-#endif
-#ifndef NKILL
-#define NKILL 1
-#endif
-#ifndef NRESTART
-#define NRESTART 1
 #endif
 #ifndef RING
 #define RING 8
@@ -45,19 +40,18 @@
 #define ISMARK(w) ((w)>=16 && (w)<32)
 #define ISEMPTY(w) ((w)>=32)
 #define EMPTYC(t) (128+(t))
-#define D 2
+#define D SUP
 byte slot = 32; byte uniq = 1;
 byte st[NREC]; byte ev[NREC]; byte rm[NREC]; byte prev[NREC]; byte owner[NREC];
 byte cell[RING]; byte head = 0, tail = 0;
 bool trig = 0;
 byte nw[2]; byte old[2]; byte hz[2]; byte act[2]; bool val[2];
-bool dead[2]; bool recovered[2]; byte kills = 0; byte rs = 0; bool fin[2];
+bool dead[2]; bool recovered[2]; bool fin[2];
 byte glin[MAXEV]; byte linst[MAXEV]; bool lmust[MAXEV]; byte nlin = 0;
 byte gev[MAXEV]; byte einst[MAXEV]; byte nev = 0;
 byte seqno[NREC]; byte nextinst = 1;
 #define ACC(r) assert(st[r] != FREE)
-#define K(p) if :: (p!=D && kills<NKILL) -> kills++; dead[p]=1; goto died :: (p==D && rs<NRESTART) -> rs++; goto died :: true fi
-#define A(p) K(p);
+#define A(p) STEP(p)
 inline lin(r,k) { assert(nlin<MAXEV); glin[nlin]=k; linst[nlin]=seqno[r]; lmust[nlin]=trig; nlin++ }
 inline settle(p,r) {
   atomic { A(p) s = st[r]; assert(s!=FREE) }
@@ -67,11 +61,7 @@ inline settle(p,r) {
      /* the decision is the CAS of the event word (it carries the table's generation); the state follows */
      if :: tv -> atomic { A(p) ACC(r); if :: ev[r]==W_UNSET -> ev[r]=W_PEND :: else -> skip fi } :: else -> skip fi;
      atomic { A(p)
-#ifdef BUG_SETTLE_STORE
-       if :: tv -> st[r]=EVPEND :: else -> st[r]=CLEAN fi;
-#else
-       if :: st[r]==PRIV -> if :: tv -> st[r]=EVPEND :: else -> st[r]=CLEAN fi :: else -> skip fi;
-#endif
+       if :: st[r]==PRIV || bug==BUG_SETTLE_STORE -> if :: tv -> st[r]=EVPEND :: else -> st[r]=CLEAN fi :: else -> skip fi;
        s=st[r]; assert(s!=FREE); tv=0 }
   :: else -> skip
   fi
@@ -99,9 +89,6 @@ inline append(p,r,k) {
         :: c==EMPTYC(t) -> atomic { A(p) if :: cell[t%RING]==EMPTYC(t) -> cell[t%RING]=r*2+k :: else fi; c=0 }
         :: c==r*2+k -> atomic { A(p) casw(r,k,w,CONF(w-16)); c=0 } atomic { A(p) if :: tail==t -> tail=t+1 :: else fi }
         :: else ->
-#ifdef BUG_NOCONFIRM_CHECK
-           skip;
-#endif
            findpos(p); atomic { A(p) casw(r,k,w,PROP(t)) }
         fi
      :: else -> findpos(p); atomic { A(p) casw(r,k,w,PROP(t)) }
@@ -126,11 +113,10 @@ inline retire_replaced(p,o,r) {
   atomic { A(p) ACC(o); if :: st[o]==CLEAN || st[o]==EVDONE -> st[o]=RETIRED :: else fi }
 }
 inline pre_replace(p,o) {
-#ifdef BUG_NOHELP
-  skip
-#else
-  settle(p,o); if :: s==EVPEND -> append(p,o,0) :: else fi; s=0
-#endif
+  if
+  :: bug!=BUG_NOHELP -> settle(p,o); if :: s==EVPEND -> append(p,o,0) :: else fi; s=0
+  :: else
+  fi
 }
 proctype Writer(byte p; byte nops; byte mode) {
   byte i=0, r, o, sw, s, w, t, c, h; bool tv; bool ok;
@@ -187,11 +173,7 @@ proctype Writer(byte p; byte nops; byte mode) {
         od
      fi;
 opdone: atomic { A(p) act[p]=0 } 
-#ifdef BUG_CLEAR_ORDER
-     atomic { A(p) old[p]=NONE } atomic { A(p) nw[p]=NONE; hz[p]=NONE; val[p]=0 }
-#else
      atomic { A(p) val[p]=0; nw[p]=NONE; old[p]=NONE; hz[p]=NONE }
-#endif
      skip; d_step { i++; r=0;o=0;sw=0;s=0;w=0;t=0;c=0;h=0;tv=0;ok=0 }
   :: else -> break
   od;
@@ -216,13 +198,8 @@ again:
         :: else ->
            atomic { A(D) s = st[r] }
            if
-#ifdef BUG_ONE_STATE
-           :: s==PRIV -> atomic { A(D) if :: st[r]==PRIV -> st[r]=RETIRED :: else fi }
-           :: s==FREE -> skip
-#else
-           :: s==PRIV -> atomic { A(D) if :: st[r]==PRIV -> st[r]=ABORTED :: else fi }
+           :: s==PRIV -> atomic { A(D) if :: st[r]==PRIV -> st[r]=(bug==BUG_ONE_STATE -> RETIRED : ABORTED) :: else fi }
            :: s==FREE || s==ABORTED -> skip
-#endif
            :: else -> atomic { A(D) o = old[q] } if :: val[q] && o!=NONE -> retire_replaced(D,o,r) :: else fi
            fi
         fi
@@ -249,10 +226,8 @@ again:
      if :: r<NREC && !((ISCONF(ev[r]) && ev[r]-64>=head) || (ISCONF(rm[r]) && rm[r]-64>=head)) -> skip :: else -> r=NREC fi }
      if :: r<NREC ->
         ok=1;
-#ifndef BUG_NOHAZ
-        atomic { if :: nw[0]==r || old[0]==r || hz[0]==r -> ok=0 :: else fi }
-        atomic { if :: nw[1]==r || old[1]==r || hz[1]==r -> ok=0 :: else fi }
-#endif
+        atomic { if :: bug==BUG_NOHAZ -> skip :: bug!=BUG_NOHAZ && (nw[0]==r || old[0]==r || hz[0]==r) -> ok=0 :: else fi }
+        atomic { if :: bug==BUG_NOHAZ -> skip :: bug!=BUG_NOHAZ && (nw[1]==r || old[1]==r || hz[1]==r) -> ok=0 :: else fi }
         atomic { if :: ok -> assert(slot!=r && slot!=16+r); st[r]=FREE; owner[r]=8; ev[r]=W_UNSET; rm[r]=W_UNSET; seqno[r]=0; prev[r]=NONE :: else fi }
        :: else
      fi; skip; d_step { r=0; i=0; ok=0 }
@@ -283,13 +258,13 @@ final: skip;
 }
 init {
   byte i=0;
-  d_step {
+  atomic {
+  COMMON_PARAMETERS
+  c_code { M0 = param("M0", 1); M1 = param("M1", 1); OPS0 = param("OPS0", 1); OPS1 = param("OPS1", 1); PRE = param("PRE", 0); }
   do :: i<RING -> cell[i]=EMPTYC(i); i++ :: else -> break od;
   i=0; do :: i<2 -> nw[i]=NONE; old[i]=NONE; hz[i]=NONE; i++ :: else -> break od;
   i=0; do :: i<NREC -> prev[i]=NONE; owner[i]=8; i++ :: else -> break od; i=0;
-#ifdef PRE
-  st[0]=CLEAN; slot=0; seqno[0]=9; owner[0]=7;
-#endif
+  if :: PRE -> st[0]=CLEAN; slot=0; seqno[0]=9; owner[0]=7 :: else fi;
   }
   atomic { run Writer(0,OPS0,M0); run Writer(1,OPS1,M1); run Registrar(); run Daemon() }
 }

@@ -1,0 +1,10 @@
+# Models of the protocols (spin), and what they cannot see: memory orders on this machine, and the errors that
+# they found, on the real code.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+add_test(NAME spin_models COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/run.py)
+set_tests_properties(spin_models PROPERTIES LABELS model TIMEOUT 900 PROCESSORS 2)
+
+add_test(NAME weak_memory_models COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/weak.py)
+set_tests_properties(weak_memory_models PROPERTIES LABELS model TIMEOUT 300)
+
+cachee_test(NAME litmus_test LABEL model SOURCES ${CMAKE_CURRENT_LIST_DIR}/litmus_test.cpp LIBS cachee_shm)
