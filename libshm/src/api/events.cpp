@@ -46,7 +46,8 @@ std::optional<ValueView> EventView::old_value() const noexcept {
   if (old == nullptr) return std::nullopt;
   // [KS-4] names this event, or is still to be written: then the old record is not retired yet.
   const std::uint64_t rm = old->rm.load_acquire();
-  const bool ours = EventWord::state(rm) == EventWord::kConfirmed && EventWord::Position::get(rm) == seq.value;
+  const bool ours = (EventWord::state(rm) == EventWord::kConfirmed && EventWord::Position::get(rm) == seq.value) ||
+                    rm == EventWord::follows(record_);
   if (!ours && EventWord::state(rm) != EventWord::kUnset) return std::nullopt;
   return shm::value_in_place(handle_->view(), prev);
 }

@@ -17,8 +17,8 @@ using detail::read_slot;
 // Lock-free without a bound: each restart means that another operation succeeded. In a damaged
 // segment nothing succeeds, so the bound tells damage from contention.
 constexpr int kRestartsMax = base::kReadRestartsMax;
-// An expired record is marked, then looked for again; still there and expired: its mark is blocked
-// by a full ring.
+// An expired record is marked, then looked for again. Still there unmarked: another record of the key
+// came and expired in between, once a round; or the segment is damaged.
 constexpr int kExpiredRoundsMax = 2;
 
 /// Step 7 for a record that has expired: absent by its mark, not by this reader's clock alone, since

@@ -12,14 +12,16 @@
 //
 // Invariants
 //   [KS-1] Pay first: a record is replaced or marked only when it is CLEAN, or EV_DONE (its event has
-//          its place). That gives exactly one event per effect and the order of one key's events.
+//          its place). That gives exactly one event per effect and the order of one key's events. The
+//          EXP mark alone may come before the payment, when the ring has no room; then R4 pays first.
 //   [KS-2] The decision whether an event is owed is made behind the linearization point, from the
 //          trigger table of that moment, by one CAS (ev or rm word; then the state).
 //   [KS-3] `retire` follows the removal from the index and the end of the removal's event word.
 //   [KS-4] A replaced record's rm word gets the position of its successor's event: OLD lives until
-//          that event is released.
+//          that event is released. While that event finds no room, rm names the successor instead.
 //   [KS-5] An expired record is absent for everybody who may write only by its EXP mark, so that no
-//          later TOUCH contradicts; FROZEN stops a TOUCH that read the clock earlier.
+//          later TOUCH contradicts; FROZEN stops a TOUCH that read the clock earlier. Neither a full
+//          ring nor a busy neighbour keeps the mark away.
 //   [KS-6] A debt that meets a full ring stays in the slot, the bucket's deadline is lowered to 0,
 //          and the sweep pays it.
 //   [KS-7] Only death permits undo; anything may be helped forward.
@@ -141,14 +143,21 @@ inline bool pay_own_debt(Context& context, std::uint64_t unit, std::uint64_t uid
 bool finish_remove(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word, bool admitted) noexcept;
 /// [KS-4] and retire, for a record that `next_unit` replaced.
 inline void retire_replaced(Context& context, std::uint64_t old_unit, std::uint64_t next_unit) noexcept {
+  using layout::EventWord;
+  using layout::Hdr;
   const View& view = *context.view;
   Record& old = view.record_at(old_unit);
-  const std::uint64_t ev = view.record_at(next_unit).ev.load_acquire();
-  if (layout::Hdr::state(old.hdr.load_acquire()) != layout::RecordState::retired) {
-    // [KS-4]; every caller stores the same word.
-    const bool confirmed = layout::EventWord::state(ev) == layout::EventWord::kConfirmed;
-    old.rm.store_release(confirmed ? ev : layout::EventWord::make(layout::EventWord::kNone, 0, 0));
+  const Record& next = view.record_at(next_unit);
+  std::uint64_t word = next.ev.load_acquire();
+  if (EventWord::state(word) == EventWord::kUnset) [[likely]] {
+    word = EventWord::make(EventWord::kNone, 0, 0);
+  } else if (EventWord::state(word) != EventWord::kConfirmed) {
+    // Owed, but the ring had no room - or written in vain by a helper that lost the decision.
+    word = Hdr::state(next.hdr.load_acquire()) == layout::RecordState::clean ? EventWord::make(EventWord::kNone, 0, 0)
+                                                                              : EventWord::follows(next_unit);
   }
+  // [KS-4]
+  if (Hdr::state(old.hdr.load_acquire()) != layout::RecordState::retired) old.rm.store_release(word);
   CACHEE_CRASH_POINT("keyspace.replaced");
   retire(context, old_unit);
 }

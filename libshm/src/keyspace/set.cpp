@@ -207,7 +207,7 @@ enum class ExpireOutcome {
   removed,  // it was due and carries its EXP mark, or is gone by it
   alive,    // not due
   changed,  // the slot went on to something else first: look again
-  blocked,  // the ring is full
+  blocked,  // it carries its EXP mark, whose events find no room in the ring
 };
 
 /// R1 (protected by the caller) to R6 for a record whose deadline has passed.
@@ -216,10 +216,9 @@ enum class ExpireOutcome {
   const std::uint64_t unit = Slot::Offset::get(word);
   Record& record = *view.record(unit);
   std::uint64_t exp = record.exp.load_acquire();
-  if (!pay_debt(context, unit, nullptr)) {
-    lower_deadline(view, bucket, 0);
-    return ExpireOutcome::blocked;
-  }
+  // Without room in the ring the mark comes first and finish_remove pays: who is told that the value
+  // is gone must be able to rely on it [KS-5].
+  static_cast<void>(pay_debt(context, unit, nullptr));
   while ((exp & Exp::kFrozen) == 0) {  // R2
     if (record.exp.cas_acq_rel(exp, exp | Exp::kFrozen)) break;
     if (!deadline_passed(exp)) return ExpireOutcome::alive;  // touched meanwhile
@@ -723,19 +722,17 @@ std::uint64_t tend_bucket(Context& context, std::uint64_t bucket, std::uint64_t&
       if (!finish_remove(context, bucket, walk.slot(), word, false)) earliest = 0;
       continue;
     }
-    if (!pay_debt(context, unit, nullptr)) {
-      earliest = 0;
-      continue;
-    }
+    if (!pay_debt(context, unit, nullptr)) earliest = 0;
     const std::uint64_t exp = record.exp.load_seq_cst();  // S2
     if (Exp::Deadline::get(exp) == 0) continue;
     if (!deadline_passed(exp)) {
       earliest = std::min(earliest, summary_ms(view, Exp::Deadline::get(exp)));
       continue;
     }
-    if (Ins::busy(ins.load_seq_cst())) {  // [IX-3]
-      earliest = 0;
-      continue;
+    // [IX-3]. Only an announcement of this very record stands in the way, and only until it is over: a
+    // reader must not find an expired record unmarked because its neighbours are busy [KS-5].
+    if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy) && Ins::Offset::get(busy) == unit) {
+      help_insert(context, bucket, busy);
     }
     switch (expire_slot(context, bucket, walk.slot(), word)) {
       case ExpireOutcome::removed: ++expired; break;

@@ -65,6 +65,11 @@ bool finish_remove(Context& context, std::uint64_t bucket, Word& slot, std::uint
   const std::uint64_t unit = Slot::Offset::get(word);
   Record& record = *view.record(unit);
   const EventKind kind = kind_of(Slot::mark(word));
+  // An EXP mark may be set on a record whose own event found no room [KS-1].
+  if (!pay_debt(context, unit, nullptr)) {
+    lower_deadline(view, bucket, 0);
+    return false;
+  }
   std::uint64_t rm = record.rm.load_acquire();
   if (EventWord::state(rm) == EventWord::kUnset) {
     const Interest interest = match_triggers(view, key_in_place(view, unit));

@@ -94,6 +94,10 @@ struct EventWord {
     return StateField::make(s) | Generation::make(generation) | Position::make(position);
   }
   static constexpr State state(std::uint64_t w) noexcept { return static_cast<State>(StateField::get(w)); }
+  /// Removal word of a record whose successor owes an event that has no place yet: PENDING, with the
+  /// successor's block as position (a removal of its own has 0 there until it is PROPOSED).
+  static constexpr std::uint64_t follows(std::uint64_t unit) noexcept { return make(kPending, 0, unit); }
+  static constexpr bool is_follows(std::uint64_t w) noexcept { return state(w) == kPending && Position::get(w) != 0; }
 };
 
 struct Record {

@@ -17,9 +17,9 @@ namespace {
 constexpr std::size_t kFreeBlocksKeptMax = 256;  // of one class in one thread's list
 
 /// Q1: out of use, and no event needs it.
-bool reclaimable(const View& view, const Record& record, std::uint64_t hdr) noexcept {
+bool reclaimable(const View& view, std::uint64_t unit, std::uint64_t hdr) noexcept {
   switch (Hdr::state(hdr)) {
-    case RecordState::retired: return events_done(view, record);
+    case RecordState::retired: return events_done(view, unit);
     // Never was in the index, so no event names it; its event words may be bytes of the block's
     // life before, when the claimer died before it filled the block.
     case RecordState::aborted: return true;
@@ -67,6 +67,17 @@ bool free_block(Context& context, std::uint64_t unit, std::uint64_t hdr) noexcep
 
 }  // namespace
 
+/// The successor is not replaced before it is paid, nor reused before its event is released; so if its
+/// block is another record's by now, the event is gone. What is read of a block in between says "not
+/// yet".
+bool successor_done(const View& view, std::uint64_t unit, std::uint64_t next_unit) noexcept {
+  const Record* next = view.record(next_unit);
+  if (next == nullptr || Hdr::state(next->hdr.load_acquire()) == RecordState::free) return true;
+  if (layout::LinkWord::Prev::get(next->link.load_relaxed()) != unit) return true;
+  const std::uint64_t ev = next->ev.load_acquire();
+  return EventWord::state(ev) == EventWord::kConfirmed && event_done(view, ev);
+}
+
 void abort_block(Context& context, std::uint64_t unit, std::uint64_t uid) noexcept {
   Record& record = *context.view->record(unit);
   const std::uint64_t priv = Hdr::make(uid, RecordState::priv);
@@ -85,7 +96,7 @@ std::uint64_t reclaim_retired(Context& context) noexcept {
     if (record.hdr.load_acquire() != block.hdr) continue;  // somebody else freed it
     const bool held = std::binary_search(context.hazards.begin(), context.hazards.end(), block.unit);
     // Q1's reads of ev and rm must be of this life of the block: Q4 proves it.
-    if (!held && reclaimable(view, record, block.hdr) && free_block(context, block.unit, block.hdr)) {
+    if (!held && reclaimable(view, block.unit, block.hdr) && free_block(context, block.unit, block.hdr)) {
       ++freed;
     } else {
       context.retired[kept++] = block;
@@ -144,7 +155,7 @@ std::uint64_t reclaim_page(Context& context, std::uint64_t page, bool all) noexc
     const bool hinted = (hints[i / 64].load_relaxed() >> (i % 64) & 1) != 0;
     if (!all && !hinted) return;
     const std::uint64_t hdr = record.hdr.load_acquire();
-    if (reclaimable(view, record, hdr)) {
+    if (reclaimable(view, unit, hdr)) {
       found.push_back({unit, hdr});
     } else if (hinted && !waits(hdr)) {
       hints[i / 64].fetch_and(~(std::uint64_t{1} << (i % 64)));

@@ -53,13 +53,20 @@ void abort_block(Context& context, std::uint64_t unit, std::uint64_t uid) noexce
   if (layout::EventWord::state(word) != layout::EventWord::kConfirmed) return true;
   return layout::EventWord::Position::get(word) < view.header->ring_head.load_acquire();
 }
+/// [KS-4] for a record whose successor had no place for its event when it replaced it.
+[[nodiscard]] bool successor_done(const View& view, std::uint64_t unit, std::uint64_t next_unit) noexcept;
 /// True when every event of the record has left the ring.
-[[nodiscard]] inline bool events_done(const View& view, const Record& record) noexcept {
+[[nodiscard]] inline bool events_done(const View& view, std::uint64_t unit) noexcept {
+  using layout::EventWord;
+  const Record& record = view.record_at(unit);
   // `ev` may say PENDING in vain: whoever wrote it lost the decision. `rm` is decided by its one CAS.
   const std::uint64_t rm = record.rm.load_acquire();
-  const auto state = layout::EventWord::state(rm);
-  const bool owed = state == layout::EventWord::kPending || state == layout::EventWord::kProposed;
-  return !owed && event_done(view, rm) && event_done(view, record.ev.load_acquire());
+  if (EventWord::is_follows(rm)) [[unlikely]] {
+    if (!successor_done(view, unit, EventWord::Position::get(rm))) return false;
+  } else if (EventWord::state(rm) == EventWord::kPending || EventWord::state(rm) == EventWord::kProposed) {
+    return false;
+  }
+  return event_done(view, rm) && event_done(view, record.ev.load_acquire());
 }
 
 /// Q1-Q4 over the context's own list. Returns how many blocks became free.

@@ -42,7 +42,7 @@
 //   A3, install      PRIV block named by nw        -> ABORTED -> reclaimed
 //   F1, F3           FREE block without bit        scrub
 //   P1, P3 / U1, U4  INIT / CLAIM pages            -> FREE
-//   D1, D4           DRAIN page                    PRIV(uid of the dead) -> ABORTED, page -> SLAB
+//   D1, D4           DRAIN page                    PRIV(uid of the dead) -> FREE, page -> SLAB
 //   V1, V3           DRAIN run                     finished if hdr is FREE, else undone (the dead
 //                                                  one's look at hazards may be of a life before)
 #pragma once
