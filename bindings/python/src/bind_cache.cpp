@@ -144,16 +144,14 @@ void set_many(NativeCache& self, const py::list& items, py::handle ttl_ns, py::h
     const auto pair = item.cast<std::pair<py::object, py::object>>();
     pairs.emplace_back(Key{pair.first}, BufferValue{pair.second});
   }
+  std::vector<KeyValue> views;
+  views.reserve(pairs.size());
+  for (const auto& [key, value] : pairs) views.push_back({key.view(), value.view()});
   const SetOptions options = to_set_options(ttl_ns, cost, metadata, depends_on);
   std::size_t next = 0;
   try {
-    self.run_unlocked(nullptr, [&](Cache& cache) -> Result<void> {
-      for (; next < pairs.size(); ++next) {
-        const auto& [key, value] = pairs[next];
-        const auto written = cache.set(key.view(), value.view(), options);
-        if (!written) return written.error();
-      }
-      return {};
+    self.run_unlocked(nullptr, [&](Cache& cache) {
+      return cache.set_many(views, options, [&](std::size_t index, const WriteResult&) { next = index + 1; });
     });
   } catch (Failure& failure) {
     if (next < pairs.size()) failure.set_key(pairs[next].first.view());
