@@ -13,12 +13,12 @@ target_include_directories(cachee_shm_small_bounds PRIVATE ${shm_tree}/libshm/in
 target_compile_definitions(cachee_shm_small_bounds PRIVATE CACHEE_SMALL_BOUNDS)
 target_link_libraries(cachee_shm_small_bounds PRIVATE cachee_warnings cachee_instrument)
 
-cachee_test(NAME hostile_bytes_test LABEL unit LIBS cachee_shm_small_bounds cachee_shm SOURCES
+cachee_test(NAME hostile_bytes_test LABEL unit TIMEOUT 300 LIBS cachee_shm_small_bounds cachee_shm SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/hostile_bytes_test.cpp ${shm_tree}/tests/support/guarded_map.cpp)
 target_include_directories(hostile_bytes_test PRIVATE ${shm_tree}/libshm/src)
 target_link_options(hostile_bytes_test PRIVATE LINKER:--wrap=mmap,--wrap=munmap)
 
-cachee_test(NAME fsck_test LABEL unit LIBS cachee_shm SOURCES ${CMAKE_CURRENT_LIST_DIR}/fsck_test.cpp)
+cachee_test(NAME fsck_test LABEL unit TIMEOUT 300 LIBS cachee_shm SOURCES ${CMAKE_CURRENT_LIST_DIR}/fsck_test.cpp)
 target_include_directories(fsck_test PRIVATE ${shm_tree}/libshm/src)
 
 cachee_test(NAME damaged_segment_test LABEL unit LIBS cachee_shm_small_bounds cachee_shm SOURCES
