@@ -8,4 +8,5 @@ add_test(NAME weak_memory_models COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_L
 set_tests_properties(weak_memory_models PROPERTIES LABELS model TIMEOUT 300)
 
 cachee_test(NAME litmus_test LABEL model SOURCES ${CMAKE_CURRENT_LIST_DIR}/litmus_test.cpp LIBS cachee_shm)
+target_include_directories(litmus_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)
 cachee_test(NAME full_ring_test LABEL model SOURCES ${CMAKE_CURRENT_LIST_DIR}/full_ring_test.cpp LIBS cachee_shm_crash)

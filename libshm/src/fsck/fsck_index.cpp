@@ -70,7 +70,10 @@ void Checker::check_marked(std::uint64_t bucket, const Word& slot, std::uint64_t
   }
   if (!report_.quiescent) return;
   const auto removal = EventWord::state(r.rm.load_acquire());
-  if (removal != EventWord::kPending && removal != EventWord::kProposed) {
+  // An EXP mark may wait for room for the record's own event first [KS-1].
+  const bool creation_waits = Slot::mark(word) == Mark::exp && removal == EventWord::kUnset &&
+                              Hdr::state(r.hdr.load_acquire()) == RecordState::ev_pend;
+  if (removal != EventWord::kPending && removal != EventWord::kProposed && !creation_waits) {
     find("[KS-3]", &slot, "a removal was left unfinished");
   } else if (Link::Deadline::get(view_.buckets[bucket].link.load_acquire()) != 0) {
     find("[KS-6]", &view_.buckets[bucket].link, "no sweep will look at an unpaid removal");
