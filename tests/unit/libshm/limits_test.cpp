@@ -304,25 +304,28 @@ TEST(Memory, PrefaultEntersEveryPageAtOnce) {
   EXPECT_EQ(memory_info(made.keeper().cache())->resident_bytes, std::uint64_t{16} << 20);
 }
 
-TEST(Memory, LockedMemoryIsLockedOrRefusedWithTheReason) {
-  const pid_t child = fork();  // whose limits and rights may be lowered
-  if (child == 0) {
-    TempSegment segment{{.memory_bytes = 4 << 20}};
-    const auto locked = Cache::open({.name = segment.name(), .lock_memory = true});
-    const bool holds = locked ? memory_info(*locked)->locked_bytes == 4u << 20 : locked.code() == Errc::permission;
-    const rlimit none{0, 0};
-    setrlimit(RLIMIT_MEMLOCK, &none);
-    bool refused = true;
-    if (geteuid() == 0) {
-      // CAP_IPC_LOCK is above every limit; without it the limit counts.
-      refused = chown(("/dev/shm/cachee." + segment.name()).c_str(), 65534, 65534) == 0 &&
-                chown(("/dev/shm/cachee." + segment.name() + ".locks").c_str(), 65534, 65534) == 0 && seteuid(65534) == 0;
-    }
-    const auto over = Cache::open({.name = segment.name(), .lock_memory = true});
-    refused = refused && !over && over.code() == Errc::permission && over.error().os_errno != 0;
-    if (getuid() == 0) static_cast<void>(seteuid(0));
-    _exit(holds && refused ? 0 : 1);
+/// In a process whose limits and rights may be lowered.
+bool locks_or_refuses() {
+  const TempSegment segment{{.memory_bytes = 4 << 20}};
+  const auto locked = Cache::open({.name = segment.name(), .lock_memory = true});
+  const bool holds = locked ? memory_info(*locked)->locked_bytes == 4u << 20 : locked.code() == Errc::permission;
+  const rlimit none{0, 0};
+  setrlimit(RLIMIT_MEMLOCK, &none);
+  bool refused = true;
+  if (geteuid() == 0) {
+    // CAP_IPC_LOCK is above every limit; without it the limit counts.
+    refused = chown(("/dev/shm/cachee." + segment.name()).c_str(), 65534, 65534) == 0 &&
+              chown(("/dev/shm/cachee." + segment.name() + ".locks").c_str(), 65534, 65534) == 0 && seteuid(65534) == 0;
   }
+  const auto over = Cache::open({.name = segment.name(), .lock_memory = true});
+  refused = refused && !over && over.code() == Errc::permission && over.error().os_errno != 0;
+  if (getuid() == 0) static_cast<void>(seteuid(0));  // who made the segment removes it
+  return holds && refused;
+}
+
+TEST(Memory, LockedMemoryIsLockedOrRefusedWithTheReason) {
+  const pid_t child = fork();
+  if (child == 0) _exit(locks_or_refuses() ? 0 : 1);
   int status = 0;
   waitpid(child, &status, 0);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
