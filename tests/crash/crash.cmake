@@ -19,3 +19,4 @@ endfunction()
 
 cachee_crash_test(kill_points_test 300)
 cachee_crash_test(double_kill_test 300)
+cachee_crash_test(slow_client_test 60)

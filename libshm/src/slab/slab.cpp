@@ -80,6 +80,7 @@ std::uint64_t take_free_page(Context& context, unsigned size_class) noexcept {
       view.pages[page].store_release(PageWord::make(PageWord::kSlab, size_class, 0, 0));
       CACHEE_CRASH_POINT("slab.page.ready");
       set_available(view, size_class, page);
+      CACHEE_CRASH_POINT("slab.page.offered");
       context.scan_cursor = page;
       return page + 1;
     }
@@ -112,9 +113,11 @@ std::uint64_t claim_in_class(Context& context, unsigned size_class, std::uint64_
       }
     }
   }
-  if (const std::uint64_t page = take_free_page(context, size_class)) {
+  // Others may empty a page that we took before we get a block of it: no lack of memory, and their
+  // progress, so the loop is lock-free.
+  while (const std::uint64_t page = take_free_page(context, size_class)) {
     context.page_of_class[size_class] = static_cast<std::uint32_t>(page);
-    return claim_in_page(context, size_class, page - 1, uid);
+    if (const std::uint64_t unit = claim_in_page(context, size_class, page - 1, uid)) return unit;
   }
   return 0;
 }
