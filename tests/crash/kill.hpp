@@ -95,9 +95,4 @@ inline ChildEnd run_child(const KillPlan& plan, Passed& passed, const std::funct
   return waited && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? ChildEnd::finished : ChildEnd::failed;
 }
 
-inline long setting(const char* name, long otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtol(text, nullptr, 10);
-}
-
 }  // namespace cachee::test

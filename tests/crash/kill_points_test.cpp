@@ -49,21 +49,7 @@ class KillPoints : public ::testing::TestWithParam<Scenario> {
     if (const State state = world.state(); !scenario.many_effects && state != before_ && state != after_) {
       text += "neither before nor after: " + World::describe(state) + "\n";
     }
-    // The world goes on: every key can be written, read and removed.
-    Cache& cache = world.cache();
-    for (const char* key : {"k", "o0", "fresh"}) {
-      auto set = cache.set(key, "again");
-      // Room may have to come from records whose events were not released yet.
-      for (int rounds = 0; !set && set.code() == Errc::no_space && rounds < 20; ++rounds) {
-        world.drain();
-        set = cache.set(key, "again");
-      }
-      if (!set) text += std::string{"set "} + key + ": " + to_string(set.error()) + "\n";
-      world.drain();
-      if (const auto got = cache.get(key); !got || got->bytes != "again") text += std::string{"get "} + key + "\n";
-      if (!cache.erase(key)) text += std::string{"erase "} + key + "\n";
-      world.drain();
-    }
+    text += world.stuck();
     text += world.damage();
     text += world.history().complaints();
     text += world.leaks();

@@ -18,6 +18,8 @@ struct Scenario {
   std::function<void(Cache&)> act;
   bool many_effects = false;  // more than one key's state may change, one after another
   bool attaches = false;      // the client's own attaching and leaving are part of it
+  const char* key = "k";      // what the operation is about
+  bool lengthy = false;       // takes minutes by the instruction
 };
 
 inline void PrintTo(const Scenario& scenario, std::ostream* out) { *out << scenario.name; }
@@ -66,7 +68,7 @@ inline std::vector<Scenario> client_scenarios() {
       {.name = "overwrite_keeping_deadline", .prepare = [=](World& w) { w.cache().set("k", "old", {.ttl = 2h}); },
        .act = [=](Cache& c) { c.set("k", small, {.keep_ttl = true}); }},
       {.name = "overwrite_many_times", .prepare = [=](World& w) { w.cache().set("k", "0"); },
-       .act = [=](Cache& c) { for (int i = 1; i < 80; ++i) c.set("k", std::to_string(i)); }, .many_effects = true},
+       .act = [=](Cache& c) { for (int i = 1; i < 80; ++i) c.set("k", std::to_string(i)); }, .many_effects = true, .lengthy = true},
       {.name = "overwrite_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "old"); },
        .act = [=](Cache& c) { c.set("k", small); }, .many_effects = true},
       {.name = "get_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "old"); },
@@ -108,7 +110,7 @@ inline std::vector<Scenario> client_scenarios() {
        .act = [=](Cache& c) { c.set("k", small); }},
       {.name = "overwrite_in_overflow_bucket",
        .prepare = [=](World& w) { for (int i = 0; i < 20; ++i) w.cache().set("o" + std::to_string(i), small); },
-       .act = [=](Cache& c) { c.set("o18", medium); }},
+       .act = [=](Cache& c) { c.set("o18", medium); }, .key = "o18"},
       {.name = "longest_chain_evicts",
        .prepare = [=](World& w) {
          for (int i = 0; i < 62; ++i) {
@@ -126,13 +128,13 @@ inline std::vector<Scenario> client_scenarios() {
          c.erase("k");
          for (int i = 0; i < 70; ++i) c.set("j", large + std::to_string(i));
        },
-       .many_effects = true},
+       .many_effects = true, .lengthy = true},
       {.name = "large_without_room", .options = small_world(4),
        .prepare = [=](World& w) {
          for (int i = 0; i < 16; ++i) w.cache().set("o" + std::to_string(i), std::string(60000, 'o'));
          w.drain();
        },
-       .act = [=](Cache& c) { c.set("k", std::string(90000, 'k')); }, .many_effects = true},
+       .act = [=](Cache& c) { c.set("k", std::string(90000, 'k')); }, .many_effects = true, .lengthy = true},
       {.name = "evicts_of_its_class", .options = small_world(64),
        .prepare = [=](World& w) {
          for (int i = 0; i < 600; ++i) {
@@ -149,7 +151,7 @@ inline std::vector<Scenario> client_scenarios() {
            w.drain();
          }
        },
-       .act = [=](Cache& c) { c.set("k", small); }, .many_effects = true},
+       .act = [=](Cache& c) { c.set("k", small); }, .many_effects = true, .lengthy = true},
       {.name = "no_room_and_no_eviction", .options = no_eviction,
        .prepare = [=](World& w) {
          for (int i = 0; i < 16; ++i) {
@@ -157,7 +159,7 @@ inline std::vector<Scenario> client_scenarios() {
            w.drain();
          }
        },
-       .act = [=](Cache& c) { c.set("k", std::string(90000, 'k')); }},
+       .act = [=](Cache& c) { c.set("k", std::string(90000, 'k')); }, .lengthy = true},
       {.name = "pinned_view", .prepare = [=](World& w) { w.cache().set("k", large); },
        .act = [=](Cache& c) {
          const auto pinned = c.view("k");

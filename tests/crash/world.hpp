@@ -20,6 +20,12 @@ inline constexpr EventMask kAllEvents = event_bit(EventKind::write) | event_bit(
 inline constexpr EventMask kReadEvents = kAllEvents | event_bit(EventKind::read);
 inline constexpr std::chrono::milliseconds kPublishTimeout{2000};
 
+/// A number from the environment, for the long forms.
+inline long setting(const char* name, long otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtol(text, nullptr, 10);
+}
+
 /// One bucket, small pages, a short ring: everything meets everything.
 inline SegmentOptions small_world(std::uint32_t buckets = 1) {
   SegmentOptions options;
@@ -47,6 +53,7 @@ class History {
     const std::string value{event.value};
     const auto there = state_.find(key);
     ++events_;
+    log_ += std::string{to_string(event.kind)} + " " + key + " " + shorten(value) + "; ";
     switch (event.kind) {
       case EventKind::write: {
         const auto old = event.old_value();
@@ -77,6 +84,8 @@ class History {
   const State& state() const { return state_; }
   const std::string& complaints() const { return complaints_; }
   std::uint64_t events() const { return events_; }
+  /// Every event in order, as text.
+  const std::string& log() const { return log_; }
 
  private:
   static std::string shorten(std::string_view text) {
@@ -90,6 +99,7 @@ class History {
   State state_;
   std::map<std::string, std::uint64_t> versions_;
   std::string complaints_;
+  std::string log_;
   std::uint64_t events_ = 0;
 };
 
@@ -125,6 +135,8 @@ class World {
   const SegmentOptions& options() const { return options_; }
   bool has_trigger() const { return wanted_ != 0; }
   Maintainer& keeper() { return *keeper_; }
+  /// Ends this process's own client.
+  void leave() { own_.reset(); }
   /// The supervisor's end and the next one's beginning.
   void drop_keeper() { keeper_.reset(); }
   void new_keeper() { keeper_.emplace(make_keeper()); }
@@ -207,6 +219,25 @@ class World {
     const State now = state();
     if (now == history_.state()) return text;
     text += "the events add up to " + describe(history_.state()) + "\nbut there is " + describe(now) + "\n";
+    return text;
+  }
+
+  /// Every key can be written, read and removed. Empty: so it is.
+  std::string stuck() {
+    std::string text;
+    for (const char* key : {"k", "o0", "fresh"}) {
+      auto set = cache().set(key, "again");
+      // Room may have to come from records whose events were not released yet.
+      for (int rounds = 0; !set && set.code() == Errc::no_space && rounds < 20; ++rounds) {
+        drain();
+        set = cache().set(key, "again");
+      }
+      if (!set) text += std::string{"set "} + key + ": " + to_string(set.error()) + "\n";
+      drain();
+      if (const auto got = cache().get(key); !got || got->bytes != "again") text += std::string{"get "} + key + "\n";
+      if (!cache().erase(key)) text += std::string{"erase "} + key + "\n";
+      drain();
+    }
     return text;
   }
 
