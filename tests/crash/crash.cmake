@@ -32,5 +32,10 @@ if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64" AND NOT CACHEE_SANITIZE AND NOT CACH
   foreach(test IN ITEMS snapshot_test double_step_test stop_test)
     cachee_crash_test(${test} 300 cachee_shm_steps)
     target_compile_options(${test} PRIVATE -O1)
+    # The long form: ctest -C long, or the preset "crash".
+    string(REPLACE "_test" "_long_test" long ${test})
+    add_test(NAME ${long} COMMAND ${test} CONFIGURATIONS long)
+    set_tests_properties(${long} PROPERTIES LABELS crash TIMEOUT 7200
+      ENVIRONMENT "CACHEE_STEP_STRIDE=1;CACHEE_DOUBLE_STEP_STRIDE=1;CACHEE_STOP_STRIDE=1")
   endforeach()
 endif()

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Plants bugs in copies of libshm and expects the tests to see them.
+
+    gate.py --build build/test [--quick] [NAME ...]
+
+A mutant of mutants.toml is one file of libshm with a text replaced. It is compiled with the command
+that compiled the original, and linked before the library into the test that must catch it. That test
+must pass without the mutant and fail with it: a mutant that survives, a text that does not stand in
+its file once, or a mutant that does not compile fails the gate.
+"""
+import argparse
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+import tomllib
+
+HERE = pathlib.Path(__file__).resolve().parent
+SOURCES = HERE.parent.parent / "libshm" / "src"
+LIBRARY_OF = {"slow_client_test": "cachee_shm_crash"}  # others: the one that is run by the instruction
+TEST_SECONDS_MAX = 240
+
+
+class GateError(Exception):
+    pass
+
+
+class Gate:
+    def __init__(self, build):
+        self.build = build.resolve()
+        self.folder = self.build / "mutation"
+        self.commands = json.loads((self.build / "compile_commands.json").read_text())
+        self.links = {}
+        self.baselines = {}
+
+    def compile_command(self, file, library):
+        for entry in self.commands:
+            if f"/{library}.dir/" in entry["command"] and pathlib.Path(entry["file"]) == SOURCES / file:
+                return shlex.split(entry["command"])
+        raise GateError(f"{library} has no {file}")
+
+    def link_command(self, test):
+        """The last command that makes the test, without the shell around it."""
+        if test not in self.links:
+            made = subprocess.run(["ninja", "-C", str(self.build), "-t", "commands", f"tests/{test}"], check=True,
+                                  capture_output=True, text=True).stdout.splitlines()
+            self.links[test] = [word for word in shlex.split(made[-1]) if word not in (":", "&&")]
+        return list(self.links[test])
+
+    def mutated(self, mutant):
+        text = (SOURCES / mutant["file"]).read_text()
+        for find, replace in (("find", "replace"), ("also_find", "also_replace")):
+            if find not in mutant:
+                continue
+            if text.count(mutant[find]) != 1:
+                raise GateError(f"its text stands {text.count(mutant[find])} times in {mutant['file']}: {mutant[find]!r}")
+            text = text.replace(mutant[find], mutant[replace])
+        return text
+
+    def make(self, mutant):
+        """Compiles and links; returns the program."""
+        library = LIBRARY_OF.get(mutant["test"], "cachee_shm_steps")
+        folder = self.folder / mutant["name"]
+        folder.mkdir(parents=True, exist_ok=True)
+        source = folder / pathlib.Path(mutant["file"]).name
+        source.write_text(self.mutated(mutant))
+        command = self.compile_command(mutant["file"], library)
+        for option in ("-o", "-c", "-MF", "-MT"):
+            if option in command:
+                at = command.index(option)
+                del command[at:at + 2]
+        command = [word for word in command if word != "-MD"]
+        # A bug may leave a variable unused.
+        built = subprocess.run(command + ["-w", "-c", str(source), "-o", str(folder / "mutant.o")], cwd=self.build,
+                               capture_output=True, text=True)
+        if built.returncode != 0:
+            raise GateError("it does not compile:\n" + built.stderr[-2000:])
+        link = self.link_command(mutant["test"])
+        program = folder / mutant["test"]
+        link[link.index("-o") + 1] = str(program)
+        archive = next(n for n, word in enumerate(link) if word.endswith(f"lib{library}.a"))
+        link.insert(archive, str(folder / "mutant.o"))
+        linked = subprocess.run(link, cwd=self.build, capture_output=True, text=True)
+        if linked.returncode != 0:
+            raise GateError("it does not link:\n" + linked.stderr[-2000:])
+        return program
+
+    def run(self, program, mutant):
+        """Returns (passed, last lines, seconds)."""
+        begin = time.monotonic()
+        process = subprocess.Popen([str(program), f"--gtest_filter={mutant['filter']}", "--gtest_fail_fast"],
+                                   env={**os.environ, **mutant.get("environment", {})}, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            out, _ = process.communicate(timeout=TEST_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, _ = process.communicate()
+            out += "\nit did not end"
+        # A child of a killed test may have kept its segments.
+        for pattern in (f"cachee.*-{process.pid}-*",):
+            for left in pathlib.Path("/dev/shm").glob(pattern):
+                if left.is_dir():
+                    for file in left.iterdir():
+                        file.unlink(missing_ok=True)
+                    left.rmdir()
+                else:
+                    left.unlink(missing_ok=True)
+        if process.returncode == 0 and "0 tests from" in out:
+            raise GateError("the filter matches no test")
+        return process.returncode == 0, out, time.monotonic() - begin
+
+    def baseline(self, mutant):
+        """The test passes without the mutant."""
+        key = (mutant["test"], mutant["filter"], str(mutant.get("environment", {})))
+        if key not in self.baselines:
+            self.baselines[key] = self.run(self.build / "tests" / mutant["test"], mutant)
+        passed, out, _ = self.baselines[key]
+        if not passed:
+            raise GateError(f"{mutant['test']} {mutant['filter']} fails without it:\n{out[-1500:]}")
+
+    def judge(self, mutant):
+        """Empty: caught; otherwise what is wrong."""
+        try:
+            program = self.make(mutant)
+            passed, out, seconds = self.run(program, mutant)
+            self.baseline(mutant)
+        except GateError as error:
+            return f"{error}"
+        if passed:
+            return f"it survives {mutant['test']} {mutant['filter']} ({seconds:.1f} s)"
+        first = next((line for line in out.splitlines() if line.startswith(("    Which is:", "no end:"))), "it ends badly")
+        print(f"  caught   {mutant['name']:34} {mutant['test']} {mutant['filter']} in {seconds:.1f} s: {first.strip()[:110]}",
+              flush=True)
+        return ""
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--build", type=pathlib.Path, required=True, help="a build folder (Ninja) with the tests built")
+    options.add_argument("--quick", action="store_true", help="only the mutants marked `quick`")
+    options.add_argument("names", nargs="*")
+    chosen = options.parse_args()
+    listed = tomllib.loads((HERE / "mutants.toml").read_text())
+    mutants = [m for m in listed["mutant"]
+               if (m["name"] in chosen.names if chosen.names else m.get("quick") or not chosen.quick)]
+    if not mutants:
+        sys.exit("gate.py: no such mutant")
+    gate = Gate(chosen.build)
+    survivors = 0
+    for mutant in mutants:
+        wrong = gate.judge(mutant)
+        if wrong:
+            survivors += 1
+            print(f"  SURVIVES {mutant['name']}: {mutant['why']}\n    {wrong}", flush=True)
+    if not chosen.names and not chosen.quick:
+        for model in listed["model"]:
+            print(f"  model    {model['name']:34} {model['where']}: memory order only, see tests/model")
+    print(f"{len(mutants)} mutants, {survivors} not caught")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
