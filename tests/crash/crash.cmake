@@ -29,7 +29,7 @@ if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64" AND NOT CACHEE_SANITIZE AND NOT CACH
   cachee_shm_for_tests(cachee_shm_steps)
   target_compile_options(cachee_shm_steps PRIVATE -O2)
   target_compile_definitions(cachee_shm_steps PRIVATE NDEBUG)
-  foreach(test IN ITEMS snapshot_test double_step_test stop_test)
+  foreach(test IN ITEMS snapshot_test double_step_test stop_test stop_deadline_test)
     cachee_crash_test(${test} 300 cachee_shm_steps)
     target_compile_options(${test} PRIVATE -O1)
     # The long form: ctest -C long, or the preset "crash".

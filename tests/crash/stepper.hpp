@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -159,11 +160,12 @@ class Stepped {
   }
   /// Goes on alone until end().
   void finish() {
+    if (!own_mark_) *mark_ = before_;  // others with the same mark may have ended meanwhile
     if (mark_->phase == Mark::inside) resume(PTRACE_CONT);
     if (mark_->phase != Mark::done) fail("the child did not end");
   }
   /// A process that goes on from here with this one's memory (allow_copies); this one stays. Not to be stepped.
-  Stepped clone() { return Stepped{*this}; }
+  std::unique_ptr<Stepped> clone() { return std::unique_ptr<Stepped>{new Stepped{*this}}; }
 
   void kill_now() {
     if (child_ <= 0) return;

@@ -8,26 +8,13 @@
 // instructions that access it: every 31st by default; CACHEE_STOP_STRIDE=1 takes each of them,
 // CACHEE_STOP_STRIDE=0 each instruction (long forms).
 #include <algorithm>
-#include <ctime>
 
-#include <sys/time.h>
-
-#include "crash/calls.hpp"
-#include "crash/stage.hpp"
+#include "crash/ground.hpp"
 
 namespace cachee::test {
 namespace {
 
-// What others do while a victim is stopped takes less than a millisecond.
-constexpr double kOthersSecondsMax = 1.0;
-constexpr unsigned kTrialSecondsMax = 120;
 constexpr long kStrideDefault = 31;
-
-using Script = std::vector<Step>;
-struct Others {
-  std::string name;
-  Script script;
-};
 
 const std::vector<Others>& all_others() {
   using namespace calls;
@@ -59,116 +46,9 @@ struct Totals {
   long instructions = 0, stops = 0, runs = 0, wrong = 0;
 };
 Totals g_totals;
-std::string g_now;  // for the alarm
-
-void on_alarm(int) {
-  static_cast<void>(!write(STDERR_FILENO, g_now.data(), g_now.size()));
-  abort();
-}
-
-double cpu_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
-}
-
-/// One world in which a victim is run; `visit` is called at each stop.
-class Ground {
- public:
-  Ground(const Beginning& begin, const Step& step, EventMask events)
-      : begin_{begin}, step_{step}, world_{small_world(), events} {
-    begin.run(world_.cache());
-    world_.leave();
-    world_.drop_keeper();
-    raw_ = std::make_unique<RawSegment>(world_.name());
-    registration_ = reinterpret_cast<const layout::SegmentHeader*>(raw_->at())->registrations.load_relaxed();
-    lock_ = "/dev/shm/cachee." + world_.name() + ".locks/" + os::registration_file(registration_);
-    victim_ = std::make_unique<Stepped>(*raw_, [&](Mark& mark) {
-      Cache cache = world_.client("victim");
-      static_cast<void>(cache.contains("nothing"));
-      allow_copies(*raw_);
-      mark.begin();
-      mark.end(step_.run(world_, cache));
-    });
-  }
-  Stepped& victim() { return *victim_; }
-  World& world() { return world_; }
-  RawSegment& raw() { return *raw_; }
-
-  /// Others do their script while a copy of the victim stands where the victim stands; then it
-  /// goes on. Everything that is wrong with that; afterwards the memory is as before.
-  std::string trial(const Script& others) {
-    const RawSegment::Image before = victim_->state();
-    std::string wrong;
-    {
-      Stepped copy = victim_->clone();
-      world_.new_keeper();
-      Trial trial{begin_, world_.has_trigger()};
-      const std::size_t own = trial.begin(step_);
-      const double from = cpu_seconds();
-      for (const Step& step : others) trial.run(step, world_, world_.cache());
-      // What the victim owes is paid in its name; nothing of it is undone.
-      static_cast<void>(world_.keeper().help_stalled(monotonic_ns()));
-      static_cast<void>(world_.keeper().help_stalled(monotonic_ns() + 1'000'000'000));
-      static_cast<void>(world_.keeper().expire_due(monotonic_ns(), 1000));
-      const double took = cpu_seconds() - from;
-      if (took > kOthersSecondsMax) wrong += "others took " + std::to_string(took) + " s\n";
-      wrong += findings(world_.keeper().cache());
-      trial.read(world_);
-      std::string text = trial.unexplained(world_);
-      if (!text.empty()) wrong += "while it was stopped: " + text;
-
-      copy.finish();
-      trial.end(own, copy.got());
-      static_cast<void>(world_.keeper().expire_due(monotonic_ns(), 1000));
-      wrong += world_.damage();
-      wrong += held_back();
-      text = trial.unexplained(world_);
-      if (!text.empty()) wrong += "at the end: " + text;
-    }
-    // What it had in lists of its own comes back behind its death.
-    move_lock("", ".away");
-    wrong += world_.reap();
-    world_.drain();
-    wrong += world_.history().complaints();
-    wrong += world_.leaks();
-    world_.leave();
-    world_.drop_keeper();
-    world_.history() = {};
-    move_lock(".away", "");
-    raw_->load(before);
-    return wrong;
-  }
-
- private:
-  /// The ring had room all the time: nobody was told otherwise.
-  std::string held_back() {
-    std::string text;
-    const auto clients = list_clients(world_.keeper().cache());
-    for (const ClientInfo& client : *clients) {
-      if (client.stats.backpressure != 0) text += client.name + " was held back, but the ring had room\n";
-    }
-    return text;
-  }
-  void move_lock(const char* from, const char* to) {
-    if (std::rename((lock_ + from).c_str(), (lock_ + to).c_str()) != 0) throw std::runtime_error("rename " + lock_);
-  }
-  const Beginning& begin_;
-  const Step& step_;
-  World world_;
-  std::unique_ptr<RawSegment> raw_;
-  std::uint64_t registration_ = 0;
-  std::string lock_;
-  std::unique_ptr<Stepped> victim_;
-};
-
 using Situation = std::tuple<const Beginning*, const Step*, EventMask>;
 
-class StopTest : public ::testing::TestWithParam<Situation> {
- protected:
-  void SetUp() override { std::signal(SIGALRM, on_alarm); }
-  void TearDown() override { alarm(0); }
-};
+class StopTest : public ::testing::TestWithParam<Situation> {};
 
 TEST_P(StopTest, AStoppedProcessHoldsNobodyUp) {
   const Beginning& begin = *std::get<0>(GetParam());
@@ -187,8 +67,7 @@ TEST_P(StopTest, AStoppedProcessHoldsNobodyUp) {
       ++stops;
       for (const Others& others : all_others()) {
         const std::string where = name + " stopped behind instruction " + std::to_string(victim.instructions()) + ", others: " + others.name;
-        g_now = "no end: " + where + "\n";
-        alarm(kTrialSecondsMax);
+        const Watchdog watchdog{where};
         const std::string wrong = ground.trial(others.script);
         EXPECT_EQ(wrong, "") << where;
         ++runs;
@@ -223,7 +102,6 @@ INSTANTIATE_TEST_SUITE_P(Situations, StopTest, ::testing::ValuesIn(situations())
 // returns then must have been there, whether the writer ever goes on or not.
 TEST(StopPairs, AReaderNeverSeesWhatWasNotThereYet) {
   using namespace calls;
-  std::signal(SIGALRM, on_alarm);
   const long stride = std::max(1L, setting("CACHEE_STOP_STRIDE", kStrideDefault));
   const Beginning& begin = *std::find_if(beginnings().begin(), beginnings().end(), [](const Beginning& b) { return b.name == "present"; });
   const Step before = churn("j");
@@ -249,17 +127,16 @@ TEST(StopPairs, AReaderNeverSeesWhatWasNotThereYet) {
                        }};
         for (Stepped::Seen at; !at.ended && bad < 3; at = writer.step()) {
           if (!writer.about_to_access() || ++pairs % stride != 0) continue;
-          g_now = "no end: reader and writer\n";
-          alarm(kTrialSecondsMax);
+          const Watchdog watchdog{"reader and writer"};
           Trial trial{begin, false};
           const std::size_t reading = trial.begin(step);
           trial.end(trial.begin(before), "");
           trial.end(trial.begin(removal), "erased 7");
           static_cast<void>(trial.begin(write));
           {
-            Stepped copy = reader.clone();
-            copy.finish();
-            trial.end(reading, copy.got());
+            const auto copy = reader.clone();
+            copy->finish();
+            trial.end(reading, copy->got());
           }
           // The writer stands still: what was there for the reader is there now.
           std::string got;

@@ -1,0 +1,139 @@
+// Where victims are stopped and others go on: one world, a victim that is run by the instruction, and
+// trials in which a copy of it stands still, then goes on.
+#pragma once
+
+#include <ctime>
+
+#include "crash/calls.hpp"
+#include "crash/stage.hpp"
+
+namespace cachee::test {
+
+using Script = std::vector<Step>;
+struct Others {
+  std::string name;
+  Script script;
+};
+
+/// Ends the program when a trial does not end, and says which.
+class Watchdog {
+ public:
+  explicit Watchdog(const std::string& what) {
+    text_ = "no end: " + what + "\n";
+    std::signal(SIGALRM, [](int) {
+      static_cast<void>(!write(STDERR_FILENO, text_.data(), text_.size()));
+      abort();
+    });
+    alarm(kSecondsMax);
+  }
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+  ~Watchdog() { alarm(0); }
+
+ private:
+  static constexpr unsigned kSecondsMax = 120;
+  static inline std::string text_;
+};
+
+/// One world in which a victim is run.
+class Ground {
+ public:
+  Ground(const Beginning& begin, const Step& step, EventMask events)
+      : begin_{begin}, step_{step}, world_{small_world(), events} {
+    begin.run(world_.cache());
+    world_.leave();
+    world_.drop_keeper();
+    raw_ = std::make_unique<RawSegment>(world_.name());
+    registration_ = reinterpret_cast<const layout::SegmentHeader*>(raw_->at())->registrations.load_relaxed();
+    lock_ = "/dev/shm/cachee." + world_.name() + ".locks/" + os::registration_file(registration_);
+    victim_ = std::make_unique<Stepped>(*raw_, [&](Mark& mark) {
+      Cache cache = world_.client("victim");
+      static_cast<void>(cache.contains("nothing"));
+      allow_copies(*raw_);
+      mark.begin();
+      mark.end(step_.run(world_, cache));
+    });
+  }
+  Stepped& victim() { return *victim_; }
+  World& world() { return world_; }
+  RawSegment& raw() { return *raw_; }
+
+  /// Others do their script while a copy of the victim stands where the victim stands; then it
+  /// goes on. Everything that is wrong with that; afterwards the memory is as before.
+  std::string trial(const Script& others) {
+    return trial(others, *victim_->clone(), victim_->state(), nullptr);
+  }
+  /// The same with a copy that stands where the memory was `state`. `passed` happened since then.
+  std::string trial(const Script& others, Stepped& copy, const RawSegment::Image& state, const Step* passed) {
+    const RawSegment::Image before = raw_->image();
+    raw_->load(state);
+    std::string wrong;
+    {
+      world_.new_keeper();
+      Trial trial{begin_, world_.has_trigger()};
+      const std::size_t own = trial.begin(step_);
+      if (passed != nullptr) trial.end(trial.begin(*passed), "");
+      const double from = cpu_seconds();
+      for (const Step& step : others) trial.run(step, world_, world_.cache());
+      // What the victim owes is paid in its name; nothing of it is undone.
+      static_cast<void>(world_.keeper().help_stalled(monotonic_ns()));
+      static_cast<void>(world_.keeper().help_stalled(monotonic_ns() + 1'000'000'000));
+      static_cast<void>(world_.keeper().expire_due(monotonic_ns(), 1000));
+      const double took = cpu_seconds() - from;
+      if (took > kOthersSecondsMax) wrong += "others took " + std::to_string(took) + " s\n";
+      wrong += findings(world_.keeper().cache());
+      std::string text = trial.unexplained(world_);
+      if (!text.empty()) wrong += "while it was stopped: " + text;
+
+      copy.finish();
+      trial.end(own, copy.got());
+      static_cast<void>(world_.keeper().expire_due(monotonic_ns(), 1000));
+      wrong += world_.damage();
+      wrong += held_back();
+      text = trial.unexplained(world_);
+      if (!text.empty()) wrong += "at the end: " + text;
+    }
+    // What it had in lists of its own comes back behind its death.
+    move_lock("", ".away");
+    wrong += world_.reap();
+    world_.drain();
+    wrong += world_.history().complaints();
+    wrong += world_.leaks();
+    world_.leave();
+    world_.drop_keeper();
+    world_.history() = {};
+    move_lock(".away", "");
+    raw_->load(before);
+    return wrong;
+  }
+
+ private:
+  static constexpr double kOthersSecondsMax = 1.0;  // what they do takes a few milliseconds
+
+  static double cpu_seconds() {
+    timespec now{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+  }
+  /// The ring had room all the time: nobody was told otherwise.
+  std::string held_back() {
+    std::string text;
+    const auto clients = list_clients(world_.keeper().cache());
+    for (const ClientInfo& client : *clients) {
+      if (client.stats.backpressure != 0) text += client.name + " was held back, but the ring had room\n";
+    }
+    return text;
+  }
+  void move_lock(const char* from, const char* to) {
+    if (std::rename((lock_ + from).c_str(), (lock_ + to).c_str()) != 0) throw std::runtime_error("rename " + lock_);
+  }
+  const Beginning& begin_;
+  const Step& step_;
+  World world_;
+  std::unique_ptr<RawSegment> raw_;
+  std::uint64_t registration_ = 0;
+  std::string lock_;
+  std::unique_ptr<Stepped> victim_;
+};
+
+}  // namespace cachee::test
