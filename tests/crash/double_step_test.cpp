@@ -4,7 +4,7 @@
 // and the supervisor's reap() is run by the instruction, too. Each state it leaves is judged in a
 // third segment, in which both are dead.
 //
-// CACHEE_DOUBLE_STEP_STRIDE=1 takes every state of every scenario (long form); default: every 9th
+// CACHEE_DOUBLE_STEP_STRIDE=1 takes every state of every scenario but long fills (long form); default: every 9th
 // of some.
 #include <algorithm>
 
@@ -28,7 +28,7 @@ TEST_P(DoubleStep, ARecovererMayDieAnywhere) {
   Stage stage{scenario};
   Copy copy{scenario.options, scenario.events};
   Stepped victim = stage.victim({&copy});
-  Choice choice{stride() == 1};
+  Choice choice{false};  // a value half filled in is like another
   long chosen = static_cast<long>(scenario.name.size()) % stride();
   long recoveries = 0;
   long states = 0;

@@ -45,7 +45,6 @@ class Ground {
     world_.drop_keeper();
     raw_ = std::make_unique<RawSegment>(world_.name());
     registration_ = reinterpret_cast<const layout::SegmentHeader*>(raw_->at())->registrations.load_relaxed();
-    lock_ = "/dev/shm/cachee." + world_.name() + ".locks/" + os::registration_file(registration_);
     victim_ = std::make_unique<Stepped>(*raw_, [&](Mark& mark) {
       Cache cache = world_.client("victim");
       static_cast<void>(cache.contains("nothing"));
@@ -94,7 +93,7 @@ class Ground {
       if (!text.empty()) wrong += "at the end: " + text;
     }
     // What it had in lists of its own comes back behind its death.
-    move_lock("", ".away");
+    move_lock_file(world_, registration_, "", ".away");
     wrong += world_.reap();
     world_.drain();
     wrong += world_.history().complaints();
@@ -102,7 +101,7 @@ class Ground {
     world_.leave();
     world_.drop_keeper();
     world_.history() = {};
-    move_lock(".away", "");
+    move_lock_file(world_, registration_, ".away", "");
     raw_->load(before);
     return wrong;
   }
@@ -124,15 +123,11 @@ class Ground {
     }
     return text;
   }
-  void move_lock(const char* from, const char* to) {
-    if (std::rename((lock_ + from).c_str(), (lock_ + to).c_str()) != 0) throw std::runtime_error("rename " + lock_);
-  }
   const Beginning& begin_;
   const Step& step_;
   World world_;
   std::unique_ptr<RawSegment> raw_;
   std::uint64_t registration_ = 0;
-  std::string lock_;
   std::unique_ptr<Stepped> victim_;
 };
 

@@ -187,6 +187,16 @@ inline std::vector<Scenario> client_scenarios() {
                     }
                   },
                   .act = [=](Cache& c) { c.get("k"); }});
+  list.push_back({.name = "set_into_the_last_place", .events = kAllEvents,
+                  .prepare = [=](World& w) {
+                    w.cache().set("o", small);
+                    for (;;) {
+                      const auto ring = segment_info(w.cache())->ring;
+                      if (ring.tail - ring.head + 1 >= ring.admission_limit) break;
+                      w.cache().set("k", small);
+                    }
+                  },
+                  .act = [=](Cache& c) { c.set("k", medium); }});
   list.push_back({.name = "set_into_a_full_ring", .events = kAllEvents,
                   .prepare = [=](World& w) { while (w.cache().set("k", small)) {} },
                   .act = [=](Cache& c) { c.set("k", medium); }});

@@ -14,6 +14,13 @@
 
 namespace cachee::test {
 
+/// A registration counts as alive while its lock file lies in its place, locked: behind a rename it
+/// is dead for everybody, and alive again behind another one.
+inline void move_lock_file(const World& world, std::uint64_t registration, const char* from, const char* to) {
+  const std::string path = "/dev/shm/cachee." + world.name() + ".locks/" + os::registration_file(registration);
+  if (std::rename((path + from).c_str(), (path + to).c_str()) != 0) throw std::runtime_error("rename " + path);
+}
+
 /// A world whose bytes come from another one of the same shape. The victim holds a lock file here,
 /// too: as long as it lies in its place, everybody takes the victim for alive.
 class Copy {
@@ -36,16 +43,12 @@ class Copy {
     static std::vector<os::HeldLock> held;
     held.push_back(std::move(*lock));
   }
-  void declare_dead(std::uint64_t registration) { move_lock(registration, "", ".away"); }
-  void declare_alive(std::uint64_t registration) { move_lock(registration, ".away", ""); }
+  void declare_dead(std::uint64_t registration) { move_lock_file(world_, registration, "", ".away"); }
+  void declare_alive(std::uint64_t registration) { move_lock_file(world_, registration, ".away", ""); }
   World& world() { return world_; }
   RawSegment& raw() { return *raw_; }
 
  private:
-  void move_lock(std::uint64_t registration, const char* from, const char* to) {
-    const std::string path = "/dev/shm/cachee." + world_.name() + ".locks/" + os::registration_file(registration);
-    if (std::rename((path + from).c_str(), (path + to).c_str()) != 0) throw std::runtime_error("rename " + path);
-  }
   World world_;
   std::unique_ptr<RawSegment> raw_;
 };
@@ -89,6 +92,7 @@ class Stage {
                      Cache cache = world_.client("victim");
                      if (!scenario_.attaches) {
                        static_cast<void>(cache.contains("nothing"));  // takes the client slot
+                       allow_copies(*raw_);
                        mark.begin();
                      }
                      scenario_.act(cache);
@@ -112,7 +116,8 @@ class Stage {
         break;
       }
       case Between::reuse:
-        for (int i = 0; i < 80; ++i) {
+        done = true;
+        for (int i = 0; i < 80 && done; ++i) {  // a full ring makes each of them wait
           static_cast<void>(world.cache().set("j", std::string(i % 2 == 0 ? 300 : 20, 'r')));
           done = world.cache().set(key, "other" + std::to_string(i)).has_value();
           if (i == 40 && scenario_.events != 0) static_cast<void>(world.cache().erase("j"));
@@ -163,7 +168,10 @@ class Stage {
     return wrong += world.leaks();
   }
 
-  const Scenario& scenario() const { return scenario_; }
+  /// For the world itself, while a living victim stands still there.
+  void declare_dead() { move_lock_file(world_, registration_, "", ".away"); }
+  void declare_alive() { move_lock_file(world_, registration_, ".away", ""); }
+
   World& world() { return world_; }
   RawSegment& raw() { return *raw_; }
   Copy& judging() { return judge_; }
