@@ -29,13 +29,14 @@ if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64" AND NOT CACHEE_SANITIZE AND NOT CACH
   cachee_shm_for_tests(cachee_shm_steps)
   target_compile_options(cachee_shm_steps PRIVATE -O2)
   target_compile_definitions(cachee_shm_steps PRIVATE NDEBUG)
-  foreach(test IN ITEMS snapshot_test double_step_test stop_test stop_deadline_test stop_scarce_test)
+  foreach(test IN ITEMS snapshot_test double_step_test stop_test stop_deadline_test
+               stop_two_test stop_scarce_test)
     cachee_crash_test(${test} 300 cachee_shm_steps)
     target_compile_options(${test} PRIVATE -O1)
     # The long form: ctest -C long, or the preset "crash".
     string(REPLACE "_test" "_long_test" long ${test})
     add_test(NAME ${long} COMMAND ${test} CONFIGURATIONS long)
     set_tests_properties(${long} PROPERTIES LABELS crash TIMEOUT 7200
-      ENVIRONMENT "CACHEE_STEP_STRIDE=1;CACHEE_DOUBLE_STEP_STRIDE=1;CACHEE_STOP_STRIDE=1;CACHEE_SCARCE_STRIDE=20")
+      ENVIRONMENT "CACHEE_STEP_STRIDE=1;CACHEE_DOUBLE_STEP_STRIDE=1;CACHEE_STOP_STRIDE=1;CACHEE_TWO_STRIDE=7;CACHEE_SCARCE_STRIDE=20")
   endforeach()
 endif()

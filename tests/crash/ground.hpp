@@ -44,56 +44,66 @@ class Ground {
     world_.leave();
     world_.drop_keeper();
     raw_ = std::make_unique<RawSegment>(world_.name());
-    registration_ = reinterpret_cast<const layout::SegmentHeader*>(raw_->at())->registrations.load_relaxed();
-    victim_ = std::make_unique<Stepped>(*raw_, [&](Mark& mark) {
+    victim_ = another(step, registration_);
+  }
+  /// One more client that is about to make a call, in the memory as it is now.
+  std::unique_ptr<Stepped> another(const Step& step, std::uint64_t& registration) {
+    registration = reinterpret_cast<const layout::SegmentHeader*>(raw_->at())->registrations.load_relaxed();
+    return std::make_unique<Stepped>(*raw_, [&](Mark& mark) {
       Cache cache = world_.client("victim");
       static_cast<void>(cache.contains("nothing"));
       allow_copies(*raw_);
       mark.begin();
-      mark.end(step_.run(world_, cache));
+      mark.end(step.run(world_, cache));
     });
   }
   Stepped& victim() { return *victim_; }
   World& world() { return world_; }
   RawSegment& raw() { return *raw_; }
 
-  /// Others do their script while a copy of the victim stands where the victim stands; then it
-  /// goes on. Everything that is wrong with that; afterwards the memory is as before.
-  std::string trial(const Script& others) {
-    return trial(others, *victim_->clone(), victim_->state(), nullptr);
-  }
-  /// The same with a copy that stands where the memory was `state`. `passed` happened since then.
-  std::string trial(const Script& others, Stepped& copy, const RawSegment::Image& state, const Step* passed) {
+  /// Who stands still in a trial.
+  struct Standing {
+    std::unique_ptr<Stepped> copy;
+    const Step& step;
+    std::uint64_t registration;
+  };
+  Standing copy() { return {victim_->clone(), step_, registration_}; }
+
+  /// Others do their script while some stand still where the memory was `state`; then these go on,
+  /// one after the other. `passed` happened while they stood. Everything that is wrong with that;
+  /// afterwards the memory is as before.
+  std::string trial(const Script& others, std::vector<Standing> standing, const RawSegment::Image& state, const Step* passed = nullptr) {
     const RawSegment::Image before = raw_->image();
     raw_->load(state);
+    world_.new_keeper();
+    Trial trial{begin_, world_.has_trigger()};
+    std::vector<std::size_t> calls;
+    for (const Standing& one : standing) calls.push_back(trial.begin(one.step));
+    if (passed != nullptr) trial.end(trial.begin(*passed), "");
     std::string wrong;
-    {
-      world_.new_keeper();
-      Trial trial{begin_, world_.has_trigger()};
-      const std::size_t own = trial.begin(step_);
-      if (passed != nullptr) trial.end(trial.begin(*passed), "");
-      const double from = cpu_seconds();
-      for (const Step& step : others) trial.run(step, world_, world_.cache());
-      // What the victim owes is paid in its name; nothing of it is undone.
-      static_cast<void>(world_.keeper().help_stalled(monotonic_ns()));
-      static_cast<void>(world_.keeper().help_stalled(monotonic_ns() + 1'000'000'000));
-      static_cast<void>(world_.keeper().expire_due(monotonic_ns(), 1000));
-      const double took = cpu_seconds() - from;
-      if (took > kOthersSecondsMax) wrong += "others took " + std::to_string(took) + " s\n";
-      wrong += findings(world_.keeper().cache());
-      std::string text = trial.unexplained(world_);
-      if (!text.empty()) wrong += "while it was stopped: " + text;
+    const double from = cpu_seconds();
+    for (const Step& step : others) trial.run(step, world_, world_.cache());
+    // What the victims owe is paid in their name; nothing of it is undone.
+    static_cast<void>(world_.keeper().help_stalled(monotonic_ns()));
+    static_cast<void>(world_.keeper().help_stalled(monotonic_ns() + 1'000'000'000));
+    static_cast<void>(world_.keeper().expire_due(monotonic_ns(), 1000));
+    const double took = cpu_seconds() - from;
+    if (took > kOthersSecondsMax) wrong += "others took " + std::to_string(took) + " s\n";
+    wrong += findings(world_.keeper().cache());
+    std::string text = trial.unexplained(world_);
+    if (!text.empty()) wrong += "while it was stopped: " + text;
 
-      copy.finish();
-      trial.end(own, copy.got());
-      static_cast<void>(world_.keeper().expire_due(monotonic_ns(), 1000));
-      wrong += world_.damage();
-      wrong += held_back();
-      text = trial.unexplained(world_);
-      if (!text.empty()) wrong += "at the end: " + text;
+    for (std::size_t i = 0; i < standing.size(); ++i) {
+      standing[i].copy->finish();
+      trial.end(calls[i], standing[i].copy->got());
     }
-    // What it had in lists of its own comes back behind its death.
-    move_lock_file(world_, registration_, "", ".away");
+    static_cast<void>(world_.keeper().expire_due(monotonic_ns(), 1000));
+    wrong += world_.damage();
+    wrong += held_back();
+    text = trial.unexplained(world_);
+    if (!text.empty()) wrong += "at the end: " + text;
+    // What they had in lists of their own comes back behind their death.
+    for (const Standing& one : standing) move_lock_file(world_, one.registration, "", ".away");
     wrong += world_.reap();
     world_.drain();
     wrong += world_.history().complaints();
@@ -101,9 +111,15 @@ class Ground {
     world_.leave();
     world_.drop_keeper();
     world_.history() = {};
-    move_lock_file(world_, registration_, ".away", "");
+    for (const Standing& one : standing) move_lock_file(world_, one.registration, ".away", "");
     raw_->load(before);
     return wrong;
+  }
+  /// The same with the victim alone, where it stands.
+  std::string trial(const Script& others) {
+    std::vector<Standing> alone;
+    alone.push_back(copy());
+    return trial(others, std::move(alone), victim_->state());
   }
 
  private:

@@ -36,7 +36,7 @@ TEST_P(StopDeadline, PassesForEverybodyAtOnce) {
                           m.brief.insert("k");
                         }};
   struct Stop {
-    std::unique_ptr<Stepped> copy;
+    Ground::Standing copy;
     std::shared_ptr<const RawSegment::Image> state;
     long instruction;
     const Others* others;
@@ -53,7 +53,7 @@ TEST_P(StopDeadline, PassesForEverybodyAtOnce) {
     if (monotonic_ns() > deadline) break;  // a busy machine
     const auto state = std::make_shared<const RawSegment::Image>(victim.state());
     for (const Others& other : others) {
-      stops.push_back({victim.clone(), state, victim.instructions(), &other});
+      stops.push_back({ground.copy(), state, victim.instructions(), &other});
     }
   }
   // `made` was before the deadline was set.
@@ -63,10 +63,11 @@ TEST_P(StopDeadline, PassesForEverybodyAtOnce) {
     if (bad >= 3) break;
     const std::string where = step.name + " stopped behind instruction " + std::to_string(stop.instruction) + ", others: " + stop.others->name;
     const Watchdog watchdog{where};
-    const std::string wrong = ground.trial(stop.others->script, *stop.copy, *stop.state, &pass);
+    std::vector<Ground::Standing> alone;
+    alone.push_back(std::move(stop.copy));
+    const std::string wrong = ground.trial(stop.others->script, std::move(alone), *stop.state, &pass);
     EXPECT_EQ(wrong, "") << where;
     bad += wrong.empty() ? 0 : 1;
-    stop.copy.reset();
   }
   EXPECT_FALSE(stops.empty());
   std::printf("%s: %zu runs\n", step.name.c_str(), stops.size());
