@@ -3,8 +3,8 @@
 
     gate.py --build build/test [--quick] [NAME ...]
 
-A mutant of mutants.toml is one file of libshm with a text replaced. It is compiled with the command
-that compiled the original, and linked before the library into the test that must catch it. That test
+A mutant of mutants.toml is one file of libshm with a text replaced. It, or who includes it, is compiled
+with the command of the original, and linked before the library into the test that must catch it. That test
 must pass without the mutant and fail with it: a mutant that survives, a text that does not stand in
 its file once, or a mutant that does not compile fails the gate.
 """
@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -64,25 +65,34 @@ class Gate:
         """Compiles and links; returns the program."""
         library = LIBRARY_OF.get(mutant["test"], "cachee_shm_steps")
         folder = self.folder / mutant["name"]
-        folder.mkdir(parents=True, exist_ok=True)
-        source = folder / pathlib.Path(mutant["file"]).name
-        source.write_text(self.mutated(mutant))
-        command = self.compile_command(mutant["file"], library)
-        for option in ("-o", "-c", "-MF", "-MT"):
-            if option in command:
-                at = command.index(option)
-                del command[at:at + 2]
-        command = [word for word in command if word != "-MD"]
-        # A bug may leave a variable unused.
-        built = subprocess.run(command + ["-w", "-c", str(source), "-o", str(folder / "mutant.o")], cwd=self.build,
-                               capture_output=True, text=True)
-        if built.returncode != 0:
-            raise GateError("it does not compile:\n" + built.stderr[-2000:])
+        changed = folder / mutant["file"]
+        changed.parent.mkdir(parents=True, exist_ok=True)
+        changed.write_text(self.mutated(mutant))
+        objects = []
+        for file in mutant.get("compile", [mutant["file"]]):
+            command = self.compile_command(file, library)
+            for option in ("-o", "-c", "-MF", "-MT"):
+                if option in command:
+                    at = command.index(option)
+                    del command[at:at + 2]
+            # The changed file is found first; a source is compiled from its copy, as its includes are.
+            source = folder / file
+            if file != mutant["file"]:
+                source.parent.mkdir(parents=True, exist_ok=True)
+                source.write_text((SOURCES / file).read_text())
+            first = next(n for n, word in enumerate(command) if word.startswith("-I"))
+            command = [word for word in command[:first] + [f"-I{folder}"] + command[first:] if word != "-MD"]
+            objects.append(str(source) + ".o")
+            # A bug may leave a variable unused.
+            built = subprocess.run(command + ["-w", "-c", str(source), "-o", objects[-1]], cwd=self.build,
+                                   capture_output=True, text=True)
+            if built.returncode != 0:
+                raise GateError("it does not compile:\n" + built.stderr[-2000:])
         link = self.link_command(mutant["test"])
         program = folder / mutant["test"]
         link[link.index("-o") + 1] = str(program)
         archive = next(n for n, word in enumerate(link) if word.endswith(f"lib{library}.a"))
-        link.insert(archive, str(folder / "mutant.o"))
+        link[archive:archive] = objects
         linked = subprocess.run(link, cwd=self.build, capture_output=True, text=True)
         if linked.returncode != 0:
             raise GateError("it does not link:\n" + linked.stderr[-2000:])
@@ -101,14 +111,11 @@ class Gate:
             out, _ = process.communicate()
             out += "\nit did not end"
         # A child of a killed test may have kept its segments.
-        for pattern in (f"cachee.*-{process.pid}-*",):
-            for left in pathlib.Path("/dev/shm").glob(pattern):
-                if left.is_dir():
-                    for file in left.iterdir():
-                        file.unlink(missing_ok=True)
-                    left.rmdir()
-                else:
-                    left.unlink(missing_ok=True)
+        for left in pathlib.Path("/dev/shm").glob(f"cachee.*-{process.pid}-*"):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
         if process.returncode == 0 and "0 tests from" in out:
             raise GateError("the filter matches no test")
         return process.returncode == 0, out, time.monotonic() - begin
