@@ -15,29 +15,29 @@ namespace cachee::mem {
 template <class T>
 class Shared {
  public:
-  T load_relaxed() const noexcept { return hook(), ref().load(std::memory_order_relaxed); }
-  T load_acquire() const noexcept { return hook(), ref().load(std::memory_order_acquire); }
-  T load_seq_cst() const noexcept { return hook(), ref().load(std::memory_order_seq_cst); }
-  void store_relaxed(T v) noexcept { hook(), ref().store(v, std::memory_order_relaxed); }
-  void store_release(T v) noexcept { hook(), ref().store(v, std::memory_order_release); }
-  void store_seq_cst(T v) noexcept { hook(), ref().store(v, std::memory_order_seq_cst); }
+  T load_relaxed() const noexcept { return reads(), ref().load(std::memory_order_relaxed); }
+  T load_acquire() const noexcept { return reads(), ref().load(std::memory_order_acquire); }
+  T load_seq_cst() const noexcept { return reads(), ref().load(std::memory_order_seq_cst); }
+  void store_relaxed(T v) noexcept { writes(), ref().store(v, std::memory_order_relaxed); }
+  void store_release(T v) noexcept { writes(), ref().store(v, std::memory_order_release); }
+  void store_seq_cst(T v) noexcept { writes(), ref().store(v, std::memory_order_seq_cst); }
   /// Acquire-release; on failure `seen` gets what is there (acquire).
   bool cas_acq_rel(T& seen, T want) noexcept {
-    hook();
+    writes();
     return ref().compare_exchange_strong(seen, want, std::memory_order_acq_rel,
                                          std::memory_order_acquire);
   }
   bool cas_seq_cst(T& seen, T want) noexcept {
-    hook();
+    writes();
     return ref().compare_exchange_strong(seen, want, std::memory_order_seq_cst,
                                          std::memory_order_seq_cst);
   }
   /// One try from a known value, when nobody needs what was seen instead.
   bool cas(T from, T want) noexcept { return cas_acq_rel(from, want); }
-  T exchange_seq_cst(T v) noexcept { return hook(), ref().exchange(v, std::memory_order_seq_cst); }
-  T fetch_add(T v) noexcept { return hook(), ref().fetch_add(v, std::memory_order_acq_rel); }
-  T fetch_or(T v) noexcept { return hook(), ref().fetch_or(v, std::memory_order_seq_cst); }
-  T fetch_and(T v) noexcept { return hook(), ref().fetch_and(v, std::memory_order_seq_cst); }
+  T exchange_seq_cst(T v) noexcept { return writes(), ref().exchange(v, std::memory_order_seq_cst); }
+  T fetch_add(T v) noexcept { return writes(), ref().fetch_add(v, std::memory_order_acq_rel); }
+  T fetch_or(T v) noexcept { return writes(), ref().fetch_or(v, std::memory_order_seq_cst); }
+  T fetch_and(T v) noexcept { return writes(), ref().fetch_and(v, std::memory_order_seq_cst); }
   /// For a word with one writer: no read-modify-write instruction.
   void add_own(T v) noexcept { store_relaxed(static_cast<T>(ref().load(std::memory_order_relaxed) + v)); }
   /// Address for the futex calls of os/wait.hpp.
@@ -45,7 +45,8 @@ class Shared {
 
  private:
   static_assert(std::atomic_ref<T>::is_always_lock_free, "a hidden lock would not be shared");
-  static void hook() noexcept { schedule_point(); }
+  void reads() const noexcept { schedule_point(&raw_, false); }
+  void writes() const noexcept { schedule_point(&raw_, true); }
   std::atomic_ref<T> ref() const noexcept { return std::atomic_ref<T>{raw_}; }
   alignas(std::atomic_ref<T>::required_alignment) mutable T raw_;
 };
