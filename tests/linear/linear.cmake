@@ -8,3 +8,5 @@ target_compile_options(cachee_linear PRIVATE -O2)
 cachee_test(NAME checker_test LABEL linear SOURCES ${CMAKE_CURRENT_LIST_DIR}/checker_test.cpp LIBS cachee_linear)
 cachee_test(NAME multiprocess_test LABEL linear TIMEOUT 3600 SOURCES ${CMAKE_CURRENT_LIST_DIR}/multiprocess_test.cpp
             LIBS cachee_linear cachee_shm)
+cachee_test(NAME threads_test LABEL linear TIMEOUT 900 SOURCES ${CMAKE_CURRENT_LIST_DIR}/threads_test.cpp
+            LIBS cachee_linear cachee_shm)

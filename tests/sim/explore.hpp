@@ -60,10 +60,10 @@ class Explorer {
     ++explored_.schedules;
     explored_.steps += scheduler_.steps();
     std::string wrong = ended ? world_.verdict(explored_.schedules % 8 == 1) : "livelock: a party ran on and on alone\n";
+    const std::string history = wrong.empty() ? "" : world_.history();
     scheduler_.bury();
     if (!wrong.empty()) {
-      wrong = scenario_.name + ", schedule \"" + describe(scheduler_.choices()) + "\" (CACHEE_SIM_SCHEDULE repeats it with --gtest_filter=*/" +
-              scenario_.name + ")\n" + wrong + world_.history();
+      wrong = scenario_.name + ", CACHEE_SIM_SCHEDULE='" + describe(scheduler_.choices()) + "'\n" + wrong + history;
     }
     return wrong;
   }

@@ -4,7 +4,8 @@
 // its recovery as a fourth party.
 //
 // CACHEE_SIM_SCRIPTS (150) scripts, CACHEE_SIM_RUNS (40) schedules of each. CACHEE_TEST_SEED repeats all
-// of it; a failure prints its own seed, with which the first script is the one that failed.
+// of it; a failure prints its own seed, with which the first script is the one that failed, and its
+// schedule: with CACHEE_SIM_SCRIPTS=1 and CACHEE_SIM_SCHEDULE='...' it alone is repeated.
 #include <gtest/gtest.h>
 
 #include "sim/scenarios.hpp"
@@ -82,7 +83,8 @@ TEST(RandomSchedules, OfThreePartiesKeepEveryPromise) {
     const std::uint64_t own = seed + static_cast<std::uint64_t>(i);
     const Scenario scenario = random_scenario(own);
     Explorer explorer{scenario};
-    const Explored e = explorer.random(own, static_cast<std::uint64_t>(runs));
+    const char* schedule = std::getenv("CACHEE_SIM_SCHEDULE");
+    const Explored e = schedule != nullptr ? explorer.replay(schedule) : explorer.random(own, static_cast<std::uint64_t>(runs));
     schedules += e.schedules;
     steps += e.steps;
     EXPECT_EQ(e.wrong, "") << "CACHEE_TEST_SEED=" << own << "\n" << describe_scripts(scenario);

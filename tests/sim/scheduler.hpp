@@ -96,8 +96,9 @@ class Scheduler {
     policy_ = &policy;
     for (std::size_t i = 0; i < fibers_.size(); ++i) prepare(i, bodies[i]);
     std::vector<bool> runnable = list_runnable();
-    go_on_with(policy.first(runnable));
-    choices_.push_back({0, false, running_});
+    next_ = policy.first(runnable);
+    choices_.push_back({0, false, next_});
+    go_on_with(next_);
     while (!livelock_) {
       if (fibers_[running_].ended || fibers_[running_].killed) {
         runnable = list_runnable();

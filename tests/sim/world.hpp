@@ -128,7 +128,7 @@ class World {
     const auto attached = shm::attach_segment(base_, kSegmentBytes, true);
     if (!attached) throw std::runtime_error("attach");
     view_ = *attached;
-    view_.header->evict_policy.store_relaxed(1);
+    view_.header->evict_policy.store_relaxed(0);  // only a party evicts
     for (std::size_t i = 0; i < options.parties + 1; ++i) {
       auto claimed = shm::claim_client(view_, i + 1, i == options.parties ? Role::sweep : Role::client, "party");
       if (!claimed) throw std::runtime_error("claim");
@@ -352,12 +352,14 @@ class World {
     calls_[at].operation = std::move(told);
     calls_[at].event = event;
   }
-  static Outcome outcome_of(Errc code) {
+  Outcome outcome_of(Errc code) {
     switch (code) {
       case Errc::ok: return Outcome::ok;
       case Errc::not_found: return Outcome::not_found;
       case Errc::exists: return Outcome::exists;
       case Errc::stale: return Outcome::stale;
+      case Errc::no_space:
+      case Errc::corrupt: complaint_ += std::string{to_string(code)} + " in a sound world with room\n"; return Outcome::refused;
       default: return Outcome::refused;
     }
   }

@@ -683,7 +683,10 @@ bool evict_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_
   const View& view = *context.view;
   if (view.record(Slot::Offset::get(word)) == nullptr) return false;
   context.me->bucket.store_release(bucket);  // before `old`: recovery looks for `old` in this chain
-  if (!protect_old(context, slot, word)) return false;
+  if (!protect_old(context, slot, word)) {
+    clear_old(context);
+    return false;
+  }
   const std::uint64_t unit = Slot::Offset::get(word);
   bool evicted = false;
   const Interest interest = match_triggers(view, key_in_place(view, unit));

@@ -113,9 +113,11 @@ std::uint64_t claim_in_class(Context& context, unsigned size_class, std::uint64_
       }
     }
   }
-  // Others may empty a page that we took before we get a block of it: no lack of memory, and their
-  // progress, so the loop is lock-free.
-  while (const std::uint64_t page = take_free_page(context, size_class)) {
+  // A page that was just taken may be used up or drained by others before we find a block in it:
+  // then another one. They were successful meanwhile; the bound is for damaged segments.
+  for (std::uint64_t tries = 0; tries <= view.shape.page_count; ++tries) {
+    const std::uint64_t page = take_free_page(context, size_class);
+    if (page == 0) return 0;
     context.page_of_class[size_class] = static_cast<std::uint32_t>(page);
     if (const std::uint64_t unit = claim_in_page(context, size_class, page - 1, uid)) return unit;
   }
