@@ -190,7 +190,7 @@ class Caller {
   unsigned choose_key() {
     const auto share = up_to(99);
     const auto among = [&](unsigned first, unsigned count) {
-      return count == 0 ? 0 : first + static_cast<unsigned>(up_to(count - 1));
+      return count == 0 ? 0 : first + static_cast<unsigned>(up_to(static_cast<std::int64_t>(count) - 1));
     };
     if (share < 12) return among(plan_.mixed + plan_.counters, plan_.large);
     if (share < 25) return among(plan_.mixed, plan_.counters);
