@@ -15,8 +15,10 @@ bool is_write(Kind kind) noexcept {
     case Kind::replace:
     case Kind::compare_and_set:
     case Kind::increment:
-    case Kind::append: return true;
-    default: return false;
+    case Kind::append:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -25,11 +27,11 @@ struct Stretch {
   bool present = false;
   std::uint64_t value = 0;
   std::uint64_t version = 0;
-  const Account* cause = nullptr;      // the call that began it, if one did
-  std::int64_t begin = kBefore;        // of that call
+  const Account* cause = nullptr;  // the call that began it, if one did
+  std::int64_t begin = kBefore;    // of that call
   std::int64_t end = kNever;
-  std::int64_t earliest = kBefore;     // of its first moment, given everything before
-  std::int64_t latest = kNever;        // of its last moment, given everything behind
+  std::int64_t earliest = kBefore;  // of its first moment, given everything before
+  std::int64_t latest = kNever;     // of its last moment, given everything behind
   std::int64_t due_from = kNever;
   std::int64_t due_until = kNever;
   std::vector<const Account*> reads{};
@@ -52,12 +54,14 @@ class ChainCheck {
 
  private:
   static std::string text_of(const Account& a) {
-    return "client " + std::to_string(a.client) + " " + to_string(a.kind) + " -> " + to_string(a.outcome) + " version " +
-           std::to_string(a.version_out) + " [" + std::to_string(a.begin) + ", " + std::to_string(a.end) + "]";
+    return "client " + std::to_string(a.client) + " " + to_string(a.kind) + " -> " + to_string(a.outcome) +
+           " version " + std::to_string(a.version_out) + " [" + std::to_string(a.begin) + ", " + std::to_string(a.end) +
+           "]";
   }
   static std::string text_of(const Effect& e) {
     static constexpr const char* kNames[] = {"write", "erase", "expire", "evict"};
-    return "event " + std::to_string(e.seq) + " " + kNames[static_cast<std::size_t>(e.what)] + " version " + std::to_string(e.version);
+    return "event " + std::to_string(e.seq) + " " + kNames[static_cast<std::size_t>(e.what)] + " version " +
+           std::to_string(e.version);
   }
   void complain(const std::string& what) {
     if (wrong_.size() < 4000) wrong_ += what + "\n";
@@ -83,7 +87,8 @@ class ChainCheck {
       } else if (!before.present) {
         complain(text_of(e) + ": removes an absent key");
       } else if (before.value != e.value || before.version != e.version) {
-        complain(text_of(e) + ": removes another value than was there (version " + std::to_string(before.version) + ")");
+        complain(text_of(e) + ": removes another value than was there (version " + std::to_string(before.version) +
+                 ")");
       }
     }
   }
@@ -111,13 +116,16 @@ class ChainCheck {
         }
         const Effect& e = events_[at->second];
         if (!done && call.outcome != Outcome::pending) complain(text_of(call) + ": was refused, and yet " + text_of(e));
-        if (call.event != Account::kNoEvent && call.event != e.seq) complain(text_of(call) + ": told of another event than " + text_of(e));
-        if (call.version_out != 0 && call.version_out != e.version) complain(text_of(call) + ": told of another version than " + text_of(e));
+        if (call.event != Account::kNoEvent && call.event != e.seq)
+          complain(text_of(call) + ": told of another event than " + text_of(e));
+        if (call.version_out != 0 && call.version_out != e.version)
+          complain(text_of(call) + ": told of another version than " + text_of(e));
         const Stretch& before = stretches_[at->second];
         if (call.kind == Kind::add && before.present) complain(text_of(call) + ": added to a key that was there");
         if (call.kind == Kind::replace && !before.present) complain(text_of(call) + ": replaced an absent key");
         if (call.kind == Kind::compare_and_set && (!before.present || before.version != call.version_in)) {
-          complain(text_of(call) + ": replaced version " + std::to_string(before.version) + ", not " + std::to_string(call.version_in));
+          complain(text_of(call) + ": replaced version " + std::to_string(before.version) + ", not " +
+                   std::to_string(call.version_in));
         }
         own(at->second, call, Effect::What::write);
       } else if (call.kind == Kind::erase) {
@@ -158,7 +166,8 @@ class ChainCheck {
       complain(text_of(call) + ": told of another old value than " + text_of(e));
     }
     if (e.what != what) complain(text_of(call) + ": its event is " + text_of(events_[event]));
-    if (s.cause != nullptr) complain(text_of(events_[event]) + ": two calls' (" + text_of(call) + ", " + text_of(*s.cause) + ")");
+    if (s.cause != nullptr)
+      complain(text_of(events_[event]) + ": two calls' (" + text_of(call) + ", " + text_of(*s.cause) + ")");
     s.cause = &call;
     s.begin = call.begin;
     s.end = call.end;
@@ -234,7 +243,8 @@ class ChainCheck {
   /// Calls that found the key present without a version: some stretch fits, each for itself.
   void place_untold() {
     for (const Account& call : calls_) {
-      const bool refused = call.outcome == Outcome::exists || call.outcome == Outcome::stale || call.outcome == Outcome::unchanged;
+      const bool refused =
+          call.outcome == Outcome::exists || call.outcome == Outcome::stale || call.outcome == Outcome::unchanged;
       const bool touched = (call.kind == Kind::touch || call.kind == Kind::persist) && call.outcome == Outcome::ok;
       if (!refused && !touched) continue;
       // Stretches that may have begun by the call's end; they are in order of `earliest`.
@@ -261,7 +271,8 @@ class ChainCheck {
       }
     }
     std::sort(touches.begin(), touches.end());
-    for (std::size_t i = 1; i < touches.size(); ++i) touches[i].second = std::max(touches[i].second, touches[i - 1].second);
+    for (std::size_t i = 1; i < touches.size(); ++i)
+      touches[i].second = std::max(touches[i].second, touches[i - 1].second);
     const auto touched = [&](const Stretch& s) {
       const auto behind = std::upper_bound(touches.begin(), touches.end(), std::pair{s.latest, kNever});
       return behind != touches.begin() && std::prev(behind)->second >= s.earliest;

@@ -25,12 +25,12 @@ struct Effect {
   enum class What : std::uint8_t { write, erase, expire, evict };
   static constexpr std::uint64_t kNoValue = 0;
   What what = What::write;
-  std::uint64_t seq = 0;        // position in the ring
+  std::uint64_t seq = 0;  // position in the ring
   std::uint64_t version = 0;
-  std::uint64_t value = 0;      // identity of the bytes written or removed
-  std::uint64_t old = kNoValue; // write: identity of the bytes before; kNoValue: none
-  std::uint64_t suffix = 0;     // write: identity of what the value has more than the old one
-  std::int64_t delta = 0;       // write: the new number less the old one, if they are numbers
+  std::uint64_t value = 0;       // identity of the bytes written or removed
+  std::uint64_t old = kNoValue;  // write: identity of the bytes before; kNoValue: none
+  std::uint64_t suffix = 0;      // write: identity of what the value has more than the old one
+  std::int64_t delta = 0;        // write: the new number less the old one, if they are numbers
 };
 
 /// What a caller did. `tag` says which write is whose: identity of the value (set, add, replace,
@@ -43,12 +43,12 @@ struct Account {
   std::int64_t begin = 0;
   std::int64_t end = kNever;
   std::uint64_t tag = 0;
-  std::uint64_t value = 0;           // get: identity of the bytes
-  std::uint64_t old = 0;             // set, erase: identity of what was there; 0: not told
-  std::uint64_t version_in = 0;      // compare_and_set
-  std::uint64_t version_out = 0;     // 0: not told
-  std::uint64_t event = kNoEvent;    // as told
-  std::int64_t ttl = 0;              // 0: none
+  std::uint64_t value = 0;         // get: identity of the bytes
+  std::uint64_t old = 0;           // set, erase: identity of what was there; 0: not told
+  std::uint64_t version_in = 0;    // compare_and_set
+  std::uint64_t version_out = 0;   // 0: not told
+  std::uint64_t event = kNoEvent;  // as told
+  std::int64_t ttl = 0;            // 0: none
 };
 
 /// Never Effect::kNoValue.

@@ -31,7 +31,8 @@ class Chaos {
   explicit Chaos(ChaosPlan plan)
       : plan_{std::move(plan)}, log_{plan_.calls_max, 3 * plan_.calls_max + 100'000}, random_{plan_.seed} {
     plan_.segment.name = unique_name("chaos");
-    void* const at = mmap(nullptr, kLivesMax * sizeof(Life), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const at = mmap(nullptr, kLivesMax * sizeof(Life), PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) throw std::runtime_error("mmap of the lives");
     lives_ = static_cast<Life*>(at);
   }
@@ -68,13 +69,14 @@ class Chaos {
   }
   void report() const {
     const Judgement& j = judgement_;
-    std::printf("%llu calls (%llu cut off by death, %llu refused), %llu events (%llu expired, %llu evicted); "
-                "%u callers and %u supervisors killed, %u stops; %llu of %llu searched keys undecided\n",
-                static_cast<unsigned long long>(j.calls), static_cast<unsigned long long>(j.pending),
-                static_cast<unsigned long long>(j.refused), static_cast<unsigned long long>(j.events),
-                static_cast<unsigned long long>(j.expired), static_cast<unsigned long long>(j.evicted), callers_killed_,
-                supervisors_killed_, stops_, static_cast<unsigned long long>(j.undecided),
-                static_cast<unsigned long long>(j.searched));
+    std::printf(
+        "%llu calls (%llu cut off by death, %llu refused), %llu events (%llu expired, %llu evicted); "
+        "%u callers and %u supervisors killed, %u stops; %llu of %llu searched keys undecided\n",
+        static_cast<unsigned long long>(j.calls), static_cast<unsigned long long>(j.pending),
+        static_cast<unsigned long long>(j.refused), static_cast<unsigned long long>(j.events),
+        static_cast<unsigned long long>(j.expired), static_cast<unsigned long long>(j.evicted), callers_killed_,
+        supervisors_killed_, stops_, static_cast<unsigned long long>(j.undecided),
+        static_cast<unsigned long long>(j.searched));
   }
   [[nodiscard]] const Judgement& judgement() const { return judgement_; }
   [[nodiscard]] unsigned callers_killed() const { return callers_killed_; }
@@ -96,7 +98,9 @@ class Chaos {
     std::int64_t stopped_until = 0;  // 0: runs
   };
 
-  std::int64_t up_to(std::int64_t n) { return static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(n + 1)); }
+  std::int64_t up_to(std::int64_t n) {
+    return static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(n + 1));
+  }
 
   void start(std::size_t index) {
     Process& p = processes_[index];
@@ -147,7 +151,8 @@ class Chaos {
       static_cast<void>(keeper->help_stalled(now));
       static_cast<void>(keeper->scrub(4));
       if (round % 8 == 0) reap(*keeper);
-      if (round % 64 == 63) static_cast<void>(keeper->publish_triggers(watch_all(kBlockMs), std::chrono::milliseconds{5}));
+      if (round % 64 == 63)
+        static_cast<void>(keeper->publish_triggers(watch_all(kBlockMs), std::chrono::milliseconds{5}));
     }
   }
 
@@ -184,7 +189,8 @@ class Chaos {
       p.stopped_until = 0;
     }
     const bool supervisor = up_to(9) == 0;
-    const std::size_t index = supervisor ? plan_.callers : static_cast<std::size_t>(up_to(static_cast<std::int64_t>(plan_.callers) - 1));
+    const std::size_t index =
+        supervisor ? plan_.callers : static_cast<std::size_t>(up_to(static_cast<std::int64_t>(plan_.callers) - 1));
     Process& p = processes_[index];
     if (up_to(2) == 0) {
       end(p.pid, SIGKILL);
@@ -216,7 +222,8 @@ class Chaos {
         wrong += std::string{p.supervisor ? "the supervisor" : "a caller"} + " hangs\n";
         end(p.pid, SIGKILL);
       } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        wrong += std::string{p.supervisor ? "the supervisor" : "a caller"} + " ended by status " + std::to_string(status) + "\n";
+        wrong += std::string{p.supervisor ? "the supervisor" : "a caller"} + " ended by status " +
+                 std::to_string(status) + "\n";
       }
       p.pid = 0;
     }

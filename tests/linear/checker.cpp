@@ -7,13 +7,12 @@
 namespace cachee::test {
 
 const char* to_string(Kind kind) noexcept {
-  static constexpr const char* kNames[] = {"get", "set", "add", "replace", "compare_and_set", "increment", "append", "touch",
-                                           "persist", "erase"};
+  static constexpr const char* kNames[] = {"get",       "set",    "add",   "replace", "compare_and_set",
+                                           "increment", "append", "touch", "persist", "erase"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 const char* to_string(Outcome outcome) noexcept {
-  static constexpr const char* kNames[] = {"pending", "ok", "unchanged", "not_found", "exists", "stale",
-                                           "refused"};
+  static constexpr const char* kNames[] = {"pending", "ok", "unchanged", "not_found", "exists", "stale", "refused"};
   return kNames[static_cast<std::size_t>(outcome)];
 }
 
@@ -25,8 +24,9 @@ std::string shorten(const std::string& text) {
 }
 
 std::string describe(const Operation& o, std::int64_t origin) {
-  std::string text = "[" + std::to_string(o.begin - origin) + ", " + (o.end == kNever ? "-" : std::to_string(o.end - origin)) +
-                     "] client " + std::to_string(o.client) + " " + to_string(o.kind);
+  std::string text = "[" + std::to_string(o.begin - origin) + ", " +
+                     (o.end == kNever ? "-" : std::to_string(o.end - origin)) + "] client " + std::to_string(o.client) +
+                     " " + to_string(o.kind);
   if (!o.value.empty()) text += " \"" + shorten(o.value) + "\"";
   if (o.version_in != 0) text += " if version " + std::to_string(o.version_in);
   if (o.ttl) text += " ttl " + std::to_string(*o.ttl);
@@ -93,7 +93,8 @@ bool happen(KeyState& state, const Operation& call, const Rules& rules) {
       if (!told) return true;
       if (!state.present) return call.outcome == Outcome::not_found;
       return call.outcome == Outcome::ok && state.value == call.got && learn_version(state, call.version_out);
-    case Kind::set: return done() && write(state, call, call.value, false, rules);
+    case Kind::set:
+      return done() && write(state, call, call.value, false, rules);
     case Kind::add:
       if (state.present) return !told || call.outcome == Outcome::exists;
       return done() && write(state, call, call.value, false, rules);
@@ -114,7 +115,8 @@ bool happen(KeyState& state, const Operation& call, const Rules& rules) {
     }
     case Kind::append: {
       std::string now = (state.present ? state.value : std::string{}) + call.value;
-      return done() && (!told || call.got == std::to_string(now.size())) && write(state, call, std::move(now), true, rules);
+      return done() && (!told || call.got == std::to_string(now.size())) &&
+             write(state, call, std::move(now), true, rules);
     }
     case Kind::touch:
       if (!state.present) return missing();
@@ -138,8 +140,8 @@ bool happen(KeyState& state, const Operation& call, const Rules& rules) {
 }
 
 struct Configuration {
-  std::size_t done_words = 0;           // all calls of so many words of the set are placed
-  std::vector<std::uint64_t> words{};   // the words behind
+  std::size_t done_words = 0;          // all calls of so many words of the set are placed
+  std::vector<std::uint64_t> words{};  // the words behind
   KeyState state{};
   friend bool operator==(const Configuration&, const Configuration&) = default;
 };
@@ -172,9 +174,8 @@ class Search {
       moments.push_back({calls_[i].begin, false, 2 * i});
       moments.push_back({calls_[i].end, true, 2 * i + 1});
     }
-    std::stable_sort(moments.begin(), moments.end(), [](const auto& a, const auto& b) {
-      return a.at != b.at ? a.at < b.at : !a.is_end && b.is_end;
-    });
+    std::stable_sort(moments.begin(), moments.end(),
+                     [](const auto& a, const auto& b) { return a.at != b.at ? a.at < b.at : !a.is_end && b.is_end; });
     next_.resize(2 * n + 1);
     previous_.resize(2 * n + 1);
     std::size_t last = head();
@@ -257,7 +258,8 @@ class Search {
     while (c.done_words < placed_.size() && placed_[c.done_words] == ~std::uint64_t{0}) ++c.done_words;
     std::size_t last = placed_.size();
     while (last > c.done_words && placed_[last - 1] == 0) --last;
-    c.words.assign(placed_.begin() + static_cast<std::ptrdiff_t>(c.done_words), placed_.begin() + static_cast<std::ptrdiff_t>(last));
+    c.words.assign(placed_.begin() + static_cast<std::ptrdiff_t>(c.done_words),
+                   placed_.begin() + static_cast<std::ptrdiff_t>(last));
     c.state = next;
     auto& bucket = seen_[hash_of(c)];
     if (std::find(bucket.begin(), bucket.end(), c) != bucket.end()) {
@@ -293,8 +295,9 @@ class Search {
     const std::int64_t origin = calls_.front().begin;
     const Operation& stuck = calls_[stuck_];
     verdict_.why = "no moment fits\n  " + describe(stuck, origin) + "\nat best the key was then " +
-                   (stuck_state_.present ? "\"" + shorten(stuck_state_.value) + "\" version " + std::to_string(stuck_state_.version)
-                                         : "absent") +
+                   (stuck_state_.present
+                        ? "\"" + shorten(stuck_state_.value) + "\" version " + std::to_string(stuck_state_.version)
+                        : "absent") +
                    "\n";
     // What could have to do with it; all of a short history.
     constexpr std::size_t kShownAround = 24;

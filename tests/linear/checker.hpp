@@ -18,8 +18,8 @@
 namespace cachee::test {
 
 struct Rules {
-  bool evicts = false;                 // keys may vanish at any moment
-  std::int64_t clock_slack = 0;        // a deadline may be this much earlier or later than computed
+  bool evicts = false;           // keys may vanish at any moment
+  std::int64_t clock_slack = 0;  // a deadline may be this much earlier or later than computed
   std::uint64_t steps_max = 50'000'000;
 };
 
@@ -27,7 +27,7 @@ enum class Answer : std::uint8_t { linearizable, violation, undecided };
 
 struct Verdict {
   Answer answer = Answer::linearizable;
-  std::string why{};       // of a violation: the call that fits nowhere, and the history
+  std::string why{};  // of a violation: the call that fits nowhere, and the history
   std::uint64_t steps = 0;
 };
 
@@ -37,9 +37,9 @@ struct Verdict {
 struct KeyState {
   bool present = false;
   std::string value{};
-  std::uint64_t version = 0;           // 0: written by a call that did not tell
-  std::uint64_t floor = 0;             // every version to come is above
-  std::int64_t due_from = kNever;      // the deadline is between these; kNever: none
+  std::uint64_t version = 0;       // 0: written by a call that did not tell
+  std::uint64_t floor = 0;         // every version to come is above
+  std::int64_t due_from = kNever;  // the deadline is between these; kNever: none
   std::int64_t due_until = kNever;
   friend bool operator==(const KeyState&, const KeyState&) = default;
 };

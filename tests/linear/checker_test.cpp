@@ -1,14 +1,12 @@
-// Goal: the judges of all histories are right. Method: histories made by hand, good ones and ones
+// Goal: the search for linearizations is right. Method: histories made by hand, good ones and ones
 // with a planted fault of each kind; then many small random histories, where the search must say
 // what trying every order says.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <array>
-#include <functional>
 #include <random>
 
-#include "linear/chain.hpp"
 #include "linear/checker.hpp"
 #include "support/seed.hpp"
 
@@ -101,7 +99,9 @@ std::vector<Sample> samples() {
       {"erased_twice", {set("a", 1, 2), erase(3, 8), erase(4, 9)}, false},
       {"one_of_two_erases", {set("a", 1, 2), erase(3, 8), call(Kind::erase, 4, 9, Outcome::not_found)}, true},
       {"lost_update", {increment("1", "1", 1, 2), increment("1", "2", 3, 9), increment("1", "2", 4, 8)}, false},
-      {"counted_right", {increment("1", "1", 1, 2), increment("1", "3", 3, 9), increment("1", "2", 4, 8), get("3", 10, 11)}, true},
+      {"counted_right",
+       {increment("1", "1", 1, 2), increment("1", "3", 3, 9), increment("1", "2", 4, 8), get("3", 10, 11)},
+       true},
       {"duplicate_increment", {increment("1", "1", 1, 2), increment("1", "2", 3, 4), get("3", 5, 6)}, false},
       {"duplicate_append", {append("x", 1, 1, 2), append("y", 2, 3, 4), get("xyy", 5, 6)}, false},
       {"appended_in_other_order", {append("x", 2, 1, 9), append("y", 1, 2, 8), get("yx", 10, 11)}, true},
@@ -110,18 +110,23 @@ std::vector<Sample> samples() {
       {"replaced_nothing", {as(set("a", 1, 2), Kind::replace)}, false},
       {"compared_right", {set("a", 1, 2, 5), if_version(set("b", 3, 4, 6), 5), get("b", 5, 6, 6)}, true},
       {"two_winners", {set("a", 1, 2, 5), if_version(set("b", 3, 8, 6), 5), if_version(set("c", 4, 9, 7), 5)}, false},
-      {"stale_for_no_reason", {set("a", 1, 2, 5), [] {
-         Operation o = call(Kind::compare_and_set, 3, 4, Outcome::stale);
-         o.version_in = 5;
-         return o;
-       }()}, false},
+      {"stale_for_no_reason",
+       {set("a", 1, 2, 5),
+        [] {
+          Operation o = call(Kind::compare_and_set, 3, 4, Outcome::stale);
+          o.version_in = 5;
+          return o;
+        }()},
+       false},
       {"version_came_back", {set("a", 1, 2, 5), erase(3, 4), set("b", 5, 6, 5)}, false},
       {"version_went_down", {set("a", 1, 2, 5), set("b", 3, 4, 4)}, false},
-      {"told_updated_but_absent", {[] {
+      {"told_updated_but_absent",
+       {[] {
          Operation o = set("a", 1, 2);
          o.created = false;
          return o;
-       }()}, false},
+       }()},
+       false},
       {"old_value_of_another", {set("a", 1, 2), over(set("b", 3, 4), "x")}, false},
       {"pending_took_effect", {set("a", 1, 2), lost(set("b", 3, 4)), get("a", 5, 6), get("b", 7, 8)}, true},
       {"pending_never_did", {set("a", 1, 2), lost(set("b", 3, 4)), get("a", 5, 6), get("a", 7, 8)}, true},
@@ -134,13 +139,18 @@ std::vector<Sample> samples() {
       {"expired_too_early", {with_ttl(set("a", 1, 2), 10), miss(5, 6)}, false},
       {"read_behind_the_deadline", {with_ttl(set("a", 1, 2), 10), get("a", 13, 14)}, false},
       {"read_in_doubt", {with_ttl(set("a", 1, 2), 10), get("a", 10, 14)}, true},
-      {"touched", {with_ttl(set("a", 1, 2), 10), with_ttl(call(Kind::touch, 3, 4), 100), get("a", 50, 51), miss(110, 111)}, true},
-      {"touched_after_a_miss", {with_ttl(set("a", 1, 2), 10), miss(12, 13), with_ttl(call(Kind::touch, 14, 15), 100)}, false},
+      {"touched",
+       {with_ttl(set("a", 1, 2), 10), with_ttl(call(Kind::touch, 3, 4), 100), get("a", 50, 51), miss(110, 111)},
+       true},
+      {"touched_after_a_miss",
+       {with_ttl(set("a", 1, 2), 10), miss(12, 13), with_ttl(call(Kind::touch, 14, 15), 100)},
+       false},
       {"touch_forgotten", {with_ttl(set("a", 1, 2), 10), with_ttl(call(Kind::touch, 3, 4), 100), miss(13, 14)}, false},
       {"persisted", {with_ttl(set("a", 1, 2), 10), call(Kind::persist, 3, 4), get("a", 50, 51)}, true},
       {"nothing_to_persist", {set("a", 1, 2), call(Kind::persist, 3, 4)}, false},
       {"deadline_kept_by_increment",
-       {with_ttl(set("1", 1, 2), 10), increment("1", "2", 3, 4), get("2", 13, 14)}, false},
+       {with_ttl(set("1", 1, 2), 10), increment("1", "2", 3, 4), get("2", 13, 14)},
+       false},
       {"deadline_dropped_by_set", {with_ttl(set("a", 1, 2), 10), set("b", 3, 4), get("b", 13, 14)}, true},
       {"began_at_the_others_end", {set("a", 1, 2), set("b", 2, 3), get("a", 3, 4)}, true},
   };
@@ -173,8 +183,10 @@ bool fits(Register& r, const Operation& o) {
     return grows;
   };
   switch (o.kind) {
-    case Kind::get: return o.outcome == Outcome::not_found ? !r.value : r.value && std::to_string(*r.value) == o.got;
-    case Kind::set: return put(std::stoi(o.value));
+    case Kind::get:
+      return o.outcome == Outcome::not_found ? !r.value : r.value && std::to_string(*r.value) == o.got;
+    case Kind::set:
+      return put(std::stoi(o.value));
     case Kind::add:
       if (o.outcome == Outcome::exists) return r.value.has_value();
       return !r.value ? put(std::stoi(o.value)) : pending;
@@ -187,7 +199,8 @@ bool fits(Register& r, const Operation& o) {
       if (!r.value) return pending;
       r.value.reset();
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -224,7 +237,8 @@ TEST(Checker, AgreesWithTryingEveryOrder) {
     std::int64_t now = 0;
     for (int i = 0; i < count; ++i) {
       now += 2 + up_to(4);
-      Operation o = call(static_cast<Kind>(std::array{Kind::get, Kind::set, Kind::add, Kind::increment, Kind::erase}[static_cast<std::size_t>(up_to(4))]),
+      Operation o = call(static_cast<Kind>(std::array{Kind::get, Kind::set, Kind::add, Kind::increment,
+                                                      Kind::erase}[static_cast<std::size_t>(up_to(4))]),
                          now - up_to(9), now + up_to(9));
       o.value = std::to_string(1 + up_to(2));
       switch (o.kind) {
@@ -263,7 +277,8 @@ TEST(Checker, AgreesWithTryingEveryOrder) {
     std::vector<bool> used(calls.size());
     const bool expected = some_order_fits(calls, used, {});
     const Verdict v = check_linearizable(calls);
-    ASSERT_EQ(v.answer == Answer::linearizable, expected) << "seed " << seed << " round " << round << "\n" << describe(calls) << v.why;
+    ASSERT_EQ(v.answer == Answer::linearizable, expected) << "seed " << seed << " round " << round << "\n"
+                                                          << describe(calls) << v.why;
     ++(expected ? good : bad);
   }
   std::printf("%d good and %d bad histories, both judges agree\n", good, bad);
@@ -288,216 +303,6 @@ TEST(Checker, SaysUndecidedWhenItGivesUp) {
   for (int i = 0; i < 40; ++i) calls.push_back(set(std::to_string(i), 1, 100));
   calls.push_back(get("x", 101, 102));
   EXPECT_EQ(check_linearizable(std::move(calls), {.steps_max = 1000}).answer, Answer::undecided);
-}
-
-/// A true history of one key with its events: what the chain oracle gets.
-class TrueChain {
- public:
-  explicit TrueChain(std::uint64_t seed) : random_{seed} {
-    for (int i = 0; i < 400; ++i) step();
-  }
-  std::vector<Account> calls;
-  std::vector<Effect> events;
-
- private:
-  std::int64_t up_to(std::int64_t n) { return static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(n + 1)); }
-  void step() {
-    now_ += 5 + up_to(10);
-    Account a;
-    a.kind = static_cast<Kind>(up_to(9));
-    a.client = static_cast<std::uint32_t>(up_to(3));
-    a.begin = now_ - up_to(25);
-    a.end = now_ + up_to(25);
-    a.outcome = Outcome::ok;
-    const bool there = value_ != 0;
-    const std::uint64_t fresh = 1000 + calls.size();
-    switch (a.kind) {
-      case Kind::get:
-      case Kind::touch:
-      case Kind::persist:
-        if (!there) a.outcome = Outcome::not_found;
-        if (there && a.kind == Kind::get) {
-          a.value = value_;
-          a.version_out = version_;
-        }
-        if (there && a.kind == Kind::persist) a.outcome = Outcome::unchanged;
-        if (there && a.kind == Kind::touch) a.ttl = 1 << 20;
-        break;
-      case Kind::add:
-        if (there) a.outcome = Outcome::exists;
-        break;
-      case Kind::replace:
-      case Kind::erase:
-        if (!there) a.outcome = Outcome::not_found;
-        break;
-      case Kind::compare_and_set:
-        a.version_in = there ? version_ : 7;
-        if (!there) a.outcome = Outcome::not_found;
-        if (there && up_to(2) == 0) {
-          a.version_in = version_ - 1;
-          a.outcome = Outcome::stale;
-        }
-        break;
-      default: break;
-    }
-    const bool writes = a.kind != Kind::get && a.kind != Kind::touch && a.kind != Kind::persist && a.kind != Kind::erase;
-    if (writes) a.tag = fresh;
-    if (writes && a.outcome == Outcome::ok) {
-      Effect e;
-      e.seq = seq_++;
-      e.version = ++version_;
-      e.value = fresh + 100000;
-      if (a.kind == Kind::append) e.suffix = fresh;
-      if (a.kind == Kind::increment) e.delta = static_cast<std::int64_t>(fresh);
-      if (a.kind != Kind::append && a.kind != Kind::increment) {
-        e.value = fresh;
-        a.event = e.seq;
-        a.version_out = version_;
-      }
-      e.old = value_;
-      value_ = e.value;
-      events.push_back(e);
-    }
-    if (a.kind == Kind::erase && a.outcome == Outcome::ok) {
-      a.event = seq_;
-      a.old = value_;
-      remove(Effect::What::erase);
-    }
-    if (up_to(12) == 0) {  // the caller died: with or without effect
-      a.outcome = Outcome::pending;
-      a.end = up_to(1) == 0 ? kNever : a.end;
-      a.version_out = a.value = a.old = 0;
-      a.event = Account::kNoEvent;
-    }
-    calls.push_back(a);
-    if (value_ != 0 && up_to(15) == 0) remove(Effect::What::evict);
-  }
-  void remove(Effect::What what) {
-    events.push_back({what, seq_++, version_, value_, 0, 0, 0});
-    value_ = 0;
-  }
-  std::mt19937_64 random_;
-  std::int64_t now_ = 1000;
-  std::uint64_t value_ = 0;
-  std::uint64_t version_ = 10;
-  std::uint64_t seq_ = 0;
-};
-
-TEST(Chain, AcceptsTrueHistories) {
-  const std::uint64_t seed = print_seed("ChainTest");
-  for (std::uint64_t i = 0; i < 500; ++i) {
-    const TrueChain chain{seed + i};
-    ASSERT_EQ(check_chain(chain.calls, chain.events), "") << "seed " << seed + i;
-  }
-}
-
-struct Planted {
-  std::string name;
-  std::function<bool(TrueChain&, std::size_t)> plant;  // false: not possible at this call or event
-};
-void PrintTo(const Planted& p, std::ostream* out) { *out << p.name; }
-
-std::vector<Planted> faults() {
-  const auto at_call = [](auto matches, auto change) {
-    return [=](TrueChain& c, std::size_t i) {
-      if (i >= c.calls.size() || !matches(c.calls[i])) return false;
-      change(c, c.calls[i]);
-      return true;
-    };
-  };
-  const auto at_event = [](auto change) {
-    return [=](TrueChain& c, std::size_t i) { return i < c.events.size() && change(c, i); };
-  };
-  const auto read = [](const Account& a) { return a.kind == Kind::get && a.outcome == Outcome::ok; };
-  const auto wrote = [](const Account& a) { return a.kind == Kind::set && a.outcome == Outcome::ok; };
-  return {
-      {"stale_read", at_call(read, [](TrueChain& c, Account& a) {
-         a.begin += 200;
-         a.end = a.begin + 1;
-         // Unless nothing followed: then it is no fault, and the caller wants one.
-         c.calls.push_back(a);
-         const auto behind = std::find_if(c.events.begin(), c.events.end(), [&](const Effect& e) { return e.version > a.version_out; });
-         if (behind == c.events.end()) a.value ^= 1;
-       })},
-      {"read_before_it_was_written", at_call(read, [](TrueChain&, Account& a) {
-         a.begin -= 300;
-         a.end = a.begin + 1;
-       })},
-      {"torn_value", at_call(read, [](TrueChain&, Account& a) { a.value ^= 0xff00; })},
-      {"read_of_unwritten", at_call(read, [](TrueChain&, Account& a) { a.version_out += 100000; })},
-      {"lost_event", at_event([](TrueChain& c, std::size_t i) {
-         c.events.erase(c.events.begin() + static_cast<std::ptrdiff_t>(i));
-         return true;
-       })},
-      {"event_twice", at_event([](TrueChain& c, std::size_t i) {
-         c.events.insert(c.events.begin() + static_cast<std::ptrdiff_t>(i), c.events[i]);
-         return true;
-       })},
-      {"events_of_a_key_swapped", at_event([](TrueChain& c, std::size_t i) {
-         if (i + 1 >= c.events.size()) return false;
-         std::swap(c.events[i], c.events[i + 1]);
-         return true;
-       })},
-      {"effect_of_a_refused_call", at_call(wrote, [](TrueChain&, Account& a) { a.outcome = Outcome::exists; })},
-      {"write_without_event", at_call(wrote, [](TrueChain&, Account& a) { a.tag ^= 1 << 30; })},
-      {"told_another_event", at_call(wrote, [](TrueChain&, Account& a) { ++a.event; })},
-      {"told_another_version", at_call(wrote, [](TrueChain&, Account& a) { ++a.version_out; })},
-      {"write_after_its_call", at_call(wrote, [](TrueChain&, Account& a) {
-         a.begin -= 600;
-         a.end = a.begin + 1;
-       })},
-      {"old_value_of_another", at_event([](TrueChain& c, std::size_t i) {
-         if (c.events[i].what != Effect::What::write) return false;
-         c.events[i].old ^= 0xff00;
-         return true;
-       })},
-      {"expired_without_deadline", at_event([](TrueChain& c, std::size_t i) {
-         const bool touched = std::any_of(c.calls.begin(), c.calls.end(), [](const Account& a) { return a.kind == Kind::touch || a.kind == Kind::persist; });
-         if (c.events[i].what != Effect::What::evict) return false;
-         if (touched) std::erase_if(c.calls, [](const Account& a) { return a.kind == Kind::touch || a.kind == Kind::persist; });
-         c.events[i].what = Effect::What::expire;
-         return true;
-       })},
-      {"missed_what_was_there", at_call(read, [](TrueChain& c, Account& a) {
-         // Between two reads of one version, well inside.
-         Account before = a, between = a, behind = a;
-         const std::int64_t at = a.end + 1;
-         before.begin = before.end = at;
-         between.begin = between.end = at + 1;
-         behind.begin = behind.end = at + 2;
-         between.outcome = Outcome::not_found;
-         between.version_out = between.value = 0;
-         c.calls.insert(c.calls.end(), {before, between, behind});
-       })},
-  };
-}
-
-class PlantedFaults : public ::testing::TestWithParam<Planted> {};
-
-TEST_P(PlantedFaults, AreFound) {
-  const std::uint64_t seed = print_seed("PlantedTest");
-  int planted = 0;
-  for (std::uint64_t i = 0; i < 400; ++i) {
-    TrueChain chain{seed + i};
-    if (!GetParam().plant(chain, static_cast<std::size_t>(30 + i % 100))) continue;
-    ++planted;
-    EXPECT_NE(check_chain(chain.calls, chain.events), "") << "seed " << seed + i;
-  }
-  std::printf("%d planted\n", planted);
-  EXPECT_GE(planted, 10);
-}
-INSTANTIATE_TEST_SUITE_P(Chain, PlantedFaults, ::testing::ValuesIn(faults()), [](const auto& p) { return p.param.name; });
-
-TEST(Chain, MillionCallsTakeSeconds) {
-  std::vector<Account> calls;
-  std::vector<Effect> events;
-  for (std::uint64_t i = 0; i < 500000; ++i) {
-    const auto at = static_cast<std::int64_t>(10 * i);
-    calls.push_back({.kind = Kind::set, .outcome = Outcome::ok, .begin = at, .end = at + 25, .tag = i + 1, .version_out = i + 1, .event = i});
-    events.push_back({.seq = i, .version = i + 1, .value = i + 1, .old = i, .suffix = 0, .delta = 0});
-    calls.push_back({.kind = Kind::get, .outcome = Outcome::ok, .begin = at + 5, .end = at + 30, .value = i + 1, .version_out = i + 1});
-  }
-  EXPECT_EQ(check_chain(calls, events), "");
 }
 
 }  // namespace

@@ -22,9 +22,10 @@ inline std::string dump(const std::string& key, const std::vector<Account>& call
   const std::string path = "/tmp/cachee-history-" + std::to_string(seed) + "-" + key + ".txt";
   std::ofstream out{path};
   for (const Account& a : calls) {
-    out << a.begin << " " << a.end << " client " << a.client << " " << to_string(a.kind) << " -> " << to_string(a.outcome)
-        << " tag " << a.tag << " value " << a.value << " old " << a.old << " version " << a.version_in << "/" << a.version_out
-        << " event " << static_cast<std::int64_t>(a.event) << " ttl " << a.ttl << "\n";
+    out << a.begin << " " << a.end << " client " << a.client << " " << to_string(a.kind) << " -> "
+        << to_string(a.outcome) << " tag " << a.tag << " value " << a.value << " old " << a.old << " version "
+        << a.version_in << "/" << a.version_out << " event " << static_cast<std::int64_t>(a.event) << " ttl " << a.ttl
+        << "\n";
   }
   for (const Effect& e : events) {
     out << "event " << e.seq << " kind " << static_cast<int>(e.what) << " version " << e.version << " value " << e.value
@@ -91,7 +92,8 @@ Judgement judge(const Log& log, const KeyPlan& plan, std::uint64_t seed, EndOf&&
     }
     std::vector<Operation> history;
     for (const Account& a : of_key) history.push_back(operation_of(a));
-    const Verdict v = check_linearizable(std::move(history), {.evicts = true, .clock_slack = 1000, .steps_max = 2'000'000});
+    const Verdict v =
+        check_linearizable(std::move(history), {.evicts = true, .clock_slack = 1000, .steps_max = 2'000'000});
     ++j.searched;
     j.undecided += v.answer == Answer::undecided ? 1 : 0;
     if (v.answer == Answer::violation) j.wrong += key + ":\n" + v.why + dump(key, of_key, {}, seed);
@@ -146,10 +148,12 @@ inline std::string settle_and_check(Log& log, const KeyPlan& plan, Maintainer& k
   std::uint64_t pages = 0;
   for (const auto& s : *slabs) {
     pages += s.pages;
-    if (s.live + s.waiting != 0) wrong += "leak: blocks of " + std::to_string(s.block_bytes) + ": " + std::to_string(s.live + s.waiting) + "\n";
+    if (s.live + s.waiting != 0)
+      wrong += "leak: blocks of " + std::to_string(s.block_bytes) + ": " + std::to_string(s.live + s.waiting) + "\n";
   }
   const auto info = segment_info(keeper.cache());
-  if (pages + info->pages_free != info->pages) wrong += "leak: " + std::to_string(info->pages - pages - info->pages_free) + " pages\n";
+  if (pages + info->pages_free != info->pages)
+    wrong += "leak: " + std::to_string(info->pages - pages - info->pages_free) + " pages\n";
   return wrong;
 }
 

@@ -22,14 +22,16 @@
 namespace cachee::test {
 
 inline std::int64_t clock_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 /// One piece of a value: "<" number ":" length ":" filler ">". A value is one or more of them; a
 /// torn or foreign one does not parse.
 inline std::string make_piece(std::uint64_t number, std::size_t filler_bytes) {
   std::string piece = "<" + std::to_string(number) + ":" + std::to_string(filler_bytes) + ":";
-  for (std::size_t i = 0; i < filler_bytes; ++i) piece += static_cast<char>('a' + (number * 31 + i * (7 + number % 11)) % 26);
+  for (std::size_t i = 0; i < filler_bytes; ++i)
+    piece += static_cast<char>('a' + (number * 31 + i * (7 + number % 11)) % 26);
   return piece + ">";
 }
 inline bool is_whole(std::string_view value) {
@@ -39,7 +41,8 @@ inline bool is_whole(std::string_view value) {
     const std::size_t second = first == value.npos ? value.npos : value.find(':', first + 1);
     if (value[0] != '<' || second == value.npos) return false;
     const std::uint64_t number = std::strtoull(std::string{value.substr(1, first - 1)}.c_str(), nullptr, 10);
-    const std::uint64_t bytes = std::strtoull(std::string{value.substr(first + 1, second - first - 1)}.c_str(), nullptr, 10);
+    const std::uint64_t bytes =
+        std::strtoull(std::string{value.substr(first + 1, second - first - 1)}.c_str(), nullptr, 10);
     if (bytes > value.size()) return false;
     const std::string piece = make_piece(number, bytes);
     if (value.substr(0, piece.size()) != piece) return false;
@@ -53,10 +56,10 @@ inline bool is_number(std::string_view value) {
 
 /// The keys and what is done to them.
 struct KeyPlan {
-  unsigned mixed = 6;     // "m<n>": everything but increment; deadlines too
-  unsigned counters = 2;  // "c<n>": increment, now and then erase
-  unsigned large = 160;   // "l<n>": values that fill the memory, so that eviction goes on
-  unsigned unwatched = 2; // "w<n>": no trigger wants their events
+  unsigned mixed = 6;      // "m<n>": everything but increment; deadlines too
+  unsigned counters = 2;   // "c<n>": increment, now and then erase
+  unsigned large = 160;    // "l<n>": values that fill the memory, so that eviction goes on
+  unsigned unwatched = 2;  // "w<n>": no trigger wants their events
   std::size_t large_bytes_max = 6000;
   [[nodiscard]] unsigned count() const { return mixed + counters + large + unwatched; }
   [[nodiscard]] std::string key(unsigned k) const {
@@ -70,10 +73,14 @@ struct KeyPlan {
   [[nodiscard]] unsigned index(std::string_view key) const {
     const auto n = static_cast<unsigned>(std::strtoul(std::string{key.substr(1)}.c_str(), nullptr, 10));
     switch (key[0]) {
-      case 'm': return n;
-      case 'c': return mixed + n;
-      case 'l': return mixed + counters + n;
-      default: return mixed + counters + large + n;
+      case 'm':
+        return n;
+      case 'c':
+        return mixed + n;
+      case 'l':
+        return mixed + counters + n;
+      default:
+        return mixed + counters + large + n;
     }
   }
 };
@@ -123,7 +130,8 @@ class Log {
     EventRecord& record = events_[effect.seq];
     if (record.done.load() != 0) {
       const Effect& seen = record.effect;
-      if (record.key != key || seen.what != effect.what || seen.version != effect.version || seen.value != effect.value) {
+      if (record.key != key || seen.what != effect.what || seen.version != effect.version ||
+          seen.value != effect.value) {
         complain("event " + std::to_string(effect.seq) + " was another one when it was read before");
       }
       return;
@@ -186,7 +194,9 @@ class Caller {
   }
 
  private:
-  std::int64_t up_to(std::int64_t n) { return static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(n + 1)); }
+  std::int64_t up_to(std::int64_t n) {
+    return static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(n + 1));
+  }
   unsigned choose_key() {
     const auto share = up_to(99);
     const auto among = [&](unsigned first, unsigned count) {
@@ -214,7 +224,8 @@ class Caller {
   }
   std::string new_value() {
     const bool large = key_[0] == 'l';
-    const auto bytes = large ? plan_.large_bytes_max / 2 + static_cast<std::size_t>(up_to(static_cast<std::int64_t>(plan_.large_bytes_max / 2)))
+    const auto bytes = large ? plan_.large_bytes_max / 2 +
+                                   static_cast<std::size_t>(up_to(static_cast<std::int64_t>(plan_.large_bytes_max / 2)))
                              : static_cast<std::size_t>(up_to(3) == 0 ? up_to(300) : up_to(20));
     return make_piece(number_, bytes);
   }
@@ -231,12 +242,16 @@ class Caller {
   }
   void finish(Errc code) {
     switch (code) {
-      case Errc::not_found: return finish(Outcome::not_found);
-      case Errc::exists: return finish(Outcome::exists);
-      case Errc::stale: return finish(Outcome::stale);
+      case Errc::not_found:
+        return finish(Outcome::not_found);
+      case Errc::exists:
+        return finish(Outcome::exists);
+      case Errc::stale:
+        return finish(Outcome::stale);
       case Errc::full:
       case Errc::no_space:
-      case Errc::busy: return finish(Outcome::refused);
+      case Errc::busy:
+        return finish(Outcome::refused);
       default:
         log_.complain(key_ + ": " + cachee::to_string(code));
         return finish(Outcome::refused);
@@ -260,16 +275,21 @@ class Caller {
     if (a.ttl != 0) options.ttl = Ttl{a.ttl};
     options.return_old = up_to(3) == 0 && key_[0] != 'l';
     std::string value;
-    const bool writes = a.kind == Kind::set || a.kind == Kind::add || a.kind == Kind::replace || a.kind == Kind::compare_and_set;
+    const bool writes =
+        a.kind == Kind::set || a.kind == Kind::add || a.kind == Kind::replace || a.kind == Kind::compare_and_set;
     if (writes || a.kind == Kind::append) {
       value = new_value();
       a.tag = identity_of(value);
     }
     switch (a.kind) {
-      case Kind::get: return read(a, k);
-      case Kind::set: return begin(), told(cache_.set(key_, value, options), a);
-      case Kind::add: return begin(), told(cache_.add(key_, value, options), a);
-      case Kind::replace: return begin(), told(cache_.replace(key_, value, options), a);
+      case Kind::get:
+        return read(a, k);
+      case Kind::set:
+        return begin(), told(cache_.set(key_, value, options), a);
+      case Kind::add:
+        return begin(), told(cache_.add(key_, value, options), a);
+      case Kind::replace:
+        return begin(), told(cache_.replace(key_, value, options), a);
       case Kind::compare_and_set: {
         a.version_in = seen_[k % seen_.size()];
         return begin(), told(cache_.compare_and_set(key_, a.version_in, value, options), a);
@@ -287,9 +307,11 @@ class Caller {
           const auto r = cache_.append(key_, value);
           return r ? finish(Outcome::ok) : finish(r.code());
         }
-        return told(cache_.update(key_, [&](std::optional<ValueView> old) -> std::optional<std::string> {
-          return std::string{old.value_or(ValueView{})} + value;
-        }), a);
+        return told(cache_.update(key_,
+                                  [&](std::optional<ValueView> old) -> std::optional<std::string> {
+                                    return std::string{old.value_or(ValueView{})} + value;
+                                  }),
+                    a);
       }
       case Kind::touch: {
         if (a.ttl == 0) a.ttl = 5'000'000;
@@ -355,22 +377,32 @@ class Caller {
 inline Effect effect_of(const EventView& event, Log& log) {
   Effect e;
   switch (event.kind) {
-    case EventKind::del: e.what = Effect::What::erase; break;
-    case EventKind::expire: e.what = Effect::What::expire; break;
-    case EventKind::evict: e.what = Effect::What::evict; break;
-    default: break;
+    case EventKind::del:
+      e.what = Effect::What::erase;
+      break;
+    case EventKind::expire:
+      e.what = Effect::What::expire;
+      break;
+    case EventKind::evict:
+      e.what = Effect::What::evict;
+      break;
+    default:
+      break;
   }
   e.seq = event.seq.value;
   e.version = event.version();
   e.value = identity_of(event.value);
   const bool counter = event.key[0] == 'c';
-  if (counter ? !is_number(event.value) : !is_whole(event.value)) log.complain("event of " + std::string{event.key} + ": not whole");
+  if (counter ? !is_number(event.value) : !is_whole(event.value))
+    log.complain("event of " + std::string{event.key} + ": not whole");
   if (event.kind != EventKind::write) return e;
   const auto old = event.old_value();
   if (old) e.old = identity_of(*old);
   const ValueView before = old.value_or(ValueView{});
   e.suffix = event.value.starts_with(before) ? identity_of(event.value.substr(before.size())) : e.value;
-  if (counter) e.delta = std::strtoll(std::string{event.value}.c_str(), nullptr, 10) - std::strtoll(std::string{before}.c_str(), nullptr, 10);
+  if (counter)
+    e.delta = std::strtoll(std::string{event.value}.c_str(), nullptr, 10) -
+              std::strtoll(std::string{before}.c_str(), nullptr, 10);
   return e;
 }
 
@@ -396,7 +428,8 @@ inline TriggerTable watch_all(std::uint32_t block_ms) {
   all.name = "all";
   all.pattern = kWatched;
   all.source = "return";
-  all.events = event_bit(EventKind::write) | event_bit(EventKind::del) | event_bit(EventKind::expire) | event_bit(EventKind::evict);
+  all.events = event_bit(EventKind::write) | event_bit(EventKind::del) | event_bit(EventKind::expire) |
+               event_bit(EventKind::evict);
   all.block_ms = block_ms;
   table.triggers.push_back(all);
   return table;

@@ -5,7 +5,7 @@
 // run: recovery, fsck, linearizability by search, events against effects, leaks.
 //
 // Orders matter only at words that both parties use, so only there are schedules told apart. The
-// default tries every schedule with one preemption or one death and CACHEE_SIM_SAMPLES (150) of the
+// default tries every schedule with one preemption or one death and CACHEE_SIM_SAMPLES (80) of the
 // others; CACHEE_SIM_EXHAUSTIVE=1 tries them all (long form). A schedule that failed is repeated by
 // CACHEE_SIM_SCHEDULE="..." with the filter it was printed with.
 #include <gtest/gtest.h>
@@ -32,7 +32,8 @@ class EverySchedule : public ::testing::TestWithParam<Scenario> {
     EXPECT_EQ(e.wrong, "");
     if (!exhaustive) {
       const std::uint64_t seed = test::print_seed(GetParam().name.c_str());
-      const Explored more = explorer.sample(all, seed, static_cast<std::uint64_t>(test::number_setting("CACHEE_SIM_SAMPLES", 150)));
+      const Explored more =
+          explorer.sample(all, seed, static_cast<std::uint64_t>(test::number_setting("CACHEE_SIM_SAMPLES", 80)));
       EXPECT_EQ(more.wrong, "");
       e.schedules += more.schedules;
       e.steps += more.steps;
@@ -47,7 +48,8 @@ class EverySchedule : public ::testing::TestWithParam<Scenario> {
 TEST_P(EverySchedule, WithTwoPreemptions) { explore({.preemptions = 2, .kills = 0}, {.preemptions = 1, .kills = 0}); }
 TEST_P(EverySchedule, WithOneDeath) { explore({.preemptions = 1, .kills = 1}, {.preemptions = 0, .kills = 1}); }
 
-INSTANTIATE_TEST_SUITE_P(Pairs, EverySchedule, ::testing::ValuesIn(pairs()), [](const auto& s) { return s.param.name; });
+INSTANTIATE_TEST_SUITE_P(Pairs, EverySchedule, ::testing::ValuesIn(pairs()),
+                         [](const auto& s) { return s.param.name; });
 
 }  // namespace
 }  // namespace cachee::sim

@@ -36,7 +36,8 @@ class Explorer {
     for (std::size_t i = 0; i < recoverer; ++i) {
       bodies_.push_back([this, i] { world_.run_script(i, scenario_.parties[i]); });
     }
-    bodies_.push_back([this, recoverer] { world_.run_script(recoverer, {{.name = "recover", .duty = Step::Duty::recover}}); });
+    bodies_.push_back(
+        [this, recoverer] { world_.run_script(recoverer, {{.name = "recover", .duty = Step::Duty::recover}}); });
     scheduler_.may_run = [this, recoverer](std::size_t party) {
       if (party != recoverer) return true;
       bool any = false;
@@ -59,7 +60,8 @@ class Explorer {
     const bool ended = scheduler_.run(bodies_, policy);
     ++explored_.schedules;
     explored_.steps += scheduler_.steps();
-    std::string wrong = ended ? world_.verdict(explored_.schedules % 8 == 1) : "livelock: a party ran on and on alone\n";
+    std::string wrong =
+        ended ? world_.verdict(explored_.schedules % 8 == 1) : "livelock: a party ran on and on alone\n";
     const std::string history = wrong.empty() ? "" : world_.history();
     scheduler_.bury();
     if (!wrong.empty()) {

@@ -66,7 +66,9 @@ class Exhaustive final : public Policy {
     preemptions_ = kills_ = 0;
     return true;
   }
-  std::size_t first(const std::vector<bool>& runnable) override { return nth(runnable, runnable.size(), choose(count(runnable, runnable.size()))); }
+  std::size_t first(const std::vector<bool>& runnable) override {
+    return nth(runnable, runnable.size(), choose(count(runnable, runnable.size())));
+  }
   Decision decide(const Moment& m, const std::vector<bool>& runnable) override {
     if (m.ended) return {false, nth(runnable, runnable.size(), choose(count(runnable, runnable.size())))};
     conflicts_.note(m);
@@ -118,7 +120,8 @@ class Exhaustive final : public Policy {
 class Sample final : public Policy {
  public:
   /// `moments`: about how many of the moments that matter a run has.
-  Sample(Conflicts& conflicts, Budget budget, std::uint64_t seed, std::uint64_t moments, std::function<bool(std::size_t)> mortal)
+  Sample(Conflicts& conflicts, Budget budget, std::uint64_t seed, std::uint64_t moments,
+         std::function<bool(std::size_t)> mortal)
       : conflicts_{conflicts}, mortal_{std::move(mortal)}, random_{seed} {
     for (unsigned i = 0; i < budget.preemptions; ++i) switches_.push_back(random_() % moments);
     for (unsigned i = 0; i < budget.kills; ++i) kills_.push_back(random_() % moments);
@@ -129,7 +132,9 @@ class Sample final : public Policy {
     conflicts_.note(m);
     if (!conflicts_.matters(m)) return {false, m.running};
     const std::uint64_t now = moments_++;
-    const auto due = [&](const std::vector<std::uint64_t>& at) { return std::find(at.begin(), at.end(), now) != at.end(); };
+    const auto due = [&](const std::vector<std::uint64_t>& at) {
+      return std::find(at.begin(), at.end(), now) != at.end();
+    };
     if (mortal_(m.running) && due(kills_)) return {true, any(runnable, m.running)};
     if (due(switches_)) return {false, any(runnable, m.running)};
     return {false, m.running};
@@ -158,7 +163,8 @@ class Sample final : public Policy {
 /// their ends first). At one step more, perhaps, the running one dies.
 class RandomPriorities final : public Policy {
  public:
-  RandomPriorities(std::uint64_t seed, std::size_t parties, std::uint64_t steps_expected, std::function<bool(std::size_t)> mortal)
+  RandomPriorities(std::uint64_t seed, std::size_t parties, std::uint64_t steps_expected,
+                   std::function<bool(std::size_t)> mortal)
       : random_{seed}, mortal_{std::move(mortal)} {
     for (std::size_t i = 0; i < parties; ++i) priorities_.push_back(static_cast<std::int64_t>(100 + i));
     std::shuffle(priorities_.begin(), priorities_.end(), random_);

@@ -23,25 +23,59 @@ Scenario random_scenario(std::uint64_t seed) {
   s.name = "script";
   s.watched = up_to(3) != 0;
   s.evicts = up_to(3) == 0;
-  const auto value = [&] { return "v" + std::to_string(++number) + std::string(static_cast<std::size_t>(up_to(2) * 17), static_cast<char>('a' + up_to(25))); };
+  const auto value = [&] {
+    return "v" + std::to_string(++number) +
+           std::string(static_cast<std::size_t>(up_to(2) * 17), static_cast<char>('a' + up_to(25)));
+  };
   const auto step = [&]() -> Step {
     Step chosen;
     switch (up_to(s.evicts ? 20 : 19)) {
-      case 0: case 1: case 2: chosen = set(value()); break;
-      case 3: chosen = brief(value()); break;
-      case 4: case 5: case 6: chosen = get(); break;
-      case 7: case 8: case 9: chosen = erase(); break;
-      case 10: chosen = call(Kind::add, value()); break;
-      case 11: chosen = call(Kind::replace, value()); break;
-      case 12: chosen = call(Kind::append, value()); break;
-      case 13: chosen = touch(); break;
-      case 14: chosen = call(Kind::persist); break;
-      case 15: chosen = pin(); break;
-      case 16: return duty(D::consume);
-      case 17: return duty(up_to(1) == 0 ? D::reclaim : D::scrub);
-      case 18: return duty(D::tend);
-      case 19: return duty(up_to(2) == 0 ? D::pass_time : D::drain_page);
-      default: return duty(D::evict);
+      case 0:
+      case 1:
+      case 2:
+        chosen = set(value());
+        break;
+      case 3:
+        chosen = brief(value());
+        break;
+      case 4:
+      case 5:
+      case 6:
+        chosen = get();
+        break;
+      case 7:
+      case 8:
+      case 9:
+        chosen = erase();
+        break;
+      case 10:
+        chosen = call(Kind::add, value());
+        break;
+      case 11:
+        chosen = call(Kind::replace, value());
+        break;
+      case 12:
+        chosen = call(Kind::append, value());
+        break;
+      case 13:
+        chosen = touch();
+        break;
+      case 14:
+        chosen = call(Kind::persist);
+        break;
+      case 15:
+        chosen = pin();
+        break;
+      case 16:
+        return duty(D::consume);
+      case 17:
+        return duty(up_to(1) == 0 ? D::reclaim : D::scrub);
+      case 18:
+        return duty(D::tend);
+      case 19:
+        return duty(up_to(2) == 0 ? D::pass_time : D::drain_page);
+      default:
+        return duty(D::evict);
     }
     return up_to(3) == 0 ? of("j", chosen) : chosen;
   };
@@ -59,7 +93,9 @@ std::string describe_scripts(const Scenario& s) {
   std::string text;
   const auto one = [&](const Script& script) {
     for (const Step& t : script) {
-      text += " " + (t.duty == Step::Duty::none || t.duty == Step::Duty::pin ? t.name + " " + t.key : "duty " + std::to_string(static_cast<int>(t.duty)));
+      text += " " + (t.duty == Step::Duty::none || t.duty == Step::Duty::pin
+                         ? t.name + " " + t.key
+                         : "duty " + std::to_string(static_cast<int>(t.duty)));
     }
     text += "\n";
   };
@@ -84,7 +120,8 @@ TEST(RandomSchedules, OfThreePartiesKeepEveryPromise) {
     const Scenario scenario = random_scenario(own);
     Explorer explorer{scenario};
     const char* schedule = std::getenv("CACHEE_SIM_SCHEDULE");
-    const Explored e = schedule != nullptr ? explorer.replay(schedule) : explorer.random(own, static_cast<std::uint64_t>(runs));
+    const Explored e =
+        schedule != nullptr ? explorer.replay(schedule) : explorer.random(own, static_cast<std::uint64_t>(runs));
     schedules += e.schedules;
     steps += e.steps;
     EXPECT_EQ(e.wrong, "") << "CACHEE_TEST_SEED=" << own << "\n" << describe_scripts(scenario);

@@ -23,15 +23,15 @@ namespace cachee::sim {
 
 /// Before an access of the running party (or its end): what may happen next.
 struct Moment {
-  std::uint64_t step = 0;          // of the whole run
+  std::uint64_t step = 0;  // of the whole run
   std::size_t running = 0;
-  bool ended = false;              // the running party has ended
+  bool ended = false;  // the running party has ended
   const void* at = nullptr;
   bool writes = false;
 };
 struct Decision {
-  bool kill = false;               // the running one dies first
-  std::size_t next = 0;            // == running: it goes on
+  bool kill = false;     // the running one dies first
+  std::size_t next = 0;  // == running: it goes on
 };
 
 class Policy {
@@ -169,7 +169,8 @@ class Scheduler {
     mem::schedule_point_hook = nullptr;
   }
   void leave(bool for_ever) { switch_to(fibers_[running_].context, main_, nullptr, for_ever); }
-  void switch_to(ucontext_t& from, ucontext_t& to, [[maybe_unused]] char* stack, [[maybe_unused]] bool for_ever = false) {
+  void switch_to(ucontext_t& from, ucontext_t& to, [[maybe_unused]] char* stack,
+                 [[maybe_unused]] bool for_ever = false) {
 #if defined(__SANITIZE_ADDRESS__)
     void* fake = nullptr;
     if (stack != nullptr) {

@@ -22,6 +22,7 @@
 #include "recovery/recovery.hpp"
 #include "ring/ring.hpp"
 #include "segment/segment.hpp"
+#include "sim/calls.hpp"
 #include "sim/clock.hpp"
 #include "sim/scheduler.hpp"
 #include "slab/slab.hpp"
@@ -30,83 +31,7 @@
 namespace cachee::sim {
 
 using shm::Context;
-using shm::View;
-using test::Kind;
-using test::Operation;
 using test::Outcome;
-
-inline constexpr std::int64_t kStart = 100'000'000'000;
-inline constexpr std::int64_t kMinute = 60'000'000'000;
-inline constexpr std::int64_t kHour = 60 * kMinute;
-
-/// What a party does: a call on a key, or a duty.
-struct Step {
-  enum class Duty : std::uint8_t { none, pin, tend, evict, consume, scrub, reclaim, pass_time, publish, recover, drain_page };
-  std::string name{};
-  Duty duty = Duty::none;
-  Kind kind = Kind::get;
-  std::string key = "k";
-  std::string value{};
-  std::optional<std::int64_t> ttl{};
-  std::uint64_t version_in = 0;
-};
-using Script = std::vector<Step>;
-
-struct Call {
-  Operation operation;
-  std::string key;
-  std::uint64_t event = test::Account::kNoEvent;
-};
-
-/// Those whom the scheduler killed are dead.
-class Dead final : public shm::Liveness {
- public:
-  bool is_dead(const layout::Client&, std::uint64_t registration) const noexcept override {
-    return (registrations & std::uint64_t{1} << registration) != 0;
-  }
-  std::uint64_t registrations = 0;
-};
-
-struct Appending final : shm::WritePlan {
-  Appending(std::string k, std::string s) : key{std::move(k)}, suffix{std::move(s)} { keeps_deadline = true; }
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_us, shm::RecordParts& parts,
-               std::uint64_t& deadline_us) override {
-    value = (old_unit == 0 ? std::string{} : std::string{shm::value_in_place(view, old_unit)}) + suffix;
-    parts = {key, value, {}, 0};
-    deadline_us = old_deadline_us;
-    return Errc::ok;
-  }
-  std::string key, suffix, value{};
-};
-struct Adding final : shm::WritePlan {
-  Adding(std::string k, std::int64_t d) : key{std::move(k)}, delta{d} { keeps_deadline = true; }
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_us, shm::RecordParts& parts,
-               std::uint64_t& deadline_us) override {
-    std::int64_t now = 0;
-    if (old_unit != 0) {
-      char* end = nullptr;
-      const std::string text{shm::value_in_place(view, old_unit)};
-      now = std::strtoll(text.c_str(), &end, 10);
-      if (end == text.c_str() || *end != '\0') return Errc::not_a_number;
-    }
-    value = std::to_string(now + delta);
-    parts = {key, value, {}, 0};
-    deadline_us = old_deadline_us;
-    return Errc::ok;
-  }
-  std::string key;
-  std::int64_t delta;
-  std::string value{};
-};
-struct Touching final : shm::TouchPlan {
-  explicit Touching(std::optional<std::int64_t> t) : ttl{t} {}
-  std::optional<std::uint64_t> decide(std::uint64_t old_us) override {
-    if (!ttl) return old_us == 0 ? std::nullopt : std::optional<std::uint64_t>{0};
-    return deadline;
-  }
-  std::optional<std::int64_t> ttl;
-  std::uint64_t deadline = ttl ? shm::now_us() + static_cast<std::uint64_t>(*ttl / 1000) : 0;
-};
 
 struct WorldOptions {
   std::size_t parties = 2;  // the last one recovers the dead
@@ -117,7 +42,8 @@ struct WorldOptions {
 class World {
  public:
   explicit World(WorldOptions options) : options_{options} {
-    const layout::ShapeRequest request{kSegmentBytes, 1 << 16, 64, static_cast<std::uint32_t>(options.parties + 2), 1, 4096};
+    const layout::ShapeRequest request{kSegmentBytes, 1 << 16, 64, static_cast<std::uint32_t>(options.parties + 2), 1,
+                                       4096};
     const auto shape = layout::compute_shape(request);
     if (!shape) throw std::runtime_error("shape");
     base_ = static_cast<std::byte*>(std::aligned_alloc(4096, kSegmentBytes));
@@ -218,7 +144,8 @@ class World {
     all.name = "all";
     all.pattern = "*";
     all.source = "return";
-    all.events = event_bit(EventKind::write) | event_bit(EventKind::del) | event_bit(EventKind::expire) | event_bit(EventKind::evict);
+    all.events = event_bit(EventKind::write) | event_bit(EventKind::del) | event_bit(EventKind::expire) |
+                 event_bit(EventKind::evict);
     all.block_ms = 0;
     table.triggers.push_back(all);
     published_.begin = clock_now();
@@ -228,14 +155,17 @@ class World {
   bool undead() const {
     for (std::size_t i = 0; i < options_.parties; ++i) {
       const bool dead = (dead_.registrations & std::uint64_t{1} << (i + 1)) != 0;
-      if (dead && layout::ClientState::state(view_.clients[contexts_[i].id].state.load_relaxed()) != layout::ClientState::kFree) return true;
+      if (dead &&
+          layout::ClientState::state(view_.clients[contexts_[i].id].state.load_relaxed()) != layout::ClientState::kFree)
+        return true;
     }
     return false;
   }
   void recover_dead(Context& context) {
     for (std::uint32_t i = 0; i < view_.shape.clients_max; ++i) {
       if (layout::ClientState::state(view_.clients[i].state.load_acquire()) == layout::ClientState::kFree) continue;
-      if (shm::claim_recovery(view_, i, context.registration, dead_)) static_cast<void>(shm::recover_client(context, i));
+      if (shm::claim_recovery(view_, i, context.registration, dead_))
+        static_cast<void>(shm::recover_client(context, i));
     }
   }
 
@@ -262,18 +192,29 @@ class World {
     const std::string value{shm::value_in_place(view_, unit)};
     e.value = test::identity_of(value);
     switch (kind) {
-      case EventKind::write: e.what = test::Effect::What::write; break;
-      case EventKind::del: e.what = test::Effect::What::erase; break;
-      case EventKind::expire: e.what = test::Effect::What::expire; break;
-      case EventKind::evict: e.what = test::Effect::What::evict; break;
-      default: complaint_ += "event of an unknown kind\n"; return;
+      case EventKind::write:
+        e.what = test::Effect::What::write;
+        break;
+      case EventKind::del:
+        e.what = test::Effect::What::erase;
+        break;
+      case EventKind::expire:
+        e.what = test::Effect::What::expire;
+        break;
+      case EventKind::evict:
+        e.what = test::Effect::What::evict;
+        break;
+      default:
+        complaint_ += "event of an unknown kind\n";
+        return;
     }
     if (kind == EventKind::write) {
       std::string before;
       const std::uint64_t prev = shm::prev_of(*record);
       if (prev != layout::kNoRecord && view_.record(prev) != nullptr) {
         const std::uint64_t rm = view_.record(prev)->rm.load_acquire();
-        const bool ours = layout::EventWord::state(rm) == layout::EventWord::kConfirmed && layout::EventWord::Position::get(rm) == p;
+        const bool ours =
+            layout::EventWord::state(rm) == layout::EventWord::kConfirmed && layout::EventWord::Position::get(rm) == p;
         if (ours || layout::EventWord::state(rm) == layout::EventWord::kUnset) {
           before = shm::value_in_place(view_, prev);
           e.old = test::identity_of(before);
@@ -286,7 +227,8 @@ class World {
     }
     auto& of_key = effects_[std::string{shm::key_in_place(view_, unit)}];
     // Read again when its reader died before the release: the same event.
-    const auto again = std::find_if(of_key.begin(), of_key.end(), [&](const test::Effect& seen) { return seen.seq == e.seq; });
+    const auto again =
+        std::find_if(of_key.begin(), of_key.end(), [&](const test::Effect& seen) { return seen.seq == e.seq; });
     if (again == of_key.end()) {
       of_key.push_back(e);
     } else if (again->what != e.what || again->version != e.version || again->value != e.value) {
@@ -312,7 +254,9 @@ class World {
         }
         break;
       }
-      case Step::Duty::consume: consume(); break;
+      case Step::Duty::consume:
+        consume();
+        break;
       case Step::Duty::scrub:
         for (std::uint64_t page = 0; page < view_.shape.page_count; ++page) {
           shm::reclaim_page(context, page, true);
@@ -320,13 +264,23 @@ class World {
         }
         break;
       case Step::Duty::drain_page:
-        for (std::uint64_t page = 0; page < view_.shape.page_count; ++page) static_cast<void>(shm::drain_page(context, page));
+        for (std::uint64_t page = 0; page < view_.shape.page_count; ++page)
+          static_cast<void>(shm::drain_page(context, page));
         break;
-      case Step::Duty::reclaim: shm::reclaim_retired(context); break;
-      case Step::Duty::pass_time: jump_clock(kHour); break;
-      case Step::Duty::publish: publish(); break;
-      case Step::Duty::recover: recover_dead(context); break;
-      default: break;
+      case Step::Duty::reclaim:
+        shm::reclaim_retired(context);
+        break;
+      case Step::Duty::pass_time:
+        jump_clock(kHour);
+        break;
+      case Step::Duty::publish:
+        publish();
+        break;
+      case Step::Duty::recover:
+        recover_dead(context);
+        break;
+      default:
+        break;
     }
   }
 
@@ -354,13 +308,20 @@ class World {
   }
   Outcome outcome_of(Errc code) {
     switch (code) {
-      case Errc::ok: return Outcome::ok;
-      case Errc::not_found: return Outcome::not_found;
-      case Errc::exists: return Outcome::exists;
-      case Errc::stale: return Outcome::stale;
+      case Errc::ok:
+        return Outcome::ok;
+      case Errc::not_found:
+        return Outcome::not_found;
+      case Errc::exists:
+        return Outcome::exists;
+      case Errc::stale:
+        return Outcome::stale;
       case Errc::no_space:
-      case Errc::corrupt: complaint_ += std::string{to_string(code)} + " in a sound world with room\n"; return Outcome::refused;
-      default: return Outcome::refused;
+      case Errc::corrupt:
+        complaint_ += std::string{to_string(code)} + " in a sound world with room\n";
+        return Outcome::refused;
+      default:
+        return Outcome::refused;
     }
   }
   void perform(Context& context, const Step& step, Operation& o, std::uint64_t& event) {
@@ -386,10 +347,17 @@ class World {
         if (o.outcome != Outcome::ok) o.got.clear();
         return;
       }
-      case Kind::add: options.condition = Condition::absent; return written(shm::set_record(context, step.key, step.value, options));
-      case Kind::replace: options.condition = Condition::present; return written(shm::set_record(context, step.key, step.value, options));
-      case Kind::compare_and_set: options.if_version = step.version_in; [[fallthrough]];
-      case Kind::set: return written(shm::set_record(context, step.key, step.value, options));
+      case Kind::add:
+        options.condition = Condition::absent;
+        return written(shm::set_record(context, step.key, step.value, options));
+      case Kind::replace:
+        options.condition = Condition::present;
+        return written(shm::set_record(context, step.key, step.value, options));
+      case Kind::compare_and_set:
+        options.if_version = step.version_in;
+        [[fallthrough]];
+      case Kind::set:
+        return written(shm::set_record(context, step.key, step.value, options));
       case Kind::append: {
         Appending plan{step.key, step.value};
         written(shm::write_record(context, step.key, plan));
@@ -449,7 +417,8 @@ class World {
       a.client = o.client;
       a.begin = o.begin;
       a.end = o.end;
-      if (!o.value.empty()) a.tag = o.kind == Kind::increment ? std::strtoull(o.value.c_str(), nullptr, 10) : test::identity_of(o.value);
+      if (!o.value.empty())
+        a.tag = o.kind == Kind::increment ? std::strtoull(o.value.c_str(), nullptr, 10) : test::identity_of(o.value);
       if (o.kind == Kind::get && o.outcome == Outcome::ok) a.value = test::identity_of(o.got);
       if (o.old) a.old = test::identity_of(*o.old);
       a.version_in = o.version_in;
@@ -471,7 +440,8 @@ class World {
     return wrong;
   }
   /// What was wholly before a registration has no event, what was wholly behind it has one.
-  std::string judge_registration(const std::vector<const Call*>& calls, const std::vector<test::Effect>& effects) const {
+  std::string judge_registration(const std::vector<const Call*>& calls,
+                                 const std::vector<test::Effect>& effects) const {
     std::string wrong;
     for (const Call* call : calls) {
       const Operation& o = call->operation;

@@ -11,8 +11,9 @@
 namespace cachee::test {
 
 inline std::uint64_t print_seed(const char* what) {
-  std::uint64_t seed = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) * 1000003 +
-                       static_cast<std::uint64_t>(getpid());
+  std::uint64_t seed =
+      static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) * 1000003 +
+      static_cast<std::uint64_t>(getpid());
   if (const char* text = std::getenv("CACHEE_TEST_SEED")) seed = std::strtoull(text, nullptr, 10);
   std::printf("%s: CACHEE_TEST_SEED=%llu\n", what, static_cast<unsigned long long>(seed));
   std::fflush(stdout);
