@@ -16,6 +16,18 @@ namespace {
 
 constexpr std::size_t kFreeBlocksKeptMax = 256;  // of one class in one thread's list
 
+/// [SL-6]: while it lives, the page is not drained, so what was read of its blocks stays about them.
+class PageHold {
+ public:
+  PageHold(Context& context, std::uint64_t page) noexcept : word_{context.me->page} { word_.store_seq_cst(page + 1); }
+  PageHold(const PageHold&) = delete;
+  PageHold& operator=(const PageHold&) = delete;
+  ~PageHold() { word_.store_release(0); }
+
+ private:
+  Word& word_;
+};
+
 /// Q1: out of use, and no event needs it.
 bool reclaimable(const View& view, std::uint64_t unit, std::uint64_t hdr) noexcept {
   switch (Hdr::state(hdr)) {
@@ -94,6 +106,9 @@ std::uint64_t reclaim_retired(Context& context) noexcept {
   for (const RetiredBlock block : context.retired) {
     const Record& record = view.record_at(block.unit);
     if (record.hdr.load_acquire() != block.hdr) continue;  // somebody else freed it
+    // [SL-6] And may free it now, and the page may get another use: then Q4 must not meet a value.
+    const PageHold hold{context, view.page_of(block.unit)};
+    if (record.hdr.load_seq_cst() != block.hdr) continue;
     const bool held = std::binary_search(context.hazards.begin(), context.hazards.end(), block.unit);
     // Q1's reads of ev and rm must be of this life of the block: Q4 proves it.
     if (!held && reclaimable(view, block.unit, block.hdr) && free_block(context, block.unit, block.hdr)) {
@@ -122,22 +137,6 @@ void publish_retired(Context& context) noexcept {
   for (const RetiredBlock block : context.retired) publish_hint(*context.view, block.unit);
   context.retired.clear();
 }
-
-namespace {
-
-/// [SL-6]: while it lives, the page is not drained, so what was read of its blocks stays about them.
-class PageHold {
- public:
-  PageHold(Context& context, std::uint64_t page) noexcept : word_{context.me->page} { word_.store_seq_cst(page + 1); }
-  PageHold(const PageHold&) = delete;
-  PageHold& operator=(const PageHold&) = delete;
-  ~PageHold() { word_.store_release(0); }
-
- private:
-  Word& word_;
-};
-
-}  // namespace
 
 std::uint64_t reclaim_page(Context& context, std::uint64_t page, bool all) noexcept {
   const View& view = *context.view;
