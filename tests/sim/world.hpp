@@ -99,6 +99,7 @@ class World {
   /// Everything that is wrong with how the run ended; empty: nothing. `deep` looks for leaks too.
   std::string verdict(bool deep) {
     std::string wrong = complaint_;
+    shm::redo_journal(view_);
     for (int rounds = 0; rounds < 3; ++rounds) {
       recover_dead(judge());
       consume();
@@ -175,7 +176,12 @@ class World {
     std::uint64_t p = first;
     for (; !layout::CellWord::is_empty(view_.cell(p).word.load_acquire()); ++p) take_effect(p);
     for (std::uint64_t q = first; q < p; ++q) shm::confirm_cell(view_, q);
-    for (std::uint64_t q = first; q < p; ++q) shm::release_cell(view_, q);
+    if (p == first) return;
+    // As Maintainer::release_through does: who dies in it leaves the journal to the next one.
+    view_.journal->count.store_relaxed(0);
+    view_.journal->end.store_relaxed(p);
+    view_.journal->valid.store_release(1);
+    shm::redo_journal(view_);
   }
   void take_effect(std::uint64_t p) {
     const std::uint64_t word = view_.cell(p).word.load_acquire();
