@@ -45,6 +45,9 @@ SegmentOptions options() {
   return o;
 }
 
+// So few that overflow buckets are left over whatever the hash seed makes of the keys.
+constexpr int kKeys = 40;
+
 /// A sound segment with nobody in it, and hands for damaging it.
 class Sound {
  public:
@@ -54,7 +57,7 @@ class Sound {
     must(segment_.keeper().publish_triggers(table, 1s));
     {
       Cache cache = segment_.client();
-      for (int i = 0; i < 60; ++i) must(cache.set("k" + std::to_string(i), std::string(static_cast<std::size_t>(i) * 7, 'v')));
+      for (int i = 0; i < kKeys; ++i) must(cache.set("k" + std::to_string(i), std::string(static_cast<std::size_t>(i) * 7, 'v')));
       must(cache.set("gone", "x"));
       must(cache.erase("gone"));
       must(cache.set("ttl", "x", {.ttl = 1h}));
@@ -130,6 +133,14 @@ class Sound {
   static std::uint64_t position(const Word& word) { return EventWord::Position::get(word.load_relaxed()); }
   static void set_mark(const Found& at, Mark mark) { at.slot->store_relaxed(Slot::marked(at.unit, mark, 0, 3, 0)); }
   Word& link(std::uint64_t bucket) const { return view().buckets[bucket].link; }
+  /// A bucket with an overflow bucket: four head buckets do not hold all the keys.
+  std::uint64_t chained() const {
+    for (std::uint64_t b = 0; b < 4; ++b) {
+      if (Link::Overflow::get(link(b).load_relaxed()) != 0) return b;
+    }
+    throw std::runtime_error("no chain has an overflow bucket");
+  }
+  std::uint64_t first_overflow() const { return Link::Overflow::get(link(chained()).load_relaxed()); }
   void set_deadline(std::uint64_t bucket, std::uint64_t ms) const { link(bucket).store_relaxed(Link::Deadline::set(link(bucket).load_relaxed(), ms)); }
   static void add(Word& word, std::uint64_t n) { word.store_relaxed(word.load_relaxed() + n); }
 
@@ -199,18 +210,19 @@ const Damage kDamages[] = {
     {"[IX-1]", "a record in two slots", [](Sound& s) { s.empty_slot(false).store_relaxed(s.find("k1").slot->load_relaxed()); }},
     {"[IX-1]", "a key twice in its chain",
      [](Sound& s) {
-       // Two records of one length: the second becomes one of the first's key, in the first's chain.
-       const auto first = s.find("k11");
-       const auto second = s.find("k12");
-       const std::uint64_t tag = Slot::Tag::get(first.slot->load_relaxed());
-       second.record->payload()[0].store_relaxed(first.record->payload()[0].load_relaxed());
-       const std::uint64_t word = Slot::live(second.unit, tag);
-       second.slot->store_relaxed(0);
-       shm::ChainWalk walk{s.view(), first.bucket};
-       while (walk.next()) {
-         if (Slot::occupied(walk.slot().load_relaxed())) continue;
-         walk.slot().store_relaxed(word);
-         return;
+       // Two records of one length: the second becomes one of the first's key, in the first's chain. The
+       // hash seed decides which chain has room.
+       const auto second = s.find("k39");
+       for (int i = 10; i < kKeys - 1; ++i) {
+         const auto first = s.find("k" + std::to_string(i));
+         shm::ChainWalk walk{s.view(), first.bucket};
+         while (walk.next()) {
+           if (Slot::occupied(walk.slot().load_relaxed())) continue;
+           second.record->payload()[0].store_relaxed(first.record->payload()[0].load_relaxed());
+           second.slot->store_relaxed(0);
+           walk.slot().store_relaxed(Slot::live(second.unit, Slot::Tag::get(first.slot->load_relaxed())));
+           return;
+         }
        }
        throw std::runtime_error("no room in the chain");
      }},
@@ -240,14 +252,17 @@ const Damage kDamages[] = {
      }},
     {"[IX-6]", "a link beyond the overflow buckets", [](Sound& s) { s.link(2).store_relaxed(Link::Overflow::set(s.link(2).load_relaxed(), Link::Overflow::kMax)); }},
     {"[IX-6]", "two chains that run together",
-     [](Sound& s) { s.link(1).store_relaxed(Link::Overflow::set(s.link(1).load_relaxed(), Link::Overflow::get(s.link(0).load_relaxed()))); }},
+     [](Sound& s) {
+       Word& other = s.link((s.chained() + 1) % 4);
+       other.store_relaxed(Link::Overflow::set(other.load_relaxed(), s.first_overflow()));
+     }},
     {"[IX-6]", "a chain that runs in a ring",
      [](Sound& s) {
-       const std::uint64_t o = Link::Overflow::get(s.link(0).load_relaxed());
+       const std::uint64_t o = s.first_overflow();
        s.view().overflow[o - 1].link.store_relaxed(Link::Overflow::make(o));
      }},
     {"[IX-6]", "an overflow bucket of another owner",
-     [](Sound& s) { s.view().overflow_owners[Link::Overflow::get(s.link(0).load_relaxed()) - 1].store_relaxed(99); }},
+     [](Sound& s) { s.view().overflow_owners[s.first_overflow() - 1].store_relaxed(99); }},
     {"[IX-6]", "an overflow bucket in no chain",
      [](Sound& s) {
        for (std::uint64_t o = 0; o < s.view().shape.overflow_count; ++o) {
@@ -350,7 +365,7 @@ INSTANTIATE_TEST_SUITE_P(Each, FsckDamage, ::testing::Range<std::size_t>(0, std:
 
 TEST(Fsck, CountsWhatItLookedAt) {
   const auto report = Sound{}.report();
-  EXPECT_EQ(report.records, 65u);  // k0 .. k59, ttl, large, rich, e:1, e:2
+  EXPECT_EQ(report.records, kKeys + 5u);  // the plain ones; ttl, large, rich, e:1, e:2
   EXPECT_EQ(report.events, 3u);
   EXPECT_EQ(report.buckets, 4u);
   EXPECT_EQ(report.blocks_unlisted, 0u);
