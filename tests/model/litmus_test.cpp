@@ -9,6 +9,9 @@
 #include <thread>
 #include <vector>
 
+#include <pthread.h>
+#include <sched.h>
+
 #include "mem/backoff.hpp"
 #include "mem/shared.hpp"
 
@@ -29,6 +32,30 @@ struct alignas(64) Line {
 };
 struct Words {
   Line x, y, z, seen_left, seen_right;
+};
+
+/// Binds the calling thread to the nth processor that the process may use; whatever it was bound to
+/// comes back at the end. Two threads on one processor take turns, and reorder nothing.
+class Bound {
+ public:
+  explicit Bound(int nth) {
+    CPU_ZERO(&before_);
+    pthread_getaffinity_np(pthread_self(), sizeof before_, &before_);
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (!CPU_ISSET(cpu, &before_) || nth-- > 0) continue;
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(cpu, &one);
+      pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+      return;
+    }
+  }
+  Bound(const Bound&) = delete;
+  Bound& operator=(const Bound&) = delete;
+  ~Bound() { pthread_setaffinity_np(pthread_self(), sizeof before_, &before_); }
+
+ private:
+  cpu_set_t before_;
 };
 
 void meet(Word& mine, Word& other, std::uint64_t round) {
@@ -52,12 +79,16 @@ std::uint64_t count_broken(std::chrono::milliseconds look_for, bool until_first,
   last_round.word.store_relaxed(~std::uint64_t{0});
   std::uint64_t count = 0;
   std::thread other([&] {
+    const Bound second{1};
     for (std::uint64_t round = 1; round <= last_round.word.load_acquire(); ++round) {
       meet(right_ready.word, left_ready.word, round);
+      // One side starts later by another while each time: in some rounds both are at the same pair.
+      for (std::uint64_t wait = round * 0x9e3779b9u % 256; wait > 0; --wait) mem::cpu_relax();
       for (Words& w : pairs) right(w, round);
       meet(right_done.word, left_done.word, round);
     }
   });
+  const Bound first{0};
   for (std::uint64_t round = 1;; ++round) {
     meet(left_ready.word, right_ready.word, round);
     for (Words& w : pairs) left(w, round);

@@ -9,4 +9,7 @@ set_tests_properties(weak_memory_models PROPERTIES LABELS model TIMEOUT 300)
 
 cachee_test(NAME litmus_test LABEL model SOURCES ${CMAKE_CURRENT_LIST_DIR}/litmus_test.cpp LIBS cachee_shm)
 target_include_directories(litmus_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)
+# Optimized in every build: unoptimized calls between a store and a load give the store time to be seen.
+target_compile_options(litmus_test PRIVATE -O2)
+set_tests_properties(litmus_test PROPERTIES PROCESSORS 2)
 cachee_test(NAME full_ring_test LABEL model SOURCES ${CMAKE_CURRENT_LIST_DIR}/full_ring_test.cpp LIBS cachee_shm_crash)
