@@ -75,6 +75,8 @@ inline std::vector<Scenario> client_scenarios() {
        .act = [=](Cache& c) { c.get("k"); }},
       {.name = "erase", .prepare = [=](World& w) { w.cache().set("k", small); },
        .act = [=](Cache& c) { c.erase("k", {.cause = Cause::invalidate, .return_old = true}); }},
+      {.name = "erase_of_a_handler", .prepare = [=](World& w) { w.cache().set("k", small); },
+       .act = [=](Cache& c) { c.erase("k", {.cause = Cause::trigger, .provenance = kHandler}); }},
       {.name = "erase_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "old"); },
        .act = [=](Cache& c) { c.erase("k"); }},
       {.name = "erase_absent", .prepare = [=](World&) {}, .act = [=](Cache& c) { c.erase("k"); }},

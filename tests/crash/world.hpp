@@ -43,6 +43,9 @@ inline TimeNs monotonic_ns() {
 
 using State = std::map<std::string, std::string>;  // key -> value
 
+/// What sets off every delete with Cause::trigger here; others have nothing [RG-9].
+inline constexpr Provenance kHandler{77, 66, 5};
+
 /// Folds events into a state; says where one does not fit the one before.
 class History {
  public:
@@ -69,6 +72,10 @@ class History {
         break;
       }
       case EventKind::del:
+        if (event.provenance() != (event.cause == Cause::trigger ? kHandler : Provenance{})) {
+          complain(event, "carries another provenance");
+        }
+        [[fallthrough]];
       case EventKind::expire:
       case EventKind::evict:
         if (there == state_.end()) {

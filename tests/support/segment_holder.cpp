@@ -83,6 +83,8 @@ void do_duties(cachee::Maintainer& keeper) {
   (void)keeper.expire_due(now(), kItemsPerDuty);
   (void)keeper.evict(kItemsPerDuty);
   (void)keeper.reap(kItemsPerDuty);
+  const std::uint64_t head = keeper.reader().head();
+  (void)keeper.answer_waits([head](cachee::EventSeq seq) { return seq.value < head; });
 }
 
 // Serves until standard input ends or says quit.

@@ -90,8 +90,8 @@ std::optional<EventData> decode_event(std::string_view bytes) {
   EventData event;
   event.id = in.get_string();
   event.seq = in.get<std::uint64_t>();
-  event.kind = in.get_enum(EventKind::read);
-  event.cause = in.get_enum(Cause::hit);
+  event.kind = in.get_enum(EventKind::gap);
+  event.cause = in.get_enum(Cause::shed);
   event.key = in.get_string();
   event.value = in.get_string();
   if (in.get_bool()) event.old_value = in.get_string();

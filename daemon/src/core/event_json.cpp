@@ -210,8 +210,8 @@ void ignore(EventData&, const json&) {}
 // clang-format off
 constexpr std::array kFields = {
     Field{"id", [](EventData& e, const json& v) { e.id = bytes_from_json(v, "id"); }},
-    Field{"type", [](EventData& e, const json& v) { e.kind = enum_from_json(v, "type", EventKind::read); }},
-    Field{"cause", [](EventData& e, const json& v) { e.cause = enum_from_json(v, "cause", Cause::hit); }},
+    Field{"type", [](EventData& e, const json& v) { e.kind = enum_from_json(v, "type", EventKind::gap); }},
+    Field{"cause", [](EventData& e, const json& v) { e.cause = enum_from_json(v, "cause", Cause::shed); }},
     Field{"key", [](EventData& e, const json& v) { e.key = bytes_from_json(v, "key"); }},
     Field{"value", [](EventData& e, const json& v) { e.value = bytes_from_json(v, "value"); }},
     Field{"old_value", [](EventData& e, const json& v) { e.old_value = bytes_from_json(v, "old_value"); }},

@@ -84,9 +84,6 @@ auto Dispatcher::ask(F work) -> std::invoke_result_t<F> {
 
 Outcome<void> Dispatcher::register_triggers(std::vector<TriggerSpec> specs) {
   for (const TriggerSpec& spec : specs) {
-    if (spec.on_full == OnFull::shed) {
-      return Failure{Errc::unsupported, fmt::format("trigger {}: ON_FULL SHED is not available in this version; use ON_FULL BLOCK ms", spec.name)};
-    }
     if (auto wrong = Runtime::check(spec.name, spec.source)) {
       return Failure{Errc::invalid_argument, specs.size() > 1 ? fmt::format("trigger {}: {}", spec.name, *wrong) : *wrong};
     }
@@ -273,22 +270,43 @@ Outcome<json> Dispatcher::list_outbox(std::size_t count_max) {
   });
 }
 
-/// What is still known of a chain: events in the ring, runs that wait, dead letters. What was handled
-/// and left no trace is not listed.
+/// What is known of a chain, in the order of its events: runs that were handled (the last ones; of
+/// those that wrote keys or came of a handler), events in the ring and the spool, runs that wait, dead
+/// letters.
 Outcome<json> Dispatcher::trace_chain(std::string_view chain) {
   return ask([this, chain = std::string{chain}]() -> Outcome<json> {
-    json out = json::array();
-    const auto add = [&](const EventData& event, const char* where, const std::string& trigger) {
-      const std::string of = reader_.event_id(event.provenance.chain);
-      if (event.id != chain && of != chain) return;
-      out.push_back({{"event", event.id}, {"where", where}, {"trigger", trigger}, {"key", event.key},
-                     {"type", to_string(event.kind)}, {"depth", event.provenance.depth},
-                     {"parent", event.provenance.parent == 0 ? "" : reader_.event_id(event.provenance.parent)}});
+    std::multimap<std::uint64_t, json> steps;  // by number of the event
+    const auto add_step = [&](const std::string& id, std::uint64_t number, const Provenance& from, EventKind kind,
+                              const std::string& key, const char* where, const std::string& trigger) {
+      if (id != chain && (from.chain == 0 || reader_.event_id(from.chain) != chain)) return;
+      steps.emplace(number, json{{"event", id}, {"where", where}, {"trigger", trigger}, {"key", key},
+                                 {"type", to_string(kind)}, {"depth", from.depth},
+                                 {"parent", from.parent == 0 ? "" : reader_.event_id(from.parent)}});
     };
+    const auto add = [&](const EventData& event, const char* where, const std::string& trigger) {
+      add_step(event.id, event.seq + 1, event.provenance, event.kind, event.key, where, trigger);
+    };
+    for (const TraceStep& step : trace_) {
+      add_step(reader_.event_id(step.number), step.number, step.of_event, step.kind, step.key, step.where, step.trigger);
+    }
     for (std::uint64_t p = base_, n = 0; n < kTraceRowsMax; ++p, ++n) {
       const auto event = reader_.at(EventSeq{p});
       if (!event) break;
-      add(copy_event(*event, reader_), "ring", "");
+      if (p - base_ < positions_.size() && positions_[p - base_].done) continue;  // it is elsewhere
+      add_step(id_of(EventSeq{p}), p + 1, event->provenance(), event->kind, std::string{event->key}, "ring", "");
+    }
+    for (const Spooled& spooled : spooled_) {
+      for (std::size_t i = 0; i < spooled.states.size(); ++i) {
+        const auto state = spooled.states[i];
+        if (state == Spooled::State::over || state == Spooled::State::moved) continue;
+        add(spooled.record.event, "spool", spooled.record.triggers[i]);
+      }
+    }
+    const auto waiting = store_->list_runs(kTraceRowsMax);
+    if (!waiting) return waiting.failure();
+    for (const StoredRun& run : *waiting) {
+      const auto event = store_->run_event(run.id);
+      if (event && *event) add(**event, "retry", run.trigger);
     }
     const auto letters = store_->list_dead(kTraceRowsMax);
     if (!letters) return letters.failure();
@@ -297,7 +315,9 @@ Outcome<json> Dispatcher::trace_chain(std::string_view chain) {
       const auto whole = store_->find_dead(letter.id);
       if (whole && whole->event) add(*whole->event, "dead", letter.trigger);
     }
-    if (out.empty()) return Failure{Errc::not_found, fmt::format("nothing is known of chain {}", chain)};
+    if (steps.empty()) return Failure{Errc::not_found, fmt::format("nothing is known of chain {}", chain)};
+    json out = json::array();
+    for (auto& [number, step] : steps) out.push_back(std::move(step));
     return out;
   });
 }
@@ -305,23 +325,24 @@ Outcome<json> Dispatcher::trace_chain(std::string_view chain) {
 Outcome<std::vector<TriggerAccount>> Dispatcher::account() {
   return ask([this]() -> Outcome<std::vector<TriggerAccount>> {
     // Pairs that the ring still holds: released ones are in the counters already.
-    std::map<std::uint32_t, std::uint64_t> in_ring;
-    std::map<std::uint32_t, std::uint64_t> moved_in_ring;
+    std::map<std::uint32_t, Counters> in_ring;
     for (std::uint64_t p = base_;; ++p) {
       const auto event = reader_.at(EventSeq{p});
       if (!event) break;
       const Position* const position = p - base_ < positions_.size() ? &positions_[p - base_] : nullptr;
-      registry_->match(*event, [&](const TriggerSpec& spec) {
-        const bool skipped = position != nullptr && position->done &&
-                             std::none_of(position->deltas.begin(), position->deltas.end(), [&](const auto& d) { return d.trigger_slot == spec.slot; });
-        if (!skipped) ++in_ring[spec.slot];
-      });
+      const bool done = position != nullptr && position->done;
+      if (!done) registry_->match(*event, [&](const TriggerSpec& spec) { ++in_ring[spec.slot].emitted; });
       if (position == nullptr) continue;
-      for (const auto& delta : position->deltas) moved_in_ring[delta.trigger_slot] += delta.add.moved;
+      for (const auto& delta : position->deltas) {
+        Counters& counters = in_ring[delta.trigger_slot];
+        counters.emitted += done ? delta.add.emitted : 0;
+        counters.moved += delta.add.moved;
+        counters.shed += delta.add.shed;
+      }
     }
     // Committed to the store, but kept from being settled by a log file that cannot be written.
     for (const Run& run : runs_) {
-      if (run.moved && run.stored_id == 0 && run.step == Step::done) ++moved_in_ring[run.trigger_slot];
+      if (run.moved && run.of_ring() && run.step == Step::done) ++in_ring[run.trigger_slot].moved;
     }
     std::vector<TriggerAccount> rows;
     for (const TriggerSpec& spec : registry_->table().triggers) {
@@ -330,16 +351,19 @@ Outcome<std::vector<TriggerAccount>> Dispatcher::account() {
       const Counters counters = keeper_.counters(spec.slot);
       TriggerAccount row;
       row.name = spec.name;
-      row.emitted = counters.emitted + in_ring[spec.slot];
+      const Counters& here = in_ring[spec.slot];
+      row.emitted = counters.emitted + here.emitted;
       row.acknowledged = counters.acknowledged + stored->acknowledged + stored->purged;
       row.retry = stored->retry;
       row.dead = stored->dead;
-      row.shed = counters.shed;
-      row.in_flight = in_ring[spec.slot] - moved_in_ring[spec.slot];
-      // What left the ring for the store, by the segment's count, must be what came in by the store's:
-      // a difference is shown as an account that does not add up.
-      const std::uint64_t moved = counters.moved + moved_in_ring[spec.slot];
-      if (moved != stored->moved_in) row.in_flight += moved > stored->moved_in ? moved - stored->moved_in : stored->moved_in - moved;
+      row.shed = counters.shed + here.shed;
+      row.spooled = spooled_of_trigger(spec.name);
+      row.in_flight = here.emitted - here.moved - here.shed;
+      // What left the ring for the disk, by the segment's count, must be what the disk had of it: a
+      // difference is shown as an account that does not add up.
+      const std::uint64_t moved = counters.moved + here.moved;
+      const std::uint64_t on_disk = stored->moved_in + row.spooled;
+      if (moved != on_disk) row.in_flight += moved > on_disk ? moved - on_disk : on_disk - moved;
       rows.push_back(std::move(row));
     }
     return rows;
@@ -370,6 +394,11 @@ json Dispatcher::server_stats() {
                 {"runs_failed", failed},
                 {"dead_letters", dead},
                 {"stored_runs_in_hand", running_.size()},
+                {"spool_events", spool_->end() - cursor_},
+                {"spool_bytes", spool_->bytes()},
+                {"spool_lost", spool_->lost()},
+                {"events_shed", shed_since_start_},
+                {"pinned_bytes", pinned_units_ * 64},
                 {"log_lines", log_->counters().lines},
                 {"log_syncs", log_->counters().syncs}};
   });

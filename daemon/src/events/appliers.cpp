@@ -46,15 +46,16 @@ Error add_parents(Cache& cache, const Effect& effect, const Provenance& from) {
 Error apply_one(Cache& cache, const Effect& effect, const Provenance& from) {
   switch (effect.kind) {
     case EffectKind::set: return cache.set(effect.key, effect.value, options_of(effect, from)).error();
-    case EffectKind::del: return cache.erase(effect.key, {.cause = Cause::trigger}).error();
-    case EffectKind::invalidate: return cache.erase(effect.key, {.cause = Cause::invalidate}).error();
-    case EffectKind::incr: return cache.increment(effect.key, effect.delta).error();
+    case EffectKind::del: return cache.erase(effect.key, {.cause = Cause::trigger, .provenance = from}).error();
+    case EffectKind::invalidate: return cache.erase(effect.key, {.cause = Cause::invalidate, .provenance = from}).error();
+    case EffectKind::incr: return cache.increment(effect.key, effect.delta, {.provenance = from}).error();
     case EffectKind::expire: return cache.touch(effect.key, std::chrono::milliseconds{effect.ttl_ms.value_or(0)}).error();
     case EffectKind::depends_on: return add_parents(cache, effect, from);
     case EffectKind::once: {
       SetOptions options;
       options.condition = Condition::absent;
       if (effect.ttl_ms) options.ttl = std::chrono::milliseconds{*effect.ttl_ms};
+      options.provenance = from;
       return cache.set(std::string{kOnceKeyPrefix} + effect.key, "1", options).error();
     }
     case EffectKind::log:
@@ -79,12 +80,14 @@ bool is_settled(const Error& error) noexcept {
 
 }  // namespace
 
-std::optional<std::string> apply_effects(Cache& cache, const std::vector<Effect>& effects, const Provenance& from) {
+std::optional<Refusal> apply_effects(Cache& cache, const std::vector<Effect>& effects, const Provenance& from) {
   for (const Effect& effect : effects) {
     const Error error = apply_one(cache, effect, from);
     if (is_settled(error)) continue;
-    return fmt::format("{}: writing key \"{}\" into the cache: {}", error.code == Errc::full ? "BACKPRESSURE" : "error",
-                       effect.key, to_string(error));
+    const bool for_room = error.code == Errc::full;
+    return Refusal{fmt::format("{}: writing key \"{}\" into the cache: {}", for_room ? "BACKPRESSURE" : "error", effect.key,
+                               to_string(error)),
+                   for_room};
   }
   return std::nullopt;
 }

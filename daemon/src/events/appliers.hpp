@@ -13,12 +13,18 @@
 
 namespace cachee::daemon {
 
+/// Why a write of a handler could not be applied.
+struct Refusal {
+  std::string text{};
+  bool for_room = false;  // the ring was full: not the handler's fault
+};
+
 /// Applies effects in order. The writes carry `from`, so that events they set off know their parent.
 ///
 /// @return  nothing, or why the run has to be tried again: the ring is full, or there is no memory.
 ///          What was applied before stays; applying it again is what at-least-once means.
-[[nodiscard]] std::optional<std::string> apply_effects(Cache& cache, const std::vector<Effect>& effects,
-                                                       const Provenance& from);
+[[nodiscard]] std::optional<Refusal> apply_effects(Cache& cache, const std::vector<Effect>& effects,
+                                                   const Provenance& from);
 
 /// A fetched value (`cachee.warm`). False: try again later.
 [[nodiscard]] bool apply_warmed(Cache& cache, std::string_view key, std::string_view body,

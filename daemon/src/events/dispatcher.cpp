@@ -50,7 +50,7 @@ Provenance next_provenance(const Provenance& of_event, std::uint64_t event_numbe
 }  // namespace
 
 Dispatcher::Dispatcher(Maintainer& keeper, DispatcherOptions options)
-    : keeper_{keeper}, options_{std::move(options)}, reader_{keeper.reader()} {}
+    : keeper_{keeper}, options_{std::move(options)}, reader_{keeper.reader()}, epoch_{reader_.epoch().substr(0, 8) + "-"} {}
 
 Dispatcher::~Dispatcher() { stop(std::chrono::milliseconds{0}); }
 
@@ -65,7 +65,10 @@ Outcome<std::unique_ptr<Dispatcher>> Dispatcher::make(Maintainer& keeper, Dispat
   auto cache = keeper.client(Role::trigger, "dispatcher");
   if (!cache) return Failure{cache.error().code, "the dispatcher's handle: " + to_string(cache.error())};
   made->cache_.emplace(std::move(*cache));
-  made->registry_ = std::make_unique<Registry>(keeper, *made->store_);
+  if (auto recovered = made->recover_spool(); !recovered) return recovered.failure();
+  made->registry_ = std::make_unique<Registry>(keeper, *made->store_, [made = made.get()](std::string_view trigger) {
+    return made->spooled_of_trigger(trigger);
+  });
   if (auto loaded = made->registry_->load(); !loaded) return loaded.failure();
   if (auto recovered = made->recover_ring(); !recovered) return recovered.failure();
   return made;
@@ -74,12 +77,15 @@ Outcome<std::unique_ptr<Dispatcher>> Dispatcher::make(Maintainer& keeper, Dispat
 /// Positions that were acknowledged but not released: what their runs came to is in the store.
 Outcome<void> Dispatcher::recover_ring() {
   base_ = reader_.head();
+  for (const SpoolRecord& record : recovered_) note_spooled(record);
+  recovered_ = {};
   auto batch = store_->begin();
   if (!batch) return batch.failure();
   for (std::uint64_t p = base_;; ++p) {
     const auto event = reader_.at(EventSeq{p});
     if (!event) break;
-    Position position;
+    Position& position = *position_of(p);
+    if (position.done) continue;  // the spool has it
     position.done = event->acknowledged();
     if (position.done) {
       Outcome<void> asked;
@@ -89,15 +95,14 @@ Outcome<void> Dispatcher::recover_ring() {
           asked = moved.failure();
           return;
         }
-        Maintainer::Delta delta{spec.slot, {}};
-        delta.add.emitted = 1;
-        (*moved ? delta.add.moved : delta.add.acknowledged) = 1;
-        position.moved += *moved ? 1 : 0;
-        position.deltas.push_back(delta);
+        if (*moved) {
+          position.add(spec.slot, {.emitted = 1, .moved = 1});
+        } else {
+          position.add(spec.slot, {.emitted = 1, .acknowledged = 1});
+        }
       });
       if (!asked) return asked;
     }
-    positions_.push_back(std::move(position));
   }
   return {};
 }
@@ -119,10 +124,13 @@ Outcome<void> Dispatcher::start() {
     }
     lane->end();
   }
+  if (auto taken = take_over_claimed(); !taken) return taken;
+  if (spooling_) first = spool_next_;
   for (std::uint32_t i = 0; i < options_.executors; ++i) {
     Worker worker;
     worker.lane = i;
     worker.next = duplicate_before;
+    worker.stopped_at = first;
     workers_.push_back(std::move(worker));
   }
   for (Worker& worker : workers_) {
@@ -141,6 +149,12 @@ Outcome<void> Dispatcher::start_worker(Worker& worker, std::uint64_t from) {
   options.start_position = from;
   options.duplicate_before = worker.next;
   options.spin = options_.spin;
+  options.stopped = spooling_;
+  if (spooling_) {
+    // What an executor may take of the ring ended with the last one: it gets the rest from the spool.
+    options.start_position = worker.stopped_at;
+  }
+  worker.reports = 0;
   worker.held.clear();
   const auto lanes = store_->blocked_lanes();
   if (!lanes) return lanes.failure();
@@ -150,11 +164,11 @@ Outcome<void> Dispatcher::start_worker(Worker& worker, std::uint64_t from) {
     options.blocked.emplace_back(blocked.key_hash, spec->slot);
     worker.held[{blocked.key_hash, spec->slot}] = 0;
   }
-  worker.next = from;
+  worker.next = options.start_position;
   auto started = Executor::start(options);
   if (!started) return started.failure();
   worker.process = std::move(*started);
-  log::info("executor {} runs with pid {}, from event {}", worker.lane, worker.process->pid(), from);
+  log::info("executor {} runs with pid {}, from event {}", worker.lane, worker.process->pid(), options.start_position);
   return {};
 }
 
@@ -174,9 +188,14 @@ void Dispatcher::loop() {
     bool worked = run_tasks();
     worked = collect() || worked;
     carry_out();
+    answer_waits();
     release();
     unblock_pairs();
+    worked = tend_backlog() || worked;
+    worked = feed_spooled() || worked;
+    advance_cursor();
     worked = feed_stored() || worked;
+    prune_ledger(wall_ms());
     worked = look_after_workers() || worked;
     if (stopping_.load()) {
       if (drained_.load()) return;
@@ -213,7 +232,11 @@ Dispatcher::Position* Dispatcher::position_of(std::uint64_t seq) {
 }
 
 void Dispatcher::take_report(Worker& worker, const RunReport& report) {
+  ++worker.reports;
   if (report.token >= kTestTokens) return answer_test(report);
+  const std::pair pair{report.key_hash, report.trigger_slot};
+  const bool of_stored = report.token != 0 && report.token < kSpoolTokens;
+  if (!of_stored && (report.status == RunStatus::failed || report.status == RunStatus::held)) worker.held[pair] = worker.reports;
   Run run;
   run.seq = report.seq;
   run.key_hash = report.key_hash;
@@ -224,25 +247,35 @@ void Dispatcher::take_report(Worker& worker, const RunReport& report) {
   run.attempt = report.attempt;
   run.error = report.error;
   run.traceback = report.traceback;
-  const std::pair pair{report.key_hash, report.trigger_slot};
   Provenance of_event;
-  if (report.token != 0) {
+  TraceStep step;
+  if (report.token >= kSpoolTokens) {
+    const auto spooled = spooled_of(report.token);
+    if (!spooled || spooled->state() != Spooled::State::running) return;
+    run.spool_token = report.token;
+    run.spool_trigger = spooled->name();
+    run.key_hash = spooled->spooled->record.key_hash;
+    run.seq = EventSeq{spooled->spooled->record.seq};
+    run.duplicate = spooled->spooled->record.event.duplicate;
+    of_event = spooled->spooled->record.event.provenance;
+    step = {run.seq.value + 1, of_event, spooled->spooled->record.event.kind, spooled->spooled->record.event.key};
+  } else if (report.token != 0) {
     run.stored_id = static_cast<std::int64_t>(report.token);
     const auto at = in_hand_.find(run.stored_id);
     if (at == in_hand_.end() || report.status == RunStatus::held) return;
     of_event = at->second.event->provenance;
+    step = {at->second.seq + 1, of_event, at->second.event->kind, at->second.event->key};
     run.seq = EventSeq{at->second.seq};
     run.attempt = at->second.attempts + 1;
   } else {
     const Position* const position = position_of(report.seq.value);
     if (position == nullptr || position->done) return;  // handled before a restart
     worker.next = std::max(worker.next, report.seq.value + (report.last ? 1 : 0));
-    if (report.status == RunStatus::failed || report.status == RunStatus::held) {
-      std::uint64_t& end = worker.held[pair];
-      end = std::max(end, report.seq.value + 1);
-    }
     if (!report.effects.empty()) {
-      if (const auto event = reader_.at(report.seq)) of_event = event->provenance();
+      if (const auto event = reader_.at(report.seq)) {
+        of_event = event->provenance();
+        step = {report.seq.value + 1, of_event, event->kind, std::string{event->key}};
+      }
     }
   }
   if (run.status == RunStatus::ok && !report.effects.empty()) {
@@ -250,6 +283,8 @@ void Dispatcher::take_report(Worker& worker, const RunReport& report) {
     if (effects) {
       run.effects = std::move(*effects);
       run.from = next_provenance(of_event, run.seq.value + 1);
+      const bool writes = std::any_of(run.effects.begin(), run.effects.end(), is_cache_effect);
+      if (writes || of_event.depth > 0) run.trace = std::move(step);
     } else {
       refuse(run, "the executor reported effects that cannot be read", false);
     }
@@ -343,9 +378,13 @@ Outcome<Dispatcher::Step> Dispatcher::commit_run(Batch& batch, Run& run, WallMs 
     if (!finished) return finished.failure();
     return Step::done;
   }
-  const std::string event_id = run.stored_id != 0 ? in_hand_.at(run.stored_id).event_id : id_of(run.seq);
-  const std::string trigger = spec != nullptr ? spec->name : std::string{};
-  if (run.stored_id == 0 && run.duplicate && spec != nullptr) {
+  const auto spooled = run.spool_token != 0 ? spooled_of(run.spool_token) : std::nullopt;
+  if (run.spool_token != 0 && run.status == RunStatus::skipped) return Step::done;  // its trigger is gone
+  const std::string event_id = run.stored_id != 0 ? in_hand_.at(run.stored_id).event_id
+                               : spooled          ? spooled->spooled->record.event.id
+                                                  : id_of(run.seq);
+  const std::string trigger = spooled ? spooled->name() : spec != nullptr ? spec->name : std::string{};
+  if (run.stored_id == 0 && run.duplicate && !trigger.empty()) {
     auto moved = batch.was_moved(event_id, trigger);
     if (!moved) return moved.failure();
     if (*moved) {
@@ -374,18 +413,26 @@ Outcome<Dispatcher::Step> Dispatcher::commit_run(Batch& batch, Run& run, WallMs 
 
 Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, const TriggerSpec* spec, WallMs now) {
   // A run whose trigger was removed while it failed has nobody left to be run for.
-  const bool give_up = spec == nullptr || run.attempt >= spec->retry_attempts;
+  const bool give_up = spec == nullptr || (!run.free_of_charge && run.attempt >= spec->retry_attempts);
+  const std::uint32_t attempts = run.free_of_charge ? run.attempt - 1 : run.attempt;
   const WallMs next = now + (spec != nullptr ? backoff_ms(*spec, run.attempt, random_) : 0);
   if (run.stored_id != 0) {
-    const RunFailure failure{run.attempt, next, run.error, run.traceback};
+    const RunFailure failure{attempts, next, run.error, run.traceback};
     auto done = give_up ? batch.bury(run.stored_id, failure, now) : batch.fail(run.stored_id, failure);
     if (!done) return done.failure();
     return Step::done;
   }
   if (spec == nullptr) return Step::done;
-  const auto event = reader_.at(run.seq);
-  if (!event) return Failure{event.error().code, fmt::format("event {} cannot be read: {}", id_of(run.seq), to_string(event.error()))};
-  EventData data = copy_event(*event, reader_);
+  EventData data;
+  if (run.spool_token != 0) {
+    const auto spooled = spooled_of(run.spool_token);
+    if (!spooled) return Failure{Errc::corrupt, "a spooled event was lost from memory"};
+    data = spooled->spooled->record.event;
+  } else {
+    const auto event = reader_.at(run.seq);
+    if (!event) return Failure{event.error().code, fmt::format("event {} cannot be read: {}", id_of(run.seq), to_string(event.error()))};
+    data = copy_event(*event, reader_);
+  }
   const std::string event_id = data.id;
   MovedRun moved;
   moved.run = RunRef{event_id, run.seq.value, spec->name, run.from};
@@ -395,7 +442,7 @@ Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, cons
     moved.state = RunState::held;
   } else {
     moved.state = give_up ? RunState::dead : RunState::waiting;
-    moved.attempts = run.attempt;
+    moved.attempts = attempts;
     moved.next_attempt_wall_ms = next;
     moved.error = run.error;
     moved.traceback = run.traceback;
@@ -412,7 +459,8 @@ bool Dispatcher::apply_runs() {
   for (Run& run : runs_) {
     if (run.step != Step::apply) continue;
     if (auto refused = apply_effects(*cache_, run.effects, run.from)) {
-      refuse(run, std::move(*refused), false);
+      run.free_of_charge = refused->for_room;
+      refuse(run, std::move(refused->text), false);
       again = true;
     } else if (run.stored_id != 0) {
       run.step = Step::finish;
@@ -428,32 +476,71 @@ bool Dispatcher::apply_runs() {
 void Dispatcher::settle_runs() {
   std::size_t settled = 0;
   for (; settled < runs_.size() && runs_[settled].step == Step::done; ++settled) {
-    const Run& run = runs_[settled];
+    Run& run = runs_[settled];
     const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
     if (run.trigger_slot != RunReport::kNoTriggerSlot) count_run(run, spec);
+    if (run.trace && run.status == RunStatus::ok) keep_trace(run, spec);
     if (run.stored_id != 0) {
       running_.erase(run.stored_id);
       in_hand_.erase(run.stored_id);
       unblock_due_.emplace(run.key_hash, run.trigger_slot);
       continue;
     }
+    if (run.spool_token != 0) {
+      const auto spooled = spooled_of(run.spool_token);
+      if (!spooled) continue;
+      spooled->state() = run.moved ? Spooled::State::moved : Spooled::State::over;
+      if (!run.moved) continue;
+      --spooled_runs_[spooled->name()];
+      unblock_due_.emplace(run.key_hash, run.trigger_slot);
+      continue;
+    }
     Position* const position = position_of(run.seq.value);
     if (position == nullptr) continue;
     if (spec != nullptr && run.status != RunStatus::skipped) {
-      Maintainer::Delta delta{run.trigger_slot, {}};
-      delta.add.emitted = 1;
-      (run.moved ? delta.add.moved : delta.add.acknowledged) = 1;
-      position->moved += run.moved ? 1 : 0;
-      position->deltas.push_back(delta);
+      if (run.moved) {
+        position->add(run.trigger_slot, {.emitted = 1, .moved = 1});
+      } else {
+        position->add(run.trigger_slot, {.emitted = 1, .acknowledged = 1});
+      }
     }
     // A dead letter or a run that was moved before holds nothing back.
     if (run.moved) unblock_due_.emplace(run.key_hash, run.trigger_slot);
     if (run.last) {
       position->done = true;
-      keeper_.acknowledge(run.seq);
+      keeper_.acknowledge(run.seq, position->moved != 0);
     }
   }
   runs_.erase(runs_.begin(), runs_.begin() + static_cast<std::ptrdiff_t>(settled));
+  waits_look_ = waits_look_ || settled > 0;
+}
+
+/// Tells WAITs what is over, before the release takes it out of their sight.
+void Dispatcher::answer_waits() {
+  const bool asked = keeper_.waits_asked();
+  if (!asked && !(waits_open_ && waits_look_)) return;
+  waits_look_ = false;
+  waits_open_ = keeper_.answer_waits([this](EventSeq seq) { return is_over(seq); });
+}
+
+/// True when every run that the event was owed to is over: [RG-8].
+bool Dispatcher::is_over(EventSeq seq) {
+  if (seq.value >= base_) {
+    if (seq.value - base_ >= positions_.size()) return false;
+    const Position& position = positions_[seq.value - base_];
+    if (!position.done) return false;
+    if (position.moved == 0) return true;
+  }
+  if (in_spool(seq)) return false;
+  const auto left = store_->count_event(id_of(seq));
+  return left && *left == 0;
+}
+
+void Dispatcher::keep_trace(Run& run, const TriggerSpec* spec) {
+  run.trace->trigger = spec != nullptr ? spec->name : "(removed)";
+  run.trace->wall_ms = wall_ms();
+  trace_.push_back(std::move(*run.trace));
+  if (trace_.size() > kTraceStepsMax) trace_.pop_front();
 }
 
 void Dispatcher::count_run(const Run& run, const TriggerSpec* spec) {
@@ -463,7 +550,7 @@ void Dispatcher::count_run(const Run& run, const TriggerSpec* spec) {
     case RunStatus::held: ++figures.held; break;
     case RunStatus::skipped: break;
     case RunStatus::failed: {
-      const bool dead = spec == nullptr || run.attempt >= spec->retry_attempts;
+      const bool dead = spec == nullptr || (!run.free_of_charge && run.attempt >= spec->retry_attempts);
       ++figures.failed;
       ++(dead ? figures.dead : figures.retried);
       figures.last_error = run.error;
@@ -485,6 +572,7 @@ void Dispatcher::release() {
         sum.emitted += delta.add.emitted;
         sum.acknowledged += delta.add.acknowledged;
         sum.moved += delta.add.moved;
+        sum.shed += delta.add.shed;
       }
       ++count;
     }
@@ -493,8 +581,13 @@ void Dispatcher::release() {
     for (const auto& [slot, sum] : sums) deltas.push_back({slot, sum});
     keeper_.release_through(base_ + count, deltas);
     base_ += count;
+    for (std::size_t i = 0; i < count && !pinned_.empty(); ++i) {
+      pinned_units_ -= pinned_.front();
+      pinned_.pop_front();
+    }
     positions_.erase(positions_.begin(), positions_.begin() + static_cast<std::ptrdiff_t>(count));
   }
+  spool_->forget(cursor_, epoch_, base_);
 }
 
 /// [DP-2] An executor may run a pair's ring events again when the store has none of its runs left.
@@ -520,7 +613,7 @@ void Dispatcher::unblock_pairs() {
 /// Hands stored runs whose time has come to their executors.
 bool Dispatcher::feed_stored() {
   const WallMs now = wall_ms();
-  if (now < store_look_ms_ || now < store_pause_until_ms_ || !runs_.empty()) return false;
+  if (now < store_look_ms_ || now < store_pause_until_ms_ || !runs_.empty() || !registry_->is_published()) return false;
   auto due = store_->due_runs(now, kStoredPerRound, [&](std::int64_t id) { return running_.contains(id); });
   if (!due) {
     log::error("the store cannot be read: {}", due.failure().text);
@@ -606,6 +699,7 @@ void Dispatcher::bury_worker(Worker& worker, const std::string& reason) {
   const Lane::Running running = lane ? lane->running() : Lane::Running{};
   if (running.since != 0) charge(worker, running, reason);
   if (lane) lane->end();
+  hand_back_claimed(worker);
   // Stored runs it had in its inbox were not started: they are due again.
   for (auto at = in_hand_.begin(); at != in_hand_.end();) {
     const bool reported = std::any_of(runs_.begin(), runs_.end(), [&](const Run& run) { return run.stored_id == at->first; });
@@ -632,6 +726,18 @@ void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std:
   run.status = RunStatus::failed;
   run.error = reason;
   if (running.token >= kTestTokens) return;
+  if (running.token >= kSpoolTokens) {
+    const auto spooled = spooled_of(running.token);
+    const bool reported = std::any_of(runs_.begin(), runs_.end(), [&](const Run& other) { return other.spool_token == running.token; });
+    if (!spooled || spooled->state() != Spooled::State::running || reported) return;
+    run.spool_token = running.token;
+    run.spool_trigger = spooled->name();
+    run.seq = EventSeq{spooled->spooled->record.seq};
+    run.key_hash = spooled->spooled->record.key_hash;
+    run.duplicate = spooled->spooled->record.event.duplicate;
+    runs_.push_back(std::move(run));
+    return;
+  }
   if (running.token != 0) {
     const auto at = in_hand_.find(static_cast<std::int64_t>(running.token));
     if (at == in_hand_.end()) return;
@@ -654,7 +760,7 @@ void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std:
   std::vector<Run> rest;
   registry_->match(*event, [&](const TriggerSpec& spec) {
     const bool reported = std::any_of(runs_.begin(), runs_.end(), [&](const Run& other) {
-      return other.stored_id == 0 && other.seq == running.seq && other.trigger_slot == spec.slot;
+      return other.of_ring() && other.seq == running.seq && other.trigger_slot == spec.slot;
     }) || std::any_of(position->deltas.begin(), position->deltas.end(), [&](const auto& d) { return d.trigger_slot == spec.slot; });
     if (reported || spec.slot == running.trigger_slot) return;
     Run other = run;

@@ -14,8 +14,23 @@
 //   [DP-2] Runs of one (trigger, key) happen in the order of their events: after a failure the
 //          executor reports later ones `held`, they queue in the store, and it is unblocked only
 //          when the store has none left and it has reported no further held one.
-//   [DP-3] Account, by trigger: emitted = acknowledged + moved (+ shed), counted when released; and
-//          moved (released or not) = what the store says moved in.
+//   [DP-3] Account, by trigger: emitted = acknowledged + moved + shed, counted when released; and
+//          moved (released or not) = what the store says moved in + what the spool still has.
+//
+// BACKLOG PROTOCOL (backlog.cpp): above a watermark of events or of pinned bytes the backlog leaves the
+// ring for the spool (spool.hpp), and executors get it from there until they have caught up.
+//
+//   B1 every lane is stopped: executors finish what they claimed and take nothing more from the ring
+//   B2 events behind the lanes' claims go to the spool, one frame and fsync for many      (Spool::append)
+//   B3 their cells are acknowledged as moved (or shed) and released like any other
+//   B4 what was spooled goes to the executors' inboxes in order; a run that fails or is held moves into
+//      the store, as from the ring; the cursor passes what is over           (Store::settle_spool)
+//   B5 the spool is empty and the ring below the watermark: the lanes go on behind the last spooled event
+//
+//   [DP-4] What of a key was claimed before B1 is over, or in the store, before anything of it is run from
+//          the spool; what is spooled is handed over before B5. So the order of the key is kept.
+//   [DP-5] A trigger that asked for ON_FULL SHED has its runs shed in B2 instead of spooled; one gap event
+//          for each frame says how many and which.
 //
 //   Killed between   what is left                         what the next start does
 //   before D1        nothing                              the event runs again, duplicate = true
@@ -23,6 +38,10 @@
 //                    stored runs                          in twice, a moved run is found moved
 //   D4 (ack) and     an acknowledged cell                 its runs are counted by was_moved
 //   the release
+//   B2 and B3        events in the spool and the ring     the spool's records say which cells left; what was
+//                                                         claimed before them goes to the store first
+//   B4 (run) and     events that ran, before the cursor   they are run again, duplicate = true
+//   its cursor
 //
 // Threads: start() makes the dispatcher's own; everything of TriggerAdmin may be called from the
 // control thread and is carried out on the dispatcher's.
@@ -51,6 +70,7 @@
 #include "core/event_data.hpp"
 #include "core/outcome.hpp"
 #include "events/registry.hpp"
+#include "events/spool.hpp"
 #include "executor/pool.hpp"
 #include "script/effects.hpp"
 #include "store/store.hpp"
@@ -64,6 +84,10 @@ struct DispatcherOptions {
   bool spin = false;
   StoreOptions store{};
   std::function<void()> outbox_wake{};  // there may be new outbox rows
+  // The backlog goes to disk above these; 0: a share of the segment's own bounds.
+  std::uint64_t backlog_events_max = 0;
+  std::uint64_t pinned_bytes_max = 0;
+  SpoolOptions spool{};                 // an empty directory: "spool" in the store's
 };
 
 /// Figures of one trigger since this cacheed started; what a crash must not lose is in the account.
@@ -106,15 +130,30 @@ class Dispatcher final : public TriggerAdmin {
 
  private:
   using WallMs = std::int64_t;
-  /// Tokens of runs from here on are tests; below, ids of stored runs.
+  /// Tokens of runs from here on are tests; below, spooled runs, and below them ids of stored runs.
   static constexpr std::uint64_t kTestTokens = std::uint64_t{1} << 62;
+  static constexpr std::uint64_t kSpoolTokens = std::uint64_t{1} << 61;
+  static constexpr unsigned kSpoolTriggerBits = 10;  // of a token: which trigger of the record
 
   /// How far a run is carried out.
   enum class Step : std::uint8_t { fresh, apply, finish, done };
+  /// A run that is over and was part of a chain: its event came of another, or it wrote keys itself.
+  struct TraceStep {
+    std::uint64_t number = 0;  // of its event
+    Provenance of_event{};
+    EventKind kind = EventKind::none;
+    std::string key{};
+    std::string trigger{};
+    const char* where = "handled";
+    WallMs wall_ms = 0;
+  };
+  static constexpr std::size_t kTraceStepsMax = 16384;
   /// One report, kept until it is carried out.
   struct Run {
     EventSeq seq{};
-    std::int64_t stored_id = 0;  // 0: a run of a ring event
+    std::int64_t stored_id = 0;  // 0: a run of a ring event or a spooled one
+    std::uint64_t spool_token = 0;  // 0: not spooled
+    std::string spool_trigger{};    // of a spooled one
     std::uint64_t key_hash = 0;
     std::uint32_t trigger_slot = RunReport::kNoTriggerSlot;
     RunStatus status = RunStatus::skipped;
@@ -125,27 +164,51 @@ class Dispatcher final : public TriggerAdmin {
     std::string traceback{};
     std::vector<Effect> effects{};
     Provenance from{};           // what its cache writes carry
+    std::optional<TraceStep> trace{};
     Step step = Step::fresh;
     bool moved = false;          // the store took it over
+    bool free_of_charge = false;  // failed for want of room in the ring: no attempt of the handler's
+    [[nodiscard]] bool of_ring() const noexcept { return stored_id == 0 && spool_token == 0; }
+  };
+  /// One spooled event that is next in line, from the cursor on.
+  struct Spooled {
+    enum class State : std::uint8_t { waiting, running, over, moved };
+    SpoolRecord record{};
+    std::vector<State> states{};  // by trigger of the record
+    std::uint64_t bytes = 0;
+  };
+  struct SpooledRun {
+    Spooled* spooled = nullptr;
+    std::size_t trigger = 0;  // which of the record's
+    [[nodiscard]] const std::string& name() const { return spooled->record.triggers[trigger]; }
+    [[nodiscard]] Spooled::State& state() const { return spooled->states[trigger]; }
   };
   /// What is known of one ring position that is not released.
   struct Position {
     std::vector<Maintainer::Delta> deltas{};
     std::uint64_t moved = 0;
     bool done = false;
+    void add(std::uint32_t slot, const Counters& counters) {
+      deltas.push_back({slot, counters});
+      moved += counters.moved;
+    }
   };
   /// One executor with what the dispatcher knows of it.
   struct Worker {
     std::uint32_t lane = 0;
     std::unique_ptr<Executor> process{};
     std::uint64_t next = 0;           // first position it has not reported fully
-    std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint64_t> held{};  // blocked pairs: end of what it reported of them
+    std::uint64_t stopped_at = 0;     // while spooling: from here on the ring is not its own
+    std::uint64_t reports = 0;        // taken from this process
+    std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint64_t> held{};  // blocked pairs: the last report that says so
     std::chrono::steady_clock::time_point restart_at{};
     int restarts = 0;
   };
 
   Dispatcher(Maintainer& keeper, DispatcherOptions options);
   Outcome<void> recover_ring();
+  Outcome<void> recover_spool();
+  Outcome<void> take_over_claimed();
   Outcome<void> start_worker(Worker& worker, std::uint64_t from);
   void loop();
   bool run_tasks();
@@ -159,10 +222,36 @@ class Dispatcher final : public TriggerAdmin {
   bool apply_runs();
   void refuse(Run& run, std::string error, bool give_up);
   void settle_runs();
+  void answer_waits();
+  bool is_over(EventSeq seq);
   void count_run(const Run& run, const TriggerSpec* spec);
+  void keep_trace(Run& run, const TriggerSpec* spec);
   void release();
   void unblock_pairs();
   bool feed_stored();
+
+  // backlog.cpp
+  bool tend_backlog();
+  void measure_backlog();
+  [[nodiscard]] std::uint64_t first_unclaimed() const;
+  void stop_lanes();
+  void resume_lanes();
+  bool spool_events();
+  void spool_event(const EventView& event, std::vector<SpoolRecord>& records);
+  void add_gaps(std::vector<SpoolRecord>& records);
+  void settle_frame(std::span<const SpoolRecord> records);
+  void count_spooled(const SpoolRecord& record);
+  void note_spooled(const SpoolRecord& record);
+  [[nodiscard]] Spooled make_spooled(SpoolRecord record) const;
+  void push_spooled(Spooled spooled);
+  bool feed_spooled();
+  bool send_spooled();
+  void advance_cursor();
+  std::optional<SpooledRun> spooled_of(std::uint64_t token);
+  void hand_back_claimed(Worker& worker);
+  [[nodiscard]] bool in_spool(EventSeq seq) const;
+  [[nodiscard]] std::uint64_t spooled_of_trigger(std::string_view trigger) const;
+  void prune_ledger(WallMs now);
   bool look_after_workers();
   void bury_worker(Worker& worker, const std::string& reason);
   void charge(Worker& worker, const Lane::Running& running, const std::string& reason);
@@ -181,6 +270,7 @@ class Dispatcher final : public TriggerAdmin {
   Maintainer& keeper_;
   const DispatcherOptions options_;
   EventReader reader_;
+  const std::string epoch_;          // how ids of this segment's events begin
   std::unique_ptr<Store> store_{};
   std::unique_ptr<LogWriter> log_{};
   std::optional<Cache> cache_{};     // Role::trigger: applies effects
@@ -194,8 +284,31 @@ class Dispatcher final : public TriggerAdmin {
   std::unordered_map<std::int64_t, StoredRun> in_hand_{};
   std::set<std::pair<std::uint64_t, std::uint32_t>> unblock_due_{};  // pairs that may be free again
   std::map<std::uint32_t, TriggerFigures> figures_{};
+  std::deque<TraceStep> trace_{};    // the last kTraceStepsMax
   std::map<std::uint64_t, std::promise<std::string>> tests_{};
   std::uint64_t next_test_ = 0;
+  bool waits_open_ = false;          // a WAIT asked and got no answer yet
+  bool waits_look_ = false;          // something was settled since
+  std::unique_ptr<Spool> spool_{};
+  bool spooling_ = false;            // the lanes are stopped (B1)
+  std::uint64_t spool_next_ = 0;     // the ring position that B2 looks at next
+  std::uint64_t cursor_ = 0;         // number of spooled_.front()
+  std::deque<Spooled> spooled_{};    // handed to executors, or next to be
+  std::uint64_t spooled_bytes_ = 0;  // of them
+  std::size_t send_at_ = 0;          // of spooled_: all before have been sent
+  std::uint64_t duplicates_before_ = 0;  // spooled events below may have been run before a crash
+  std::map<std::string, std::uint64_t, std::less<>> spooled_runs_{};  // by trigger: in the spool and not over
+  std::deque<std::uint64_t> spool_seqs_{};  // positions of this epoch's spooled events that are not over, ascending
+  std::deque<std::uint32_t> pinned_{};      // of unreleased ring positions from base_ on, in units of 64 bytes
+  std::uint64_t pinned_units_ = 0;
+  std::uint64_t pinned_units_max_ = 0;
+  std::uint64_t high_events_ = 0;
+  std::uint64_t frame_events_ = 1;          // of the next frame, at most
+  std::uint64_t foreign_end_ = 0;           // spooled events below may be of another epoch
+  std::vector<SpoolRecord> recovered_{};    // of cells that the ring still has, at the start
+  std::uint64_t shed_since_start_ = 0;
+  WallMs prune_at_ms_ = 0;
+  WallMs spool_pause_until_ms_ = 0;  // the disk was full
   WallMs store_look_ms_ = 0;         // when stored runs may be due
   WallMs store_pause_until_ms_ = 0;  // the store failed: not before
   int idle_rounds_ = 0;

@@ -69,12 +69,12 @@ void Registry::adopt(TriggerTable table) {
 }
 
 Outcome<void> Registry::begin_account(const TriggerSpec& spec) {
-  // What the store still holds under this name was emitted once and moved there.
+  // What the store and the spool still hold under this name was emitted once and moved there.
   if (auto reset = store_.reset_account(spec.name); !reset) return reset;
   const auto account = store_.account(spec.name);
   if (!account) return account.failure();
   Counters initial;
-  initial.emitted = initial.moved = account->moved_in;
+  initial.emitted = initial.moved = account->moved_in + spooled_(spec.name);
   keeper_.reset_counters(spec.slot, initial);
   return {};
 }

@@ -14,13 +14,17 @@
 #include <cachee/maintain.hpp>
 
 #include "core/outcome.hpp"
+#include "executor/pool.hpp"
 #include "store/store.hpp"
 
 namespace cachee::daemon {
 
 class Registry {
  public:
-  Registry(Maintainer& keeper, Store& store) noexcept : keeper_{keeper}, store_{store} {}
+  /// `spooled`: how many runs of a trigger, by name, the spool has.
+  using Spooled = std::function<std::uint64_t(std::string_view trigger)>;
+  Registry(Maintainer& keeper, Store& store, Spooled spooled) noexcept
+      : keeper_{keeper}, store_{store}, spooled_{std::move(spooled)} {}
 
   /// Reads the store and the segment, gives counters of a new segment their beginning. What the
   /// segment does not know yet is published by catch_up(), once the ring has room.
@@ -37,21 +41,20 @@ class Registry {
   [[nodiscard]] const TriggerSpec* find(std::string_view name) const noexcept;
   [[nodiscard]] const TriggerSpec* find_slot(std::uint32_t slot) const noexcept;
 
+  /// False until what the store says is published: then a trigger that is not in the table is gone.
+  [[nodiscard]] bool is_published() const noexcept { return !unpublished_; }
+
   /// Calls the sink with every trigger that the event is owed to.
   template <class Sink>
   void match(const EventView& event, Sink&& sink) const {
     matcher_.match(event.kind, event.key, [&](std::uint32_t index) {
       const TriggerSpec& spec = table_.triggers[index];
-      if (is_owed(event.generation, spec.since_generation)) sink(spec);
+      if (spec.sample > 1 && event.seq.value % spec.sample != 0) return;
+      if (is_owed(event.generation, table_.generation, spec.since_generation)) sink(spec);
     });
   }
 
  private:
-  /// Generations of events are modulo kGenerationModulus: "not older than" within half of it.
-  static bool is_owed(std::uint32_t event_generation, std::uint64_t since) noexcept {
-    const std::uint64_t ahead = (event_generation - since) % kGenerationModulus;
-    return ahead < kGenerationModulus / 2;
-  }
   [[nodiscard]] std::optional<std::uint32_t> free_slot(const TriggerTable& next) const;
   Outcome<void> begin_account(const TriggerSpec& spec);
   Outcome<void> change(std::string_view name, const std::function<void(TriggerSpec&)>& apply);
@@ -60,6 +63,7 @@ class Registry {
 
   Maintainer& keeper_;
   Store& store_;
+  Spooled spooled_;
   TriggerTable table_{};
   std::optional<std::vector<TriggerSpec>> unpublished_{};  // what the store says and the segment does not
   TriggerMatcher matcher_{};

@@ -185,11 +185,15 @@ bool Channel::write(std::string_view message, const std::function<bool()>& keep_
   return put_all(bytes_of(length), keep_going) && put_all(message, keep_going);
 }
 
-bool Channel::post(std::string_view message) {
-  if (broken_ || message.size() > kMessageBytesMax) return false;
+bool Channel::can_post() {
+  if (broken_) return false;
   flush();
+  return pending_.size() - pending_done_ <= kPendingBytesMax;
+}
+
+bool Channel::post(std::string_view message) {
+  if (!can_post() || message.size() > kMessageBytesMax) return false;
   if (try_write(message)) return true;
-  if (pending_.size() - pending_done_ > kPendingBytesMax) return false;
   const auto length = static_cast<Length>(message.size());
   pending_.append(bytes_of(length)).append(message);
   flush();

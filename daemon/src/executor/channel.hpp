@@ -59,6 +59,8 @@ class Channel {
   /// Takes a message of any size over; what does not fit now goes with later calls of flush().
   /// False: too much is waiting already.
   bool post(std::string_view message);
+  /// Whether post() would take a message now: worth asking before a large one is made.
+  [[nodiscard]] bool can_post();
   /// Writes what was posted as far as there is room. True when nothing waits any more.
   bool flush();
 

@@ -52,7 +52,6 @@ ExecutorLoop::ExecutorLoop(const ExecutorOptions& options, Cache cache, Lane lan
       position_{options.start_position} {}
 
 void ExecutorLoop::run() {
-  lane_.resume(position_);
   refresh();
   // The keys that wait for a retry are in the inbox before we start: none of theirs may run first.
   while (take_orders()) {
@@ -130,11 +129,14 @@ void ExecutorLoop::obey(const Order& order) {
       return;
     case Order::Kind::unblock: {
       const auto at = blocked_.find(pair);
-      if (at != blocked_.end() && at->second <= order.seen_end) blocked_.erase(at);
+      if (at != blocked_.end() && at->second <= order.reports_seen) blocked_.erase(at);
       return;
     }
     case Order::Kind::run_stored:
       run_stored(order);
+      return;
+    case Order::Kind::run_spooled:
+      run_spooled(order);
       return;
     case Order::Kind::test:
       run_test(order);
@@ -152,13 +154,44 @@ void ExecutorLoop::run_stored(const Order& order) {
   report.key_hash = order.key_hash;
   report.attempt = order.event->attempt;
   report.duplicate = order.event->duplicate;
-  const auto spec =
-      std::find_if(table_.triggers.begin(), table_.triggers.end(),
-                   [&](const TriggerSpec& other) { return other.slot == order.trigger_slot; });
-  if (spec == table_.triggers.end()) return send(report, false);
+  const TriggerSpec* const spec = find_trigger(order.trigger_slot);
+  if (spec == nullptr) return send(report, false);
   report.trigger_id = spec->id;
   lane_.begin({report.seq, spec->slot, now_, order.token});
   execute(script_of(*spec), DataEvent{*order.event}, limits_of(*spec), report);
+}
+
+const TriggerSpec* ExecutorLoop::find_trigger(std::uint32_t slot) const {
+  const auto spec = std::find_if(table_.triggers.begin(), table_.triggers.end(),
+                                 [&](const TriggerSpec& other) { return other.slot == slot; });
+  return spec == table_.triggers.end() ? nullptr : &*spec;
+}
+
+/// An event that left the ring for the disk: run in its turn, by the rules of the ring [EX-1].
+void ExecutorLoop::run_spooled(const Order& order) {
+  refresh_if_changed();
+  look_at_clocks();
+  RunReport report;
+  report.seq = EventSeq{order.event->seq};
+  report.token = order.token;
+  report.trigger_slot = order.trigger_slot;
+  report.key_hash = order.key_hash;
+  report.attempt = order.event->attempt;
+  report.duplicate = order.event->duplicate;
+  report.lag_us = std::max<std::int64_t>(0, now_ / kNsPerUs + wall_ahead_us_ - order.event->timestamp_wall_us);
+  const TriggerSpec* const spec = find_trigger(order.trigger_slot);
+  if (spec == nullptr) return send(report, false);
+  report.trigger_id = spec->id;
+  const Pair pair{order.key_hash, spec->slot};
+  if (spec->paused || blocked_.contains(pair)) {
+    blocked_[pair] = reports_ + 1;
+    report.status = RunStatus::held;
+    return send(report, false);
+  }
+  lane_.begin({report.seq, spec->slot, now_, order.token});
+  if (execute(script_of(*spec), DataEvent{*order.event}, limits_of(*spec), report) == RunStatus::failed) {
+    blocked_[pair] = reports_;
+  }
 }
 
 void ExecutorLoop::run_test(const Order& order) {
@@ -251,14 +284,14 @@ void ExecutorLoop::handle_for(const EventView& event, const TriggerSpec& spec, R
   report.steps = report.memory_peak = report.run_ns = 0;
   if (spec.sample > 1 && event.seq.value % spec.sample != 0) return send(report, false);
   if (spec.paused || (!blocked_.empty() && blocked_.contains(pair))) {
-    blocked_[pair] = event.seq.value + 1;  // [EX-1]
+    blocked_[pair] = reports_ + 1;  // [EX-1]
     report.status = RunStatus::held;
     return send(report, false);
   }
   const ViewEvent source{event, reader_, report.attempt, report.duplicate};
   lane_.begin({event.seq, spec.slot, now_, 0});  // E3
   if (execute(script_of(spec), source, limits_of(spec), report) == RunStatus::failed) {
-    blocked_[pair] = event.seq.value + 1;  // [EX-1]
+    blocked_[pair] = reports_;  // [EX-1]
   }
 }
 
@@ -285,6 +318,7 @@ RunStatus ExecutorLoop::execute(const Loaded& loaded, const EventSource& source,
 
 void ExecutorLoop::send(const RunReport& report, bool ends_run) {
   encode(report, message_);
+  ++reports_;
   const bool written = outbox_->try_write(message_);  // E5
   if (ends_run) lane_.end();                          // E6
   if (written) return;

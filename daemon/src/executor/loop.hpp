@@ -56,6 +56,8 @@ class ExecutorLoop {
   bool take_orders();
   void obey(const Order& order);
   void run_stored(const Order& order);
+  void run_spooled(const Order& order);
+  const TriggerSpec* find_trigger(std::uint32_t slot) const;
   void run_test(const Order& order);
 
   bool handle_events();
@@ -83,7 +85,8 @@ class ExecutorLoop {
   TriggerMatcher matcher_{};
   std::map<std::uint64_t, Loaded> scripts_{};  // by trigger id
   std::vector<Loaded*> scripts_of_table_{};    // by index in the table; null: not loaded yet
-  std::map<Pair, std::uint64_t> blocked_{};    // end of what was reported failed or held of it
+  std::map<Pair, std::uint64_t> blocked_{};    // number of the last report that it failed or was held
+  std::uint64_t reports_ = 0;                  // sent so far
   std::vector<std::uint32_t> owed_{};          // indices into the table
   std::string message_{};
   TimeNs now_ = 0;                  // monotonic, as of the last look

@@ -39,7 +39,7 @@ std::string encode(const Order& order) {
   out.put(order.token);
   out.put(order.key_hash);
   out.put(order.trigger_slot);
-  out.put(order.seen_end);
+  out.put(order.reports_seen);
   out.put_string(order.event ? encode(*order.event) : std::string{});
   if (order.kind == Order::Kind::test) {
     const TriggerSpec spec = order.spec.value_or(TriggerSpec{});
@@ -60,7 +60,7 @@ std::optional<Order> decode_order(std::string_view bytes) {
   order.token = in.get<std::uint64_t>();
   order.key_hash = in.get<std::uint64_t>();
   order.trigger_slot = in.get<std::uint32_t>();
-  order.seen_end = in.get<std::uint64_t>();
+  order.reports_seen = in.get<std::uint64_t>();
   const std::string event{in.get_string()};
   if (order.kind == Order::Kind::test) {
     TriggerSpec spec;
@@ -71,8 +71,8 @@ std::optional<Order> decode_order(std::string_view bytes) {
     spec.steps = in.get<std::uint64_t>();
     order.spec = std::move(spec);
   }
-  if (!in.finish() || kind < 1 || kind > 4) return std::nullopt;
-  if (order.kind == Order::Kind::run_stored || order.kind == Order::Kind::test) {
+  if (!in.finish() || kind < 1 || kind > 5) return std::nullopt;
+  if (order.kind == Order::Kind::run_stored || order.kind == Order::Kind::run_spooled || order.kind == Order::Kind::test) {
     order.event = decode_event(event);
     if (!order.event) return std::nullopt;
   }

@@ -16,13 +16,13 @@ namespace cachee::daemon {
 
 /// Supervisor to executor.
 struct Order {
-  enum class Kind : std::uint8_t { run_stored = 1, block = 2, unblock = 3, test = 4 };
+  enum class Kind : std::uint8_t { run_stored = 1, block = 2, unblock = 3, test = 4, run_spooled = 5 };
   Kind kind = Kind::block;
-  std::uint64_t token = 0;            // run_stored, test
-  std::uint64_t key_hash = 0;         // block, unblock
-  std::uint32_t trigger_slot = 0;     // run_stored, block, unblock
-  std::uint64_t seen_end = 0;         // unblock
-  std::optional<EventData> event{};   // run_stored, test
+  std::uint64_t token = 0;            // run_stored, run_spooled, test
+  std::uint64_t key_hash = 0;         // block, unblock, run_spooled
+  std::uint32_t trigger_slot = 0;     // run_stored, run_spooled, block, unblock
+  std::uint64_t reports_seen = 0;     // unblock
+  std::optional<EventData> event{};   // run_stored, run_spooled, test
   std::optional<TriggerSpec> spec{};  // test: name, source and limits
 };
 [[nodiscard]] std::string encode(const Order& order);

@@ -40,7 +40,7 @@ enum class RunStatus : std::uint8_t {
 /// One run of one event for one trigger. Borrows for the sink's call.
 struct RunReport {
   EventSeq seq{};
-  std::uint64_t token = 0;  // of run_stored() or test(); 0: an event of the ring
+  std::uint64_t token = 0;  // of run_stored(), run_spooled() or test(); 0: an event of the ring
   std::uint64_t key_hash = 0;
   std::uint32_t trigger_slot = kNoTriggerSlot;
   std::uint64_t trigger_id = 0;
@@ -76,6 +76,7 @@ struct ExecutorOptions {
   std::uint64_t duplicate_before = 0;  // events below may have been run before a crash
   std::vector<std::pair<std::uint64_t, std::uint32_t>> blocked{};  // (key_hash, trigger_slot)
   bool spin = false;                                               // --idle spin
+  bool stopped = false;  // its lane begins stopped: it only runs what its inbox has until that is resumed
 };
 
 class Executor {
@@ -91,11 +92,14 @@ class Executor {
   // Inbox. False: it is full, try again later.
   virtual bool run_stored(std::uint64_t token, std::uint32_t trigger_slot,
                           const EventData& event) = 0;
+  /// Like an event of the ring, but from here: held while its pair is blocked or its trigger paused.
+  virtual bool run_spooled(std::uint64_t token, std::uint32_t trigger_slot, std::uint64_t key_hash,
+                           const EventData& event) = 0;
   virtual bool block(std::uint64_t key_hash, std::uint32_t trigger_slot) = 0;
-  /// Obeyed only if the executor has reported no failed or held ring event of the pair at or behind
-  /// position `seen_end`; otherwise more reports are on their way, and it is asked again later.
+  /// Obeyed only if none of the executor's reports behind the first `reports_seen` says that a run of
+  /// the pair failed or was held; otherwise such a report is on its way, and it is asked again later.
   virtual bool unblock(std::uint64_t key_hash, std::uint32_t trigger_slot,
-                       std::uint64_t seen_end) = 0;
+                       std::uint64_t reports_seen) = 0;
   /// Runs a source that need not be registered; the report has this token.
   virtual bool test(std::uint64_t token, const TriggerSpec& spec, const EventData& event) = 0;
   virtual void kick() = 0;  // look at the trigger table and the ring again

@@ -110,10 +110,22 @@ class ExecutorProcess final : public Executor {
 
   bool run_stored(std::uint64_t token, std::uint32_t trigger_slot,
                   const EventData& event) override {
+    if (reason_ || !inbox_->can_post()) return false;  // before a large event is copied
     Order order;
     order.kind = Order::Kind::run_stored;
     order.token = token;
     order.trigger_slot = trigger_slot;
+    order.event = event;
+    return send(order);
+  }
+  bool run_spooled(std::uint64_t token, std::uint32_t trigger_slot, std::uint64_t key_hash,
+                   const EventData& event) override {
+    if (reason_ || !inbox_->can_post()) return false;  // before a large event is copied
+    Order order;
+    order.kind = Order::Kind::run_spooled;
+    order.token = token;
+    order.trigger_slot = trigger_slot;
+    order.key_hash = key_hash;
     order.event = event;
     return send(order);
   }
@@ -125,12 +137,12 @@ class ExecutorProcess final : public Executor {
     return send(order);
   }
   bool unblock(std::uint64_t key_hash, std::uint32_t trigger_slot,
-               std::uint64_t seen_end) override {
+               std::uint64_t reports_seen) override {
     Order order;
     order.kind = Order::Kind::unblock;
     order.key_hash = key_hash;
     order.trigger_slot = trigger_slot;
-    order.seen_end = seen_end;
+    order.reports_seen = reports_seen;
     return send(order);
   }
   bool test(std::uint64_t token, const TriggerSpec& spec, const EventData& event) override {
@@ -238,6 +250,9 @@ Outcome<std::unique_ptr<Executor>> Executor::start(const ExecutorOptions& option
       return Failure{Errc::no_space,
                      "an executor's inbox does not hold the keys that wait for a retry"};
   }
+  // By us and before it starts: a lane that is stopped meanwhile stays stopped.
+  lane->resume(options.start_position);
+  if (options.stopped) lane->stop();
   const int inbox_fd = move_up((*inbox)->fd());
   const int outbox_fd = move_up((*outbox)->fd());
   auto pid = spawn(options, inbox_fd, outbox_fd);

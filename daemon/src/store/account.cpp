@@ -112,6 +112,26 @@ Outcome<void> Store::reset_account(std::string_view trigger) {
   });
 }
 
+Outcome<std::uint64_t> Store::spool_cursor() {
+  return guard([&] {
+    return static_cast<std::uint64_t>(db_->integer("SELECT value FROM meta WHERE name = 'spool_cursor'"));
+  });
+}
+
+Outcome<void> Store::settle_spool(std::uint64_t cursor, const std::map<std::string, std::uint64_t>& acknowledged) {
+  return guard([&] {
+    sql::Transaction transaction{*db_, sql::Durability::process};
+    for (const auto& [trigger, count] : acknowledged) {
+      db_->run(
+          "INSERT INTO accounts (trigger, moved_in, acknowledged) VALUES (?1, ?2, ?2)"
+          " ON CONFLICT (trigger) DO UPDATE SET moved_in = moved_in + ?2, acknowledged = acknowledged + ?2",
+          trigger, count);
+    }
+    db_->run("INSERT OR REPLACE INTO meta (name, value) VALUES ('spool_cursor', ?)", cursor);
+    transaction.commit();
+  });
+}
+
 Outcome<std::vector<OutboxAccount>> Store::outbox_accounts() {
   return guard([&] { return read_outbox_accounts(*db_); });
 }

@@ -69,6 +69,12 @@ Outcome<std::uint64_t> Store::count_lane(std::string_view trigger, std::uint64_t
   });
 }
 
+Outcome<std::uint64_t> Store::count_event(std::string_view event_id) {
+  return guard([&] {
+    return static_cast<std::uint64_t>(db_->integer("SELECT count(*) FROM runs WHERE event_id = ?", event_id));
+  });
+}
+
 Outcome<std::vector<BlockedLane>> Store::blocked_lanes() {
   return guard([&] {
     std::vector<BlockedLane> lanes;
@@ -90,6 +96,14 @@ Outcome<std::vector<StoredRun>> Store::list_runs(std::size_t count_max) {
                            count_max);
     while (rows.next()) runs.push_back(read_run(rows));
     return runs;
+  });
+}
+
+Outcome<std::optional<EventData>> Store::run_event(std::int64_t id) {
+  return guard([&]() -> std::optional<EventData> {
+    auto rows = db_->query("SELECT event FROM run_events WHERE id = ?", id);
+    if (!rows.next()) return std::nullopt;
+    return decode_event(rows.bytes(0));
   });
 }
 

@@ -31,6 +31,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -144,8 +145,13 @@ class Store {
   /// How many runs of this trigger and key are left that are not dead.
   [[nodiscard]] Outcome<std::uint64_t> count_lane(std::string_view trigger, std::uint64_t key_hash);
   [[nodiscard]] Outcome<std::vector<BlockedLane>> blocked_lanes();
+  /// How many runs of an event are left, dead ones included.
+  [[nodiscard]] Outcome<std::uint64_t> count_event(std::string_view event_id);
   /// Waiting and held runs, oldest first, without events.
   [[nodiscard]] Outcome<std::vector<StoredRun>> list_runs(std::size_t count_max);
+
+  /// The event of one of them; nullopt: there is none, or its bytes are damaged.
+  [[nodiscard]] Outcome<std::optional<EventData>> run_event(std::int64_t id);
 
   // Accounts.
   [[nodiscard]] Outcome<std::vector<StoreAccount>> accounts();
@@ -154,6 +160,12 @@ class Store {
   /// counters in the segment begin anew.
   Outcome<void> reset_account(std::string_view trigger);
   [[nodiscard]] Outcome<std::vector<OutboxAccount>> outbox_accounts();
+
+  // The spool: how far it is worked off.
+  [[nodiscard]] Outcome<std::uint64_t> spool_cursor();
+  /// Everything before the cursor is over: adds what was acknowledged on the way, by trigger, to
+  /// moved_in and acknowledged. A loss of power may undo it; the events are then run again.
+  Outcome<void> settle_spool(std::uint64_t cursor, const std::map<std::string, std::uint64_t>& acknowledged);
 
   // Dead letters, of runs and of the outbox. Unknown ids are Errc::not_found.
   [[nodiscard]] Outcome<std::vector<DeadLetter>> list_dead(std::size_t count_max);

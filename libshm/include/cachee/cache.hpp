@@ -131,7 +131,10 @@ class Cache {
   /// A key chosen about uniformly. @error not_found  the cache is empty
   [[nodiscard]] Result<std::string> random_key() const noexcept;
 
-  /// Waits until the event of an operation has been acknowledged. @error timed_out
+  /// Waits until every trigger that the event of an operation is owed to has acknowledged it,
+  /// also one that is paused, fails and is tried again, or works off a backlog on disk.
+  /// @error timed_out  not within the time, or there is no supervisor to tell. A read-only handle
+  ///                   knows only of events that are still in the ring.
   Result<void> wait_acknowledged(EventSeq event, std::chrono::milliseconds timeout) const noexcept;
 
   /// False when no cacheed holds the segment.

@@ -98,6 +98,8 @@ class EventReader {
   /// @error lapped       released already
   /// @error corrupt
   [[nodiscard]] Result<EventView> at(EventSeq seq) const noexcept;
+  /// How much memory the event keeps from reuse: key and value, and those of a value it replaced.
+  [[nodiscard]] std::uint64_t pinned_bytes(EventSeq seq) const noexcept;
   /// 32 hex digits; the first eight open every event id.
   [[nodiscard]] std::string epoch() const;
   /// "5f3a9c1e-1234": unique over all lives of all segments.
@@ -191,11 +193,19 @@ class Maintainer {
 
   // Events. One thread only.
   [[nodiscard]] EventReader reader() const noexcept;
+  /// How many unreleased events there may be before a client's write has to wait.
+  [[nodiscard]] std::uint64_t ring_room() const noexcept;
+  [[nodiscard]] std::uint64_t memory_bytes() const noexcept;  // of the whole segment
   [[nodiscard]] Result<Lane> lane(std::uint32_t index) noexcept;
   /// Counts a start of the event's handler, before it runs.
   void count_attempt(EventSeq seq) noexcept;
-  /// Marks one event as handled (out of order); wakes WAITers.
-  void acknowledge(EventSeq seq) noexcept;
+  /// Marks one event as handled (out of order); wakes WAITers. `moved`: some of its runs are not
+  /// over, the disk has them.
+  void acknowledge(EventSeq seq, bool moved = false) noexcept;
+  /// True once after a WAIT has asked whether an event is over.
+  [[nodiscard]] bool waits_asked() noexcept;
+  /// Tells WAITs of every event that is over, in the ring and on disk. True when some wait on.
+  bool answer_waits(const std::function<bool(EventSeq)>& is_over);
   [[nodiscard]] bool acknowledged(EventSeq seq) const noexcept;
   /// Adds the deltas to the triggers' counters and releases every event below `end`, in one step
   /// as far as a crash can tell. All of them must be acknowledged. At most kReleaseDeltasMax deltas.

@@ -43,6 +43,7 @@ struct Provenance {
   std::uint64_t parent = 0;  // id of the event whose handler did this (0: none)
   std::uint64_t chain = 0;   // id of the first event of the chain
   std::uint32_t depth = 0;   // 0 for a client's own operation
+  friend bool operator==(const Provenance&, const Provenance&) = default;
 };
 
 struct SetOptions {
@@ -75,6 +76,7 @@ struct EraseOptions {
   Cause cause = Cause::explicit_;       // one of the causes of a removal
   std::optional<std::uint64_t> if_version{};
   bool return_old = false;
+  Provenance provenance{};
 };
 
 struct EraseResult {
@@ -84,6 +86,7 @@ struct EraseResult {
 
 struct IncrementOptions {
   std::int64_t initial = 0;             // value of a key that is not there
+  Provenance provenance{};
 };
 
 enum class ExpireCondition : std::uint8_t { always, no_deadline, has_deadline, greater, less };

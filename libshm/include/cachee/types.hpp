@@ -38,7 +38,8 @@ struct ClientId {
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
 /// What an event is about. Values are part of the segment layout.
-enum class EventKind : std::uint8_t { none = 0, write = 1, del = 2, expire = 3, evict = 4, read = 5 };
+/// `gap` is never in the ring: cacheed makes it for a trigger that asked for ON_FULL SHED.
+enum class EventKind : std::uint8_t { none = 0, write = 1, del = 2, expire = 3, evict = 4, read = 5, gap = 6 };
 
 /// Set of event kinds: bit n stands for EventKind n.
 using EventMask = std::uint32_t;
@@ -51,7 +52,7 @@ using EventMask = std::uint32_t;
 enum class Cause : std::uint8_t {
   explicit_ = 0, invalidate = 1, flush = 2, cascade = 3, cdc = 4, coherence = 5, trigger = 6,
   unknown = 7,
-  create = 8, update = 9, ttl = 10, capacity = 11, hit = 12,
+  create = 8, update = 9, ttl = 10, capacity = 11, hit = 12, shed = 13,
 };
 
 /// Who set an event off: the role of the client that did it.

@@ -89,7 +89,8 @@ struct Modify : shm::WritePlan {
       return why;
     }
     extension = present ? std::string{shm::extension_in_place(view, old_unit)} : std::string{};
-    if (provenance.depth != 0) {
+    // What set off the write before is not what set off this one.
+    if (provenance != shm::extension_provenance(extension)) {
       const auto decoded = shm::decode_extension(extension);
       if (!decoded) return Errc::corrupt;
       extension = shm::encode_extension(decoded->cost, provenance, decoded->metadata, decoded->parents);
@@ -371,6 +372,7 @@ Result<std::int64_t> Cache::increment(KeyView key, std::int64_t delta, const Inc
     const auto context = handle_->context();
     if (!context) return context.error();
     Increment plan{key, delta, options.initial};
+    plan.provenance = options.provenance;
     const auto written = shm::write_record(**context, key, plan);
     if (!written) return written.error();
     return plan.result;
@@ -496,23 +498,8 @@ Result<std::string> Cache::random_key() const noexcept {
 
 Result<void> Cache::wait_acknowledged(EventSeq event, std::chrono::milliseconds timeout) const noexcept {
   if (handle_->in_forked_child()) return Errc::closed;
-  const View& view = handle_->view();
-  auto& header = *view.header;
-  const TimeNs until = base::now_ns() + timeout.count() * base::kNsPerMs;
-  const auto done = [&] {
-    // The status belongs to this event only while the head has not passed it: head again behind.
-    if (header.ring_head.load_acquire() > event.value) return true;
-    const bool acknowledged = layout::CellStatus::Acknowledged::get(view.cell(event.value).status.load_acquire()) != 0;
-    return acknowledged || header.ring_head.load_acquire() > event.value;
-  };
-  for (;;) {
-    const std::uint32_t seen = header.ack_wake.load_seq_cst();
-    if (view.writable) header.ack_wanted.store_seq_cst(1);
-    if (done()) return {};
-    const TimeNs left = until - base::now_ns();
-    if (left <= 0) return Errc::timed_out;
-    os::wait_on(header.ack_wake, seen, std::min<std::chrono::nanoseconds>(std::chrono::nanoseconds{left}, std::chrono::milliseconds{5}));
-  }
+  if (shm::wait_acknowledged(handle_->view(), event, timeout)) return {};
+  return Errc::timed_out;
 }
 
 bool Cache::supervisor_alive() const noexcept {

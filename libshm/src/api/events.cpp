@@ -97,11 +97,13 @@ std::uint64_t EventView::hits() const noexcept {
 std::uint64_t EventView::size() const noexcept { return value.size(); }
 
 Provenance EventView::provenance() const noexcept {
-  const std::string_view extension = shm::extension_in_place(handle_->view(), record_);
-  layout::ExtensionHeader header;
-  if (extension.size() < sizeof header) return {};
-  std::memcpy(&header, extension.data(), sizeof header);
-  return {header.parent, header.chain, header.depth};
+  const View& view = handle_->view();
+  // A delete is set off by whoever deleted, not by whoever wrote the value.
+  if (kind == EventKind::del) {
+    if (CellWord::Noted::get(view.cell(seq.value).word.load_acquire()) == 0) return {};
+    return shm::read_note(view, seq.value, origin_, view.record(record_)->rm);
+  }
+  return shm::extension_provenance(shm::extension_in_place(view, record_));
 }
 Role EventView::origin_role() const noexcept {
   return static_cast<Role>(handle_->view().clients[origin_].role.load_relaxed() & 7);
@@ -156,9 +158,28 @@ Result<EventView> EventReader::at(EventSeq seq) const noexcept {
     case EventKind::evict: event.cause = Cause::capacity; break;
     case EventKind::read: event.cause = Cause::hit; break;
     case EventKind::del: event.cause = static_cast<Cause>(CellWord::CauseField::get(word)); break;
-    case EventKind::none: return Error{Errc::corrupt, 0, seq.value};
+    case EventKind::none:
+    case EventKind::gap: return Error{Errc::corrupt, 0, seq.value};
   }
   return event;
+}
+
+std::uint64_t EventReader::pinned_bytes(EventSeq seq) const noexcept {
+  const View& view = handle_->view();
+  const std::uint64_t word = view.cell(seq.value).word.load_acquire();
+  if (CellWord::is_empty(word)) return 0;
+  const auto bytes_of = [&](std::uint64_t unit) -> std::uint64_t {
+    const Record* const record = view.record(unit);
+    if (record == nullptr) return 0;
+    const std::uint64_t lens = record->lens.load_relaxed();
+    return sizeof(Record) + layout::Lens::Key::get(lens) + layout::Lens::Value::get(lens);
+  };
+  const std::uint64_t unit = CellWord::Offset::get(word);
+  const Record* const record = view.record(unit);
+  if (record == nullptr) return 0;
+  const bool replaced = static_cast<EventKind>(CellWord::Kind::get(word)) == EventKind::write;
+  const std::uint64_t prev = replaced ? shm::prev_of(*record) : layout::kNoRecord;
+  return bytes_of(unit) + (prev != layout::kNoRecord ? bytes_of(prev) : 0);
 }
 
 std::string EventReader::epoch() const {
@@ -219,10 +240,8 @@ void Lane::wait_for_event(std::uint64_t position, std::chrono::microseconds time
   auto& page = page_of(shared_);
   const View& view = handle_->view();
   const std::uint32_t seen = page.wake.load_seq_cst();
-  page.sleepers.fetch_add(1);
-  mem::fence_seq_cst();  // pairs with the fence in wake_executors()
-  if (CellWord::is_empty(view.cell(position).word.load_acquire())) os::wait_on(page.wake, seen, timeout);
-  page.sleepers.fetch_add(~std::uint64_t{0});
+  page.asleep.store_seq_cst(1);  // before the look at the cell: see wake_executors()
+  if (CellWord::is_empty(view.cell(position).word.load_seq_cst())) os::wait_on(page.wake, seen, timeout);
 }
 
 std::uint64_t Lane::position() const noexcept { return words_of(words_).claim.load_acquire() & ~layout::kLaneStop; }
@@ -247,8 +266,8 @@ Lane::Running Lane::running() const noexcept {
 
 void Lane::kick() noexcept {
   auto& page = page_of(shared_);
-  page.wake.fetch_add(1);
-  os::wake_all(page.wake);
+  page.wake.fetch_add(1);  // whoever is about to sleep on the old value does not
+  if (page.asleep.exchange_seq_cst(0) != 0) os::wake_all(page.wake);
 }
 
 }  // namespace cachee

@@ -370,6 +370,8 @@ void Maintainer::set_eviction_policy(EvictionPolicy policy) noexcept {
   impl_->view().header->evict_policy.store_relaxed(static_cast<std::uint64_t>(policy));
 }
 
+std::uint64_t Maintainer::ring_room() const noexcept { return shm::admission_limit(impl_->view(), Role::client); }
+std::uint64_t Maintainer::memory_bytes() const noexcept { return impl_->view().shape.segment_bytes; }
 EventReader Maintainer::reader() const noexcept { return EventReader{*impl_->cache}; }
 Result<Lane> Maintainer::lane(std::uint32_t index) noexcept { return Lane::open(*impl_->cache, index); }
 
@@ -380,17 +382,31 @@ void Maintainer::count_attempt(EventSeq seq) noexcept {
   status.store_release(CellStatus::Attempts::set(w, std::min(CellStatus::Attempts::get(w) + 1, CellStatus::Attempts::kMax)));
 }
 
-void Maintainer::acknowledge(EventSeq seq) noexcept {
+void Maintainer::acknowledge(EventSeq seq, bool moved) noexcept {
   if (impl_->closed()) return;
   const View& view = impl_->view();
   auto& status = view.cell(seq.value).status;
-  status.store_release(CellStatus::Acknowledged::set(status.load_relaxed(), 1));
+  const std::uint64_t w = CellStatus::Moved::set(status.load_relaxed(), moved ? 1 : 0);
+  status.store_release(CellStatus::Acknowledged::set(w, 1));
   auto& header = *view.header;
   mem::fence_seq_cst();  // the store of status against the load of ack_wanted: a WAITer does it the other way round
   if (header.ack_wanted.load_relaxed() == 0) return;
   header.ack_wanted.store_relaxed(0);
   header.ack_wake.fetch_add(1);
   os::wake_all(header.ack_wake);
+}
+
+bool Maintainer::waits_asked() noexcept {
+  if (impl_->closed()) return false;
+  auto& asked = impl_->view().header->wait_asked;
+  if (asked.load_relaxed() == 0) return false;
+  asked.store_seq_cst(0);  // before the slots are read: a question behind it raises it again
+  return true;
+}
+
+bool Maintainer::answer_waits(const std::function<bool(EventSeq)>& is_over) {
+  if (impl_->closed()) return false;
+  return shm::answer_waits(impl_->view(), is_over);
 }
 
 bool Maintainer::acknowledged(EventSeq seq) const noexcept {

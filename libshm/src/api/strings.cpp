@@ -78,6 +78,7 @@ const char* to_string(EventKind kind) noexcept {
     case EventKind::expire: return "expire";
     case EventKind::evict: return "evict";
     case EventKind::read: return "read";
+    case EventKind::gap: return "gap";
     case EventKind::none: break;
   }
   return "none";
@@ -90,6 +91,7 @@ const char* event_name(EventKind kind) noexcept {
     case EventKind::expire: return "ON_EXPIRE";
     case EventKind::evict: return "ON_EVICT";
     case EventKind::read: return "ON_READ";
+    case EventKind::gap:
     case EventKind::none: break;
   }
   return "NONE";
@@ -109,6 +111,7 @@ const char* to_string(Cause cause) noexcept {
     case Cause::ttl: return "ttl";
     case Cause::capacity: return "capacity";
     case Cause::hit: return "hit";
+    case Cause::shed: return "shed";
     case Cause::unknown: break;
   }
   return "unknown";

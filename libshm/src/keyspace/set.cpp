@@ -242,12 +242,18 @@ enum class ExpireOutcome {
 
 /// Removes a protected record with a mark. False: the slot had changed.
 bool remove_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word, Mark mark, Cause cause,
-                 bool admitted) noexcept {
+                 bool admitted, const Provenance& from = {}) noexcept {
   const View& view = *context.view;
   const std::uint64_t unit = Slot::Offset::get(word);
   raise_version_floor(view, version_of(*view.record(unit)));
-  const std::uint64_t marked = 
-      Slot::marked(unit, mark, static_cast<std::uint64_t>(cause), context.id, frequency_of(view, slot));
+  const bool noted = from != Provenance{};
+  if (noted) {  // before X2, which publishes it; it stays until the event has its place [RG-9]
+    context.me->note[layout::kNoteParent].store_relaxed(from.parent);
+    context.me->note[layout::kNoteChain].store_relaxed(from.chain);
+    context.me->note[layout::kNoteDepth].store_relaxed(from.depth);
+  }
+  const std::uint64_t marked =
+      Slot::marked(unit, mark, static_cast<std::uint64_t>(cause), context.id, frequency_of(view, slot), noted);
   std::uint64_t expected = word;
   if (!slot.cas_seq_cst(expected, marked)) return false;  // X2. LINEARIZES
   CACHEE_CRASH_POINT("keyspace.remove.marked");
@@ -594,7 +600,7 @@ Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptio
       lower_deadline(view, bucket, 0);
       return Errc::full;
     }
-    if (!remove_slot(context, bucket, *found.slot, found.word, Mark::del, options.cause, true)) {
+    if (!remove_slot(context, bucket, *found.slot, found.word, Mark::del, options.cause, true, options.provenance)) {
       context.count(layout::kRetries);
       backoff.pause();
       continue;

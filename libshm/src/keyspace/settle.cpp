@@ -80,7 +80,8 @@ bool finish_remove(Context& context, std::uint64_t bucket, Word& slot, std::uint
   }
   const auto state = EventWord::state(rm);
   if (state == EventWord::kPending || state == EventWord::kProposed) {
-    const CellInfo info{kind, Slot::CauseField::get(word), Slot::Client::get(word), Slot::Frequency::get(word)};
+    const CellInfo info{kind, Slot::CauseField::get(word), Slot::Client::get(word), Slot::Frequency::get(word),
+                        Slot::Noted::get(word) != 0};
     const bool may = admitted || state == EventWord::kProposed || ring_admits(view, Role::sweep);
     if (!may || !append_event(context, unit, EventOf::removal, info)) {
       lower_deadline(view, bucket, 0);  // [KS-6]

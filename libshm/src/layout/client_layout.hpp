@@ -58,7 +58,8 @@ struct alignas(64) Client {
   Word stats[kStatCount];  // 192
   // Line 5: name
   Word name[kClientNameBytes / 8];  // 320
-  Word reserved1[4];                // 352
+  Word note[3];                     // 352 parent, chain, depth of a removal under way (ring_layout.hpp, Note)
+  Word reserved1[1];                // 376
 };
 static_assert(sizeof(Client) == 384 && offsetof(Client, state) == 128 && offsetof(Client, name) == 320);
 

@@ -26,7 +26,8 @@ constexpr std::uint64_t compute_fingerprint() noexcept {
            sizeof(Journal), kRegionCount, kHeadSlots, kOverflowSlots, kHeatPerBucket, kOffsetBits, kOffsetUnit,
            kBlockBytesMin, kClassesMax, kClassBytes.back(), kItemWords, kPrefixLengthsMax, kLanes, kClientPins,
            offsetof(SegmentHeader, ring_head), offsetof(SegmentHeader, ring_tail),
-           offsetof(SegmentHeader, evict_epoch), offsetof(SegmentHeader, registrations), offsetof(Client, stats)}) {
+           offsetof(SegmentHeader, evict_epoch), offsetof(SegmentHeader, registrations), offsetof(SegmentHeader, wait_slots), offsetof(Client, stats),
+           offsetof(Client, note)}) {
     h = mix_fingerprint(h, v);
   }
   return h;

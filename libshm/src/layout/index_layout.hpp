@@ -12,7 +12,7 @@ namespace cachee::layout {
 
 enum class Mark : std::uint64_t { live = 0, del = 1, exp = 2, evict = 3 };
 
-/// Slot word. Live: 1 | mark 0 | tag | offset. Marked: 1 | mark | cause | frequency | client | offset.
+/// Slot word. Live: 1 | mark 0 | tag | offset. Marked: 1 | mark | cause | noted | frequency | client | offset.
 /// Empty: 0 | uid of the record that went last (unique, so an empty word never comes back).
 struct Slot {
   static constexpr std::uint64_t kOccupied = std::uint64_t{1} << 63;
@@ -20,6 +20,7 @@ struct Slot {
   using CauseField = Field<58, 3>;
   using Client = Field<40, 10>;    // of whoever marked it
   using Frequency = Field<50, 5>;  // how used the record was when it was marked
+  using Noted = Field<55, 1>;      // that client's `note` says what set the removal off
   using Tag = Field<40, 16>;
   using Offset = Field<0, 40>;
   static constexpr bool occupied(std::uint64_t w) noexcept { return (w & kOccupied) != 0; }
@@ -28,8 +29,8 @@ struct Slot {
     return kOccupied | Tag::make(tag) | Offset::make(offset);
   }
   static constexpr std::uint64_t marked(std::uint64_t offset, Mark mark, std::uint64_t cause,
-                                        std::uint64_t client, std::uint64_t frequency) noexcept {
-    return kOccupied | MarkField::make(static_cast<std::uint64_t>(mark)) | CauseField::make(cause) |
+                                        std::uint64_t client, std::uint64_t frequency, bool noted = false) noexcept {
+    return kOccupied | Noted::make(noted ? 1 : 0) | MarkField::make(static_cast<std::uint64_t>(mark)) | CauseField::make(cause) |
            Client::make(client) | Frequency::make(frequency) | Offset::make(offset);
   }
   static constexpr std::uint64_t empty(std::uint64_t uid) noexcept { return uid; }

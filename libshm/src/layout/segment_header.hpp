@@ -6,6 +6,7 @@
 
 #include "base/bits.hpp"
 #include "layout/client_layout.hpp"
+#include "layout/ring_layout.hpp"
 #include "layout/slab_layout.hpp"
 #include "mem/shared.hpp"
 
@@ -73,7 +74,8 @@ struct alignas(4096) SegmentHeader {
   mem::Shared<std::uint32_t> deadline_wake;    // 1232 futex: an earlier deadline was set
   mem::Shared<std::uint32_t> deadline_wanted;  // 1236
   Word sweep_until_ms;                      // 1240 the sweeper sleeps until then
-  Word reserved5[4];
+  Word wait_asked;                          // 1248 a WAIT asks something of the supervisor
+  Word reserved5[3];
   // 1280: eviction
   Word evict_epoch;            // 1280
   Word evict_policy;           // 1288
@@ -92,10 +94,12 @@ struct alignas(4096) SegmentHeader {
   Word clean_shutdown;         // 1392
   Word reserved7[1];
   Word gone_stats[kStatCount]; // 1408 counts of clients that left or died
-  std::uint8_t reserved8[4096 - 1408 - 8 * kStatCount];
+  Word wait_slots[kWaitSlots]; // 1536 WaitWord
+  std::uint8_t reserved8[4096 - 1536 - 8 * kWaitSlots];
 };
 static_assert(sizeof(SegmentHeader) == 4096);
 static_assert(offsetof(SegmentHeader, trigger_word) == 1024);
 static_assert(offsetof(SegmentHeader, gone_stats) == 1408);
+static_assert(offsetof(SegmentHeader, wait_slots) == 1536);
 
 }  // namespace cachee::layout

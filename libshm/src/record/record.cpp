@@ -108,6 +108,12 @@ std::optional<Extension> decode_extension(std::string_view bytes) {
   return extension;
 }
 
+Provenance extension_provenance(std::string_view bytes) noexcept {
+  ExtensionHeader header;
+  if (!read_header(bytes, header)) return {};
+  return {header.parent, header.chain, header.depth};
+}
+
 double extension_cost(std::string_view bytes) noexcept {
   ExtensionHeader header;
   return read_header(bytes, header) ? header.cost : kCostDefault;

@@ -47,6 +47,7 @@ inline bool needs_extension(std::optional<double> cost, const Provenance& proven
                                            const Metadata& metadata, const std::vector<std::string>& parents);
 /// nullopt for bytes that encode_extension() did not make.
 [[nodiscard]] std::optional<Extension> decode_extension(std::string_view bytes);
+[[nodiscard]] Provenance extension_provenance(std::string_view bytes) noexcept;
 [[nodiscard]] double extension_cost(std::string_view bytes) noexcept;
 [[nodiscard]] std::optional<std::string_view> extension_field(std::string_view bytes, std::string_view field) noexcept;
 

@@ -8,16 +8,24 @@
 
 namespace cachee::shm {
 
+using layout::CellStatus;
 using layout::CellWord;
 using layout::EventWord;
+using layout::NoteWord;
+using layout::WaitWord;
 
 namespace {
 
 constexpr std::uint64_t kFull = ~std::uint64_t{0};
+constexpr unsigned kWaitProbes = 8;                  // places a question may be in
 constexpr std::chrono::milliseconds kWaitSliceMs{5};  // a waker may die between its change and its wake
 // Each round means that another event got its place, or the head moved; only in a damaged ring does
 // neither happen, and then the debt stays where it is.
 constexpr int kRoundsMax = base::kAppendRoundsMax;
+
+std::uint64_t lap_of(const View& view, std::uint64_t position) noexcept {
+  return (position / view.shape.ring_events + 1) & NoteWord::Lap::kMax;
+}
 
 /// First empty position, helping the tail forward past filled cells.
 std::uint64_t find_position(const View& view) noexcept {
@@ -43,6 +51,40 @@ void stamp(const View& view, std::uint64_t position) noexcept {
   wall.cas(CellWord::empty(position), static_cast<std::uint64_t>(base::wall_ns() / base::kNsPerUs));
 }
 
+// Notes
+
+/// What the words of a note say with the lap of a position; false: another lap's.
+bool read_stamped(const View& view, std::uint64_t position, std::uint64_t (&note)[layout::kNoteWords]) noexcept {
+  const std::uint64_t lap = lap_of(view, position);
+  for (unsigned i = 0; i < layout::kNoteWords; ++i) {
+    const std::uint64_t w = view.cell(position).note[i].load_acquire();
+    if (NoteWord::Lap::get(w) != lap) return false;
+    note[i] = NoteWord::Value::get(w);
+  }
+  return true;
+}
+
+/// [RG-9] Copies a removal's note from the client that made it into the cell. `w` is the record's
+/// word, PROPOSED for this position; false: it moved on, and the note with it.
+bool stamp_note(const View& view, std::uint64_t position, std::uint64_t client, const Word& word, std::uint64_t w) noexcept {
+  std::uint64_t seen[layout::kNoteWords];
+  std::uint64_t note[layout::kNoteWords];
+  for (unsigned i = 0; i < layout::kNoteWords; ++i) {
+    seen[i] = view.cell(position).note[i].load_acquire();
+    note[i] = view.clients[client].note[i].load_relaxed();
+  }
+  mem::fence_acquire();  // the note before the word: while it is PROPOSED, its client has not gone on
+  if (word.load_relaxed() != w) return false;
+  const std::uint64_t lap = lap_of(view, position);
+  for (unsigned i = 0; i < layout::kNoteWords; ++i) {
+    // Another helper's words are the same; a late one meets the words of a later lap and leaves them.
+    if (NoteWord::Lap::get(seen[i]) == lap) continue;
+    view.cell(position).note[i].cas(seen[i], NoteWord::Lap::make(lap) | NoteWord::Value::make(note[i]));
+    CACHEE_CRASH_POINT("ring.append.noted");
+  }
+  return true;
+}
+
 }  // namespace
 
 std::uint64_t event_position(std::uint64_t word) noexcept { return EventWord::Position::get(word); }
@@ -51,7 +93,8 @@ bool append_event(Context& context, std::uint64_t unit, EventOf which, const Cel
   const View& view = *context.view;
   Record& record = *view.record(unit);
   Word& word = which == EventOf::creation ? record.ev : record.rm;
-  const std::uint64_t filled = CellWord::make(unit, static_cast<std::uint64_t>(info.kind), info.cause, info.client, info.frequency);
+  const std::uint64_t filled =
+      CellWord::make(unit, static_cast<std::uint64_t>(info.kind), info.cause, info.client, info.frequency, info.noted);
   for (int rounds = 0; rounds < kRoundsMax; ++rounds) {
     std::uint64_t w = word.load_acquire();
     const std::uint64_t generation = EventWord::Generation::get(w);
@@ -61,12 +104,13 @@ bool append_event(Context& context, std::uint64_t unit, EventOf which, const Cel
       case EventWord::kProposed: {
         const std::uint64_t t = EventWord::Position::get(w);
         Cell& cell = view.cell(t);
-        const std::uint64_t seen = cell.word.load_acquire();
+        std::uint64_t seen = cell.word.load_seq_cst();
         if (seen == CellWord::empty(t)) {
-          cell.word.cas(seen, filled);  // E2
+          cell.word.cas_seq_cst(seen, filled);  // E2
           CACHEE_CRASH_POINT("ring.append.filled");
         } else if (seen == filled) {
           stamp(view, t);
+          if (info.noted && !stamp_note(view, t, info.client, word, w)) break;  // E2'
           const bool confirmed = word.cas(w, EventWord::make(EventWord::kConfirmed, generation, t));  // E3
           CACHEE_CRASH_POINT("ring.append.confirmed");
           view.header->ring_tail.cas(t, t + 1);  // E4
@@ -133,6 +177,8 @@ bool confirm_cell(const View& view, std::uint64_t position) noexcept {
   Word& word = kind == EventKind::write || kind == EventKind::read ? record->ev : record->rm;
   const std::uint64_t w = word.load_acquire();
   if (EventWord::state(w) == EventWord::kProposed && EventWord::Position::get(w) == position) {
+    const std::uint64_t client = std::min<std::uint64_t>(CellWord::Client::get(seen), view.shape.clients_max - 1);
+    if (CellWord::Noted::get(seen) != 0) stamp_note(view, position, client, word, w);
     word.cas(w, EventWord::make(EventWord::kConfirmed, EventWord::Generation::get(w), position));
   }
   view.header->ring_tail.cas(position, position + 1);
@@ -142,6 +188,9 @@ bool confirm_cell(const View& view, std::uint64_t position) noexcept {
 void release_cell(const View& view, std::uint64_t position) noexcept {
   Cell& cell = view.cell(position);
   const std::uint64_t next = position + view.shape.ring_events;
+  if (CellWord::Noted::get(cell.word.load_relaxed()) != 0) {
+    for (Word& word : cell.note) word.store_relaxed(0);  // laps come again after 65,536
+  }
   cell.status.store_relaxed(0);
   cell.wall_us.store_relaxed(CellWord::empty(next));
   cell.word.store_release(CellWord::empty(next));  // pairs with findpos' acquire
@@ -149,12 +198,101 @@ void release_cell(const View& view, std::uint64_t position) noexcept {
   view.header->ring_head.cas(position, position + 1);
 }
 
+Provenance read_note(const View& view, std::uint64_t position, std::uint64_t client, const Word& word) noexcept {
+  for (int rounds = 0; rounds < kRoundsMax; ++rounds) {
+    std::uint64_t note[layout::kNoteWords] = {};
+    bool known = read_stamped(view, position, note);
+    if (!known) {
+      // Not stamped yet: its client is still at it and says it itself.
+      const std::uint64_t w = word.load_acquire();
+      for (unsigned i = 0; i < layout::kNoteWords; ++i) note[i] = view.clients[client].note[i].load_relaxed();
+      mem::fence_acquire();
+      known = EventWord::state(w) == EventWord::kProposed && word.load_relaxed() == w;
+      if (!known && EventWord::state(w) != EventWord::kProposed && EventWord::state(w) != EventWord::kConfirmed) break;
+    }
+    if (known) {
+      return {note[layout::kNoteParent], note[layout::kNoteChain], static_cast<std::uint32_t>(note[layout::kNoteDepth])};
+    }
+    if (view.header->ring_head.load_acquire() > position) break;  // released meanwhile
+  }
+  return {};
+}
+
+// Waiting for acknowledgement
+
+namespace {
+
+/// W1: puts the question where there is room. True when the answer is there already.
+bool ask(SegmentHeader& header, std::uint64_t position) noexcept {
+  const std::uint64_t question = WaitWord::make(WaitWord::kAsked, position);
+  const std::uint64_t answer = WaitWord::make(WaitWord::kAcknowledged, position);
+  const auto slot_of = [&](std::uint64_t i) -> Word& { return header.wait_slots[(position + i) % layout::kWaitSlots]; };
+  Word* room = nullptr;
+  for (unsigned i = 0; i < kWaitProbes; ++i) {
+    const std::uint64_t word = slot_of(i).load_acquire();
+    if (word == answer) return true;
+    if (word == question) return false;
+    if (room == nullptr && WaitWord::state(word) != WaitWord::kAsked) room = &slot_of(i);
+  }
+  // All taken, perhaps by WAITs that are gone: each time another one makes room.
+  if (room == nullptr) room = &slot_of(static_cast<std::uint64_t>(base::now_ns()) / kWaitProbes % kWaitProbes);
+  room->store_seq_cst(question);
+  return false;
+}
+
+}  // namespace
+
+bool wait_acknowledged(const View& view, EventSeq event, std::chrono::milliseconds timeout) noexcept {
+  SegmentHeader& header = *view.header;
+  const TimeNs until = base::now_ns() + timeout.count() * base::kNsPerMs;
+  for (;;) {
+    const std::uint32_t seen = header.ack_wake.load_seq_cst();
+    // The status belongs to this event only while the head has not passed it: head again behind.
+    const std::uint64_t status = view.cell(event.value).status.load_acquire();
+    const bool in_ring = header.ring_head.load_acquire() <= event.value;
+    if (in_ring && CellStatus::Acknowledged::get(status) != 0 && CellStatus::Moved::get(status) == 0) return true;
+    if (view.writable) {
+      if (ask(header, event.value)) return true;
+      header.wait_asked.store_seq_cst(1);
+      header.ack_wanted.store_seq_cst(1);
+      const std::uint64_t again = view.cell(event.value).status.load_seq_cst();  // against acknowledge()
+      if (again != status) continue;
+    }
+    const TimeNs left = until - base::now_ns();
+    if (left <= 0) return false;
+    os::wait_on(header.ack_wake, seen, std::min<std::chrono::nanoseconds>(std::chrono::nanoseconds{left}, kWaitSliceMs));
+  }
+}
+
+bool answer_waits(const View& view, const std::function<bool(EventSeq)>& is_over) {
+  SegmentHeader& header = *view.header;
+  bool open = false;
+  bool answered = false;
+  for (Word& slot : header.wait_slots) {
+    std::uint64_t word = slot.load_acquire();
+    if (WaitWord::state(word) != WaitWord::kAsked) continue;
+    const std::uint64_t position = WaitWord::Position::get(word);
+    if (!is_over(EventSeq{position})) {
+      open = true;
+      continue;
+    }
+    slot.cas(word, WaitWord::make(WaitWord::kAcknowledged, position));  // W2
+    answered = true;
+  }
+  if (answered) {
+    header.ack_wake.fetch_add(1);
+    os::wake_all(header.ack_wake);
+  }
+  return open;
+}
+
 void wake_executors(const View& view) noexcept {
   layout::LanePage& lanes = *view.lanes;
-  // The CAS of E2/E3 before this load is a full barrier on every target we build for; a sleeper
-  // raises `sleepers` and looks at the cell again behind its own fence (Lane::wait_for_event).
-  mem::fence_seq_cst();
-  if (lanes.sleepers.load_relaxed() == 0) return;
+  // E2, or the look that found it done, is before this load; a sleeper raises `asleep` before it looks
+  // at the cell (Lane::wait_for_event). All are seq_cst, so one of the two sees the other.
+  if (lanes.asleep.load_seq_cst() == 0) return;
+  // Whoever takes the flag wakes: until the sleeper runs, others need not call the kernel for it again.
+  if (lanes.asleep.exchange_seq_cst(0) == 0) return;
   lanes.wake.fetch_add(1);
   os::wake_all(lanes.wake);
 }

@@ -17,11 +17,21 @@ constexpr std::uint64_t kHashSeed = 0;
 constexpr std::uint64_t kEnabledBit = std::uint64_t{1} << 32;
 constexpr std::uint64_t kPausedBit = std::uint64_t{1} << 33;
 constexpr std::uint64_t kShedBit = std::uint64_t{1} << 34;
+constexpr std::uint64_t kLiteralBit = std::uint64_t{1} << 35;  // the pattern has no special character
+constexpr std::uint64_t kPrefixBit = std::uint64_t{1} << 36;   // or one only, a `*` at its end
+constexpr std::uint32_t kShedWaitMs = 1000;  // the supervisor sheds what waits; that takes it a moment
 
 /// Bytes of a pattern before its first special character.
 std::size_t literal_prefix(std::string_view pattern) noexcept {
   const std::size_t at = pattern.find_first_of("*?[\\");
   return at == std::string_view::npos ? pattern.size() : at;
+}
+
+/// Which of the two simple shapes a pattern has; most have one.
+std::uint64_t shape_of(std::string_view pattern) noexcept {
+  const std::size_t prefix = literal_prefix(pattern);
+  if (prefix == pattern.size()) return kLiteralBit;
+  return prefix + 1 == pattern.size() && pattern.back() == '*' ? kPrefixBit : 0;
 }
 
 /// Bounds-checked reads of one buffer; anything out of range is zero.
@@ -49,25 +59,33 @@ class TableView {
     mem::copy_out(out, words_ + at / 8, bytes);
     return true;
   }
+  bool text_is(std::uint64_t at, std::string_view with) const noexcept {
+    if (at % 8 != 0 || at > capacity_ * 8 || with.size() > capacity_ * 8 - at) return false;
+    return mem::equal_bytes(words_ + at / 8, with.data(), with.size());
+  }
 
  private:
   const Word* words_;
   std::uint64_t capacity_;
 };
 
+bool matches(const TableView& table, std::uint64_t index, std::uint64_t flags, KeyView key) noexcept {
+  const std::uint64_t pattern_bytes = table.item(index, layout::kItemPatternBytes);
+  const std::uint64_t text = table.item(index, layout::kItemText);
+  if ((flags & kLiteralBit) != 0) return pattern_bytes == key.size() && table.text_is(text, key);
+  if ((flags & kPrefixBit) != 0) return pattern_bytes <= key.size() + 1 && table.text_is(text, key.substr(0, pattern_bytes - 1));
+  char pattern[kPatternBytesMax];
+  return pattern_bytes <= sizeof pattern && table.text(text, pattern_bytes, pattern) && glob_match({pattern, pattern_bytes}, key);
+}
+
 void match_item(const TableView& table, std::uint64_t index, KeyView key, Interest& interest) noexcept {
   const std::uint64_t flags = table.item(index, layout::kItemEvents);
-  if ((flags & kEnabledBit) == 0) return;
+  if ((flags & kEnabledBit) == 0 || !matches(table, index, flags, key)) return;
   const auto events = static_cast<EventMask>(flags);
-  const std::uint64_t pattern_bytes = table.item(index, layout::kItemPatternBytes);
-  char pattern[kPatternBytesMax];
-  if (pattern_bytes > sizeof pattern || !table.text(table.item(index, layout::kItemText), pattern_bytes, pattern)) return;
-  if (!glob_match({pattern, pattern_bytes}, key)) return;
   interest.wanted |= events;
-  if ((flags & kShedBit) != 0) return;
-  interest.blocking |= events;
+  const bool sheds = (flags & kShedBit) != 0;
   const auto block_ms = static_cast<std::uint32_t>(table.item(index, layout::kItemBlockMs));
-  interest.block_ms = std::max(interest.block_ms, std::min(block_ms, base::kBlockMsMax));
+  interest.block_ms = std::max(interest.block_ms, sheds ? kShedWaitMs : std::min(block_ms, base::kBlockMsMax));
 }
 
 }  // namespace
@@ -146,7 +164,7 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
     put(layout::kItemPrefixHash, hash);
     put(layout::kItemPrefixBytes, length);
     put(layout::kItemEvents, t.events | (t.enabled ? kEnabledBit : 0) | (t.paused ? kPausedBit : 0) |
-                                 (t.on_full == OnFull::shed ? kShedBit : 0));
+                                 (t.on_full == OnFull::shed ? kShedBit : 0) | shape_of(t.pattern));
     put(layout::kItemText, text_at * 8);
     put(layout::kItemNameBytes, t.name.size());
     put(layout::kItemPatternBytes, t.pattern.size());

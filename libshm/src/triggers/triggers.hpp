@@ -37,8 +37,7 @@ namespace cachee::shm {
 struct Interest {
   std::uint64_t word = ~std::uint64_t{0};  // trigger_word it was decided at
   EventMask wanted = 0;                    // kinds that some enabled trigger wants
-  EventMask blocking = 0;                  // kinds that some trigger wants with ON_FULL BLOCK
-  std::uint32_t block_ms = 0;              // the longest wait among them
+  std::uint32_t block_ms = 0;              // how long a writer waits for room: the longest among them
 
   [[nodiscard]] bool wants(EventKind kind) const noexcept { return (wanted & event_bit(kind)) != 0; }
   [[nodiscard]] std::uint64_t generation() const noexcept { return layout::TriggerWord::Generation::get(word); }

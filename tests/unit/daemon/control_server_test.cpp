@@ -354,6 +354,7 @@ class ControlEvents : public Control {
     for (std::uint64_t seq = reader.head(); seq < tail; ++seq) {
       server.keeper->acknowledge(EventSeq{seq});
     }
+    server.keeper->answer_waits([tail](EventSeq seq) { return seq.value < tail; });
     server.keeper->release_through(tail, {});
   }
 };

@@ -5,94 +5,15 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <span>
 #include <thread>
 
-#include "events/dispatcher.hpp"
+#include "dispatcher_support.hpp"
 #include "executor/executor_main.hpp"
-#include "support/temp_segment.hpp"
 
 namespace cachee::daemon {
 namespace {
-
-using namespace std::chrono_literals;
-using test::TempSegment;
-
-class DispatcherTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    state_ = std::filesystem::temp_directory_path() / test::unique_name("cachee-dispatcher");
-    SegmentOptions options;
-    options.memory_bytes = 32 << 20;
-    options.ring_events = 4096;
-    options.clients_max = 32;
-    segment_.emplace(options);
-    start();
-  }
-  void TearDown() override {
-    stop();
-    EXPECT_EQ(test::findings(segment_->client()), "");
-    segment_.reset();
-    std::filesystem::remove_all(state_);
-  }
-  void start() {
-    DispatcherOptions options;
-    options.segment = segment_->name();
-    options.store.directory = state_;
-    options.executors = executors_;
-    auto made = Dispatcher::make(segment_->keeper(), options);
-    ASSERT_TRUE(made) << made.failure().text;
-    dispatcher_ = std::move(*made);
-    auto started = dispatcher_->start();
-    ASSERT_TRUE(started) << started.failure().text;
-  }
-  void stop() {
-    if (dispatcher_) dispatcher_->stop(5s);
-    dispatcher_.reset();
-  }
-  void put(TriggerSpec spec) {
-    if (spec.name.empty()) spec.name = spec.pattern;
-    auto done = dispatcher_->register_triggers({spec});
-    ASSERT_TRUE(done) << done.failure().text;
-  }
-  static TriggerSpec spec(std::string pattern, EventKind kind, std::string source) {
-    TriggerSpec made;
-    made.pattern = std::move(pattern);
-    made.events = event_bit(kind);
-    made.source = std::move(source);
-    return made;
-  }
-  std::vector<std::string> lines(const std::string& channel) const {
-    std::ifstream file{state_ / "log" / (channel + ".jsonl")};
-    std::vector<std::string> all;
-    for (std::string line; std::getline(file, line);) all.push_back(line);
-    return all;
-  }
-  template <class F>
-  static bool eventually(F&& holds, std::chrono::seconds limit = 10s) {
-    const auto until = std::chrono::steady_clock::now() + limit;
-    while (std::chrono::steady_clock::now() < until) {
-      if (holds()) return true;
-      std::this_thread::sleep_for(2ms);
-    }
-    return holds();
-  }
-  TriggerAccount account(const std::string& name) {
-    auto rows = dispatcher_->account();
-    EXPECT_TRUE(rows);
-    for (const auto& row : *rows) {
-      EXPECT_TRUE(row.adds_up()) << row.name << ": " << row.emitted << " = " << row.acknowledged << " + " << row.in_flight
-                                 << " + " << row.retry << " + " << row.dead;
-      if (row.name == name) return row;
-    }
-    return {};
-  }
-
-  std::uint32_t executors_ = 1;
-  std::filesystem::path state_;
-  std::optional<TempSegment> segment_;
-  std::unique_ptr<Dispatcher> dispatcher_;
-};
 
 TEST_F(DispatcherTest, AWriteBecomesALogLine) {
   put(spec("k:*", EventKind::write, "cachee.log('audit', {key = event.key, value = event.value})"));

@@ -78,7 +78,7 @@ Order sample_order(Order::Kind kind) {
   order.token = 5;
   order.key_hash = 6;
   order.trigger_slot = 7;
-  order.seen_end = 8;
+  order.reports_seen = 8;
   if (kind == Order::Kind::run_stored || kind == Order::Kind::test) {
     order.event.emplace();
     order.event->key = "k";
@@ -106,7 +106,7 @@ TEST(Messages, OrdersSurvive) {
     EXPECT_EQ(got->token, want.token);
     EXPECT_EQ(got->key_hash, want.key_hash);
     EXPECT_EQ(got->trigger_slot, want.trigger_slot);
-    EXPECT_EQ(got->seen_end, want.seen_end);
+    EXPECT_EQ(got->reports_seen, want.reports_seen);
     ASSERT_EQ(got->event.has_value(), want.event.has_value());
     if (want.event) {
       EXPECT_EQ(got->event->value, want.event->value);

@@ -1,0 +1,332 @@
+// Goal: a backlog goes to disk before the ring is full and comes back in order; what a trigger asked to
+// be shed is counted and told; the account is exact at every sample, through kills of everybody.
+//
+// Method: the dispatcher with real executors, made slow by a handler or stopped by a signal, with low
+// watermarks. A "crash" of the dispatcher drops it without a word, as SIGKILL does.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+#include <sys/resource.h>
+
+#include "dispatcher_support.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+class BacklogTest : public DispatcherTest {
+ protected:
+  BacklogTest() {
+    dispatcher_options_.backlog_events_max = 64;
+    dispatcher_options_.spool.free_bytes_min = 0;
+    dispatcher_options_.spool.file_bytes = 16384;
+  }
+  /// Lines of a channel as (key, value), and each key's values must ascend.
+  std::map<std::string, std::vector<int>> values(const std::string& channel) const {
+    std::map<std::string, std::vector<int>> of_key;
+    for (const std::string& line : lines(channel)) {
+      const auto json = nlohmann::json::parse(line);
+      of_key[json["k"]].push_back(json["v"]);
+    }
+    return of_key;
+  }
+  void expect_all_in_order(const std::string& channel, int count, int keys) {
+    const auto got = values(channel);
+    int total = 0;
+    for (const auto& [key, list] : got) {
+      total += static_cast<int>(list.size());
+      for (std::size_t i = 1; i < list.size(); ++i) ASSERT_EQ(list[i], list[i - 1] + keys) << key;
+    }
+    EXPECT_EQ(total, count);
+  }
+  static std::vector<pid_t> executors() {
+    std::vector<pid_t> found;
+    for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
+      std::ifstream list{task.path() / "children"};
+      for (pid_t pid = 0; list >> pid;) found.push_back(pid);
+    }
+    return found;
+  }
+  static void signal_executors(int signal) {
+    for (const pid_t pid : executors()) kill(pid, signal);
+  }
+  static std::string logger(const char* channel) {
+    return std::string{"cachee.log('"} + channel + "', {k = event.key, v = tonumber(event.value)})";
+  }
+  std::size_t spool_files() const {
+    std::error_code gone;
+    std::size_t count = 0;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator{state_ / "spool", gone}) ++count;
+    return count;
+  }
+};
+
+TEST_F(BacklogTest, GoesToDiskWhileTheExecutorIsStoppedAndComesBackInOrder) {
+  put(spec("k:*", EventKind::write, logger("k")));
+  Cache cache = segment_->client();
+  ASSERT_TRUE(eventually([&] { return !executors().empty(); }));
+  signal_executors(SIGSTOP);
+  // Far more than the ring holds: the writer meets room all the time.
+  constexpr int kWrites = 10000;
+  for (int i = 0; i < kWrites; ++i) {
+    ASSERT_TRUE(cache.set("k:" + std::to_string(i % 20), std::to_string(i))) << i;
+    if (i % 1000 == 999) {
+      EXPECT_EQ(account("k:*").emitted, static_cast<std::uint64_t>(i + 1));
+    }
+  }
+  ASSERT_TRUE(eventually([&] { return account("k:*").spooled > kWrites - 1000; })) << account("k:*").spooled;
+  EXPECT_GT(spool_files(), 10u);
+  signal_executors(SIGCONT);
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged == kWrites; }, 60s)) << account("k:*").acknowledged;
+  expect_all_in_order("k", kWrites, 20);
+  // From the ring again.
+  ASSERT_TRUE(eventually([&] { return spool_files() == 0; }));
+  const auto next = cache.set("k:1", "77");
+  EXPECT_TRUE(cache.wait_acknowledged(*next->event, 5s));
+}
+
+TEST_F(BacklogTest, KeepsOrderWhenRunsOfItFailAndItsExecutorDies) {
+  // One key fails at its first attempts, another kills its executor once.
+  TriggerSpec shaky = spec("k:*", EventKind::write, R"(
+    if event.key == "k:3" and event.attempt == 1 and tonumber(event.value) % 7 == 0 then error("shaky") end
+    if event.value == "444" and event.attempt == 1 then while true do end end
+    cachee.log('k', {k = event.key, v = tonumber(event.value)}))");
+  shaky.retry_attempts = 20;
+  shaky.backoff_min_ms = 1;
+  shaky.backoff_max_ms = 5;
+  shaky.timeout_ms = 50;
+  shaky.steps = 1000000000000;
+  put(shaky);
+  Cache cache = segment_->client();
+  ASSERT_TRUE(eventually([&] { return !executors().empty(); }));
+  signal_executors(SIGSTOP);
+  constexpr int kWrites = 2000;
+  for (int i = 0; i < kWrites; ++i) ASSERT_TRUE(cache.set("k:" + std::to_string(i % 10), std::to_string(i)));
+  ASSERT_TRUE(eventually([&] { return account("k:*").spooled > 1000; }));
+  signal_executors(SIGCONT);
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged == kWrites; }, 60s))
+      << account("k:*").acknowledged << " retry " << account("k:*").retry << " dead " << account("k:*").dead << " spooled "
+      << account("k:*").spooled;
+  expect_all_in_order("k", kWrites, 10);
+}
+
+TEST_F(BacklogTest, OutlivesKillsOfExecutorsAndDispatcherAtAnyMoment) {
+  TriggerSpec log = spec("k:*", EventKind::write, logger("k"));
+  log.retry_attempts = 100;  // a kill is charged as an attempt
+  log.backoff_min_ms = 1;
+  log.backoff_max_ms = 5;
+  put(log);
+  Cache cache = segment_->client();
+  std::atomic<bool> done{false};
+  std::atomic<int> written{0};
+  constexpr int kWrites = 6000;
+  std::thread writer{[&] {
+    for (int i = 0; i < kWrites; ++i) {
+      while (!cache.set("k:" + std::to_string(i % 20), std::to_string(i))) std::this_thread::sleep_for(1ms);
+      written = i + 1;
+      if (i % 50 == 0) std::this_thread::sleep_for(5ms);
+    }
+    done = true;
+  }};
+  std::minstd_rand random{1234};
+  for (int round = 0; !done || round < 10; ++round) {
+    // A stopped executor builds a backlog; then it, or the dispatcher, or both die in it.
+    signal_executors(SIGSTOP);
+    std::this_thread::sleep_for(std::chrono::milliseconds{random() % 60});
+    signal_executors(SIGCONT);
+    std::this_thread::sleep_for(std::chrono::milliseconds{random() % 40});
+    if (random() % 3 != 0) signal_executors(SIGKILL);
+    account("k:*");
+    if (random() % 2 == 0) {
+      dispatcher_->stop(0ms);
+      dispatcher_.reset();
+      start();
+      account("k:*");
+    }
+  }
+  writer.join();
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged + account("k:*").dead == kWrites; }, 60s))
+      << account("k:*").acknowledged << " retry " << account("k:*").retry << " spooled " << account("k:*").spooled;
+  EXPECT_EQ(account("k:*").dead, 0u);
+  expect_all_in_order("k", kWrites, 20);
+  EXPECT_EQ(account("k:*").emitted, static_cast<std::uint64_t>(kWrites));
+}
+
+TEST_F(BacklogTest, LargeValuesThatPinTooMuchMemoryAreCopiedOut) {
+  stop();
+  dispatcher_options_.backlog_events_max = 0;
+  dispatcher_options_.pinned_bytes_max = 4 << 20;
+  start();
+  put(spec("k:*", EventKind::write, "cachee.log('k', {k = event.key, v = #event.value})"));
+  Cache cache = segment_->client();
+  ASSERT_TRUE(eventually([&] { return !executors().empty(); }));
+  signal_executors(SIGSTOP);
+  // Events keep their values; these are more than the segment holds.
+  const std::string large(1 << 20, 'x');
+  for (int i = 0; i < 34; ++i) {
+    // A writer that is faster than the disk meets the end of the memory, for a moment.
+    ASSERT_TRUE(eventually([&] {
+      const auto written = cache.set("k:1", large);
+      EXPECT_TRUE(written || written.code() == Errc::no_space) << to_string(written.error());
+      return written.has_value();
+    }, 20s)) << i << ", spooled " << account("k:*").spooled;
+  }
+  ASSERT_TRUE(eventually([&] { return account("k:*").spooled > 10; }));
+  signal_executors(SIGCONT);
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged == 34; }, 60s));
+  ASSERT_EQ(lines("k").size(), 34u);
+  for (const std::string& line : lines("k")) EXPECT_NE(line.find("1048576"), std::string::npos) << line;
+}
+
+TEST_F(BacklogTest, WaitIsOverWhenTheSpooledRunIs) {
+  put(spec("k:*", EventKind::write, logger("k")));
+  Cache cache = segment_->client();
+  ASSERT_TRUE(eventually([&] { return !executors().empty(); }));
+  signal_executors(SIGSTOP);
+  std::vector<EventSeq> events;
+  for (int i = 0; i < 500; ++i) events.push_back(*cache.set("k:" + std::to_string(i), "1")->event);
+  ASSERT_TRUE(eventually([&] { return account("k:*").spooled > 400; }));
+  EXPECT_EQ(cache.wait_acknowledged(events[100], 50ms).code(), Errc::timed_out);
+  signal_executors(SIGCONT);
+  EXPECT_TRUE(cache.wait_acknowledged(events[100], 10s));
+  EXPECT_TRUE(cache.wait_acknowledged(events[499], 10s));
+  EXPECT_EQ(lines("k").size(), 500u) << "the last WAIT returned before its run";
+}
+
+TEST_F(BacklogTest, OnFullShedShedsCountsAndNamesEveryId) {
+  TriggerSpec shedding = spec("s:*", EventKind::write, R"(
+    if event.type == "gap" then
+      cachee.log("gaps", {count = event.metadata.count, ids = event.metadata.ids, cause = event.cause, id = event.id})
+    else
+      cachee.log("s", {id = event.id})
+    end)");
+  shedding.on_full = OnFull::shed;
+  put(shedding);
+  put(spec("s:1*", EventKind::write, logger("kept")));  // BLOCK, of some of the same keys
+  Cache cache = segment_->client();
+  ASSERT_TRUE(eventually([&] { return !executors().empty(); }));
+  signal_executors(SIGSTOP);
+  constexpr int kWrites = 3000;
+  std::set<std::string> ids;
+  int kept = 0;
+  for (int i = 0; i < kWrites; ++i) {
+    const std::string key = "s:" + std::to_string(i % 20);
+    const auto written = cache.set(key, std::to_string(i));
+    ASSERT_TRUE(written) << i;
+    ids.insert(segment_->keeper().reader().event_id(written->event->value + 1));
+    kept += key.starts_with("s:1") ? 1 : 0;
+    if (i == kWrites / 2) {  // in the middle of it
+      dispatcher_->stop(0ms);
+      dispatcher_.reset();
+      start();
+      ASSERT_TRUE(eventually([&] { return !executors().empty(); }));
+      signal_executors(SIGSTOP);
+    }
+  }
+  ASSERT_TRUE(eventually([&] { return account("s:*").shed > kWrites / 2; })) << account("s:*").shed;
+  signal_executors(SIGCONT);
+  ASSERT_TRUE(eventually([&] {
+    const TriggerAccount row = account("s:*");
+    return row.emitted == row.acknowledged + row.shed && account("s:1*").acknowledged == static_cast<std::uint64_t>(kept);
+  }, 30s));
+  EXPECT_EQ(account("s:1*").shed, 0u) << "a trigger that did not ask for it loses nothing";
+  // Every id is in a line of its own or in a gap, none in both.
+  std::set<std::string> told;
+  for (const std::string& line : lines("s")) EXPECT_TRUE(told.insert(nlohmann::json::parse(line)["id"]).second) << line;
+  std::uint64_t shed = 0;
+  for (const std::string& line : lines("gaps")) {
+    const auto gap = nlohmann::json::parse(line);
+    EXPECT_EQ(gap["cause"], "shed");
+    shed += std::stoull(gap["count"].get<std::string>());
+    std::uint64_t named = 0;
+    std::stringstream list{gap["ids"].get<std::string>()};
+    for (std::string range; std::getline(list, range, ',');) {
+      const auto number = [](const std::string& id) { return std::stoull(id.substr(id.find('-') + 1)); };
+      const auto dots = range.find("..");
+      const std::uint64_t first = number(range.substr(0, dots));
+      const std::uint64_t last = dots == std::string::npos ? first : number(range.substr(dots + 2));
+      for (std::uint64_t n = first; n <= last; ++n, ++named) {
+        EXPECT_TRUE(told.insert(segment_->keeper().reader().event_id(n)).second) << n << " in " << line;
+      }
+    }
+    EXPECT_EQ(std::to_string(named), gap["count"].get<std::string>());
+  }
+  EXPECT_EQ(shed, account("s:*").shed);
+  EXPECT_EQ(told, ids);
+}
+
+TEST_F(BacklogTest, AFullDiskKeepsEventsInTheRingThenPushesBackThenGoesOn) {
+  TriggerSpec log = spec("k:*", EventKind::write, logger("k"));
+  log.block_ms = 20;
+  put(log);
+  Cache cache = segment_->client();
+  ASSERT_TRUE(eventually([&] { return !executors().empty(); }));
+  signal_executors(SIGSTOP);
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &old), 0);
+  const rlimit none{0, old.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
+  int written = 0;
+  Result<WriteResult> last = Errc::ok;
+  for (; written < 100000; ++written) {
+    last = cache.set("k:" + std::to_string(written % 20), std::to_string(written));
+    if (!last) break;
+  }
+  const auto row = account("k:*");
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
+  std::signal(SIGXFSZ, old_handler);
+  EXPECT_EQ(last.code(), Errc::full);
+  EXPECT_EQ(cache.get("k:" + std::to_string(written % 20))->bytes, std::to_string(written - 20)) << "a refused write was applied";
+  EXPECT_EQ(row.spooled, 0u);
+  EXPECT_EQ(row.emitted, static_cast<std::uint64_t>(written));
+  // Room again, the executor still stopped: now the backlog can go.
+  ASSERT_TRUE(eventually([&] { return account("k:*").spooled > 1000; }));
+  ASSERT_TRUE(cache.set("k:" + std::to_string(written % 20), std::to_string(written)));
+  signal_executors(SIGCONT);
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged == static_cast<std::uint64_t>(written + 1); }, 60s));
+  expect_all_in_order("k", written + 1, 20);
+}
+
+TEST_F(BacklogTest, AHandlersOwnWritesIntoAFullRingNeverDeadlock) {
+  // Each event of in:* makes one of out:*, whose handler is slower; the ring is full of both.
+  put(spec("in:*", EventKind::write, "cachee.set('out:' .. event.key, event.value)"));
+  put(spec("out:*", EventKind::write, logger("out")));
+  stop();
+  Cache cache = segment_->client();
+  int written = 0;
+  while (cache.set("in:" + std::to_string(written), std::to_string(written))) ++written;
+  ASSERT_GT(written, 1000);
+  start();
+  ASSERT_TRUE(eventually([&] { return account("out:*").acknowledged == static_cast<std::uint64_t>(written); }, 60s))
+      << account("out:*").acknowledged << " of " << written << ", dead " << account("in:*").dead;
+  EXPECT_EQ(account("in:*").dead, 0u);
+}
+
+class BacklogOfMany : public BacklogTest {
+ protected:
+  BacklogOfMany() { executors_ = 3; }
+};
+
+TEST_F(BacklogOfMany, IsTakenOverByAnotherNumberOfExecutors) {
+  put(spec("k:*", EventKind::write, logger("k")));
+  Cache cache = segment_->client();
+  ASSERT_TRUE(eventually([&] { return executors().size() == 3; }));
+  signal_executors(SIGSTOP);
+  for (int i = 0; i < 2000; ++i) ASSERT_TRUE(cache.set("k:" + std::to_string(i % 20), std::to_string(i)));
+  ASSERT_TRUE(eventually([&] { return account("k:*").spooled > 1000; }));
+  dispatcher_->stop(0ms);
+  dispatcher_.reset();
+  executors_ = 2;
+  start();
+  for (int i = 2000; i < 3000; ++i) ASSERT_TRUE(cache.set("k:" + std::to_string(i % 20), std::to_string(i)));
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged == 3000; }, 60s)) << account("k:*").acknowledged;
+  expect_all_in_order("k", 3000, 20);
+}
+
+}  // namespace
+}  // namespace cachee::daemon
