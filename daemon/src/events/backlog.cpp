@@ -404,9 +404,11 @@ void Dispatcher::advance_cursor() {
     }
   }
   const std::uint64_t cursor = count < spooled_.size() ? spooled_[count].record.index : spool_->next();
-  if (cursor == cursor_) return;
+  const WallMs now = wall_ms();
+  if (cursor == cursor_ || now < store_pause_until_ms_) return;
   if (auto settled = store_->settle_spool(cursor, acknowledged); !settled) {
     log::error("the store did not take how far the backlog is worked off: {}", settled.failure().text);
+    store_pause_until_ms_ = now + kDiskPauseMs;
     return;
   }
   for (const auto& [trigger, n] : acknowledged) spooled_runs_[trigger] -= n;

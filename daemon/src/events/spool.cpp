@@ -20,7 +20,8 @@ namespace {
 constexpr char kMagic[8] = {'C', 'a', 'c', 'h', 'e', 'e', 'S', 'p'};
 constexpr std::uint8_t kVersion = 1;
 constexpr std::uint64_t kFrameBytesMax = std::uint64_t{1} << 30;
-constexpr std::uint64_t kDiskShare = 16;  // at most 15/16 of a disk are filled
+constexpr std::uint64_t kDiskShare = 16;                               // at most 15/16 of a disk are filled ...
+constexpr std::uint64_t kStoreBytes = std::uint64_t{8} << 20;          // ... and the store's log has room to grow
 
 struct Header {
   char magic[8];
@@ -258,7 +259,7 @@ bool Spool::has_room(std::uint64_t bytes) const noexcept {
   struct statvfs disk {};
   if (::statvfs(options_.directory.c_str(), &disk) != 0) return true;  // the write will tell
   const std::uint64_t unit = disk.f_frsize;
-  const std::uint64_t reserve = std::min(options_.free_bytes_min, disk.f_blocks * unit / kDiskShare);
+  const std::uint64_t reserve = std::min(options_.free_bytes_min, std::max(kStoreBytes, disk.f_blocks * unit / kDiskShare));
   return disk.f_bavail * unit >= bytes + reserve;
 }
 

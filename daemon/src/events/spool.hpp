@@ -58,7 +58,8 @@ struct SpoolRecord {
 struct SpoolOptions {
   std::string directory{};
   std::uint64_t file_bytes = std::uint64_t{16} << 20;       // a new file from here on
-  std::uint64_t free_bytes_min = std::uint64_t{64} << 20;   // of the disk, or a sixteenth of it if that is less
+  // Of the disk; or a sixteenth of it, 8 MiB at least, if that is less.
+  std::uint64_t free_bytes_min = std::uint64_t{64} << 20;
 };
 
 class Spool {
