@@ -176,13 +176,35 @@ def test_wait_times_out_while_nothing_is_handled_and_the_write_stands(daemon):
     wait_until(lambda: daemon.channel("w") == daemon.channel("w")[:1] and daemon.channel("w"), "the event")
 
 
-@pytest.mark.xfail(strict=False, reason="a paused or failing trigger's event counts as acknowledged once it "
-                                        "is in the retry store")
 def test_wait_times_out_while_the_trigger_is_paused(daemon):
     daemon.register("w:*", "ON_WRITE", 'cachee.log("w", {v = event.value})', "NAME", "w")
     daemon.resp("TRIGGER", "PAUSE", "w")
     with pytest.raises(RespError, match="^WAITTIMEOUT"):
         daemon.resp("SET", "w:1", "b", "WAIT", 200)
+    daemon.resp("TRIGGER", "RESUME", "w")
+    assert daemon.resp("SET", "w:1", "c", "WAIT", 10000) == "OK"
+    assert [line["v"] for line in daemon.channel("w")] == ["b", "c"]
+
+
+def test_wait_is_for_every_trigger_also_one_that_needs_several_attempts(daemon):
+    daemon.register("w:*", "ON_WRITE", 'cachee.log("w", {v = event.value})', "NAME", "quick")
+    daemon.register("w:1", "ON_WRITE", 'if event.attempt < 3 then error("not yet") end cachee.log("w1", {a = event.attempt})',
+                    "NAME", "slow", "BACKOFF", "20ms", "40ms")
+    assert daemon.resp("SET", "w:1", "v", "WAIT", 10000) == "OK"
+    assert [line["a"] for line in daemon.channel("w1")] == [3], "WAIT returned before the last attempt"
+
+
+def test_chain_of_handlers_can_be_traced_through_deletes(daemon):
+    daemon.resp("SET", "b:1", "v")
+    daemon.register("a:*", "ON_WRITE", 'cachee.del("b:1")', "NAME", "first")
+    daemon.register("b:*", "ON_DELETE", 'error("kept for the trace")', "NAME", "second", "RETRY", 1)
+    daemon.resp("SET", "a:1", "v")
+    [letter] = wait_until(lambda: dead_letters(daemon), "the dead letter of the delete")
+    event = json.loads(daemon.cachee_ok("--json", "dlq", "show", letter["id"]))
+    event = event.get("payload", event)
+    assert (event["depth"], event["key"], event["type"]) == (1, "b:1", "delete")
+    trace = daemon.cachee_ok("trace", event["chain"])
+    assert "b:1" in trace and "second" in trace
 
 
 def test_all_five_events_carry_what_they_are_about(make_daemon, await_lines):

@@ -4,7 +4,7 @@ if(TARGET cacheed AND TARGET cachee)
   target_link_libraries(e2e_load_client PRIVATE cachee_shm cachee_warnings cachee_instrument)
 
   # Debian's interpreter, whatever the PATH says: pytest comes as a Debian package.
-  foreach(suite IN ITEMS scenarios delivery kill messages triggers redis lifecycle)
+  foreach(suite IN ITEMS scenarios delivery kill storm messages triggers redis lifecycle)
     add_test(NAME e2e.${suite}
              COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider --durations=3
                      ${CMAKE_CURRENT_LIST_DIR}/${suite}_test.py)

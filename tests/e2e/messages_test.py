@@ -198,7 +198,6 @@ def test_unknown_command_of_cachee(daemon):
     (["k:*", "ON_WRITE", "TIMEOUT", "-1", "return"], ["TIMEOUT", "-1"]),
     (["k:*", "ON_WRITE", "MEMORY", "lots", "return"], ["MEMORY", "lots"]),
     (["k:*", "ON_WRITE", "ON_FULL", "PANIC", "return"], ["ON_FULL", "PANIC", "BLOCK"]),
-    (["k:*", "ON_WRITE", "ON_FULL", "SHED", "return"], ["SHED", "BLOCK"]),
     (["k:*", "ON_WRITE", "SAMPLE", "0", "return"], ["SAMPLE", "0"]),
     (["k:*", "ON_WRITE", "\x1bLua bytecode"], ["text"]),
 ])

@@ -1,0 +1,154 @@
+"""Goal: under a storm of kills every event is handled or dead-lettered, none is missing, repeats say so,
+the order of each key stays, and the account is exact at every sample.
+
+Method: four writer processes without pause, and executors and supervisor killed with SIGKILL every
+50 to 500 ms at random; a small ring, so that the backlog goes to the spool and comes back all the time.
+Each writer reports what was promised to it; the log of the trigger says what was handled; counters that
+the handler keeps in the cache say how often each sampled event ran, and how often as a duplicate.
+
+CACHEE_STORM_SECONDS (30) is how long; 600 is the long form. CACHEE_STORM_SEED repeats a sequence of kills.
+"""
+import collections
+import json
+import os
+import random
+import signal
+import time
+
+from support import wait_until
+
+SECONDS = float(os.environ.get("CACHEE_STORM_SECONDS", "30"))
+SEED = int(os.environ.get("CACHEE_STORM_SEED", str(time.time_ns() % 1_000_000)))
+WRITERS = 4
+KEYS = 64
+
+# `runs:` and `dups:` of every 16th event: a write that comes twice counts twice.
+HANDLER = """
+cachee.log("storm", {id = event.id, key = event.key, version = event.version})
+local number = tonumber(string.match(event.id, "-(%d+)$"))
+if number % 16 == 0 then
+  cachee.incr("runs:" .. event.id, 1)
+  if event.duplicate then cachee.incr("dups:" .. event.id, 1) end
+end
+"""
+
+
+def account(daemon):
+    """The sample; it must add up."""
+    done = daemon.cachee("--json", "verify")
+    assert done.returncode == 0, f"the account does not add up:\n{done.stdout}{done.stderr}"
+    return json.loads(done.stdout)["triggers"][0]
+
+
+def check_repeats(daemon):
+    """Of the sampled events: each ran, and every run but one was announced as a possible duplicate."""
+    counted = collections.defaultdict(lambda: [0, 0])
+    for key in daemon.cachee_ok("scan", "runs:*").split():
+        counted[key.partition(":")[2]][0] = int(daemon.resp("GET", key))
+    for key in daemon.cachee_ok("scan", "dups:*").split():
+        counted[key.partition(":")[2]][1] = int(daemon.resp("GET", key))
+    unannounced = {event: n for event, n in counted.items() if n[0] > max(1, n[1] + 1)}
+    assert not unannounced, f"runs that came again without duplicate = true: {list(unannounced.items())[:5]}"
+    return len(counted), sum(1 for n in counted.values() if n[0] > 1)
+
+
+def test_storm_of_kills_loses_nothing_and_the_account_is_exact_at_every_sample(make_daemon, make_load):
+    chance = random.Random(SEED)
+    print(f"seed {SEED}")
+    daemon = make_daemon(memory="256MiB", options=("--ring-events", "2048", "--executors", "2", "--eviction", "none"))
+    # A kill in the middle of a run is charged to it as an attempt.
+    daemon.register("storm-*", "ON_WRITE", HANDLER, "NAME", "storm", "RETRY", 1000, "BACKOFF", "1ms", "10ms",
+                    "TIMEOUT", 5000, "ON_FULL", "BLOCK", 200)
+    loads = [make_load(daemon, f"storm-{n}:", keys=KEYS, patience_ms=60000, pace_us=200) for n in range(WRITERS)]
+    kills = collections.Counter()
+    samples = 0
+    spooled = 0
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        time.sleep(chance.uniform(0.05, 0.5))
+        if chance.random() < 0.6:
+            executors = daemon.executors()
+            if executors:
+                os.kill(chance.choice(executors), signal.SIGKILL)
+                kills["executor"] += 1
+        elif chance.random() < 0.8:
+            daemon.kill()
+            daemon.start()
+            kills["supervisor"] += 1
+        else:
+            for pid in [*daemon.executors(), daemon.process.pid]:
+                os.kill(pid, signal.SIGKILL)
+            daemon.kill()
+            daemon.start()
+            kills["both"] += 1
+        row = account(daemon)
+        samples += 1
+        spooled = max(spooled, row["spooled"])
+    for load in loads:
+        load.stop()
+        assert load.errors() == []
+    promised = {pair for load in loads for pair in load.done()}
+
+    def handled():
+        row = account(daemon)
+        return row["in_flight"] == row["retry"] == row["spooled"] == 0 and row
+
+    row = wait_until(handled, lambda: f"an empty account: {account(daemon)}\n{daemon.log()[-2000:]}", 120, 0.2)
+    lines = daemon.channel("storm")
+    assert len({line["id"] for line in lines}) == len(lines), "an event was logged twice"
+    logged = [(line["key"], line["version"]) for line in lines]
+    assert len(logged) == len(set(logged)), "an effect made two events"
+    dead = json.loads(daemon.cachee_ok("--json", "dlq", "list"))
+    assert row["dead"] == len(dead)
+    assert row["emitted"] == len(lines) + len(dead)
+    missing = promised - set(logged)
+    assert len(missing) <= len(dead), f"{len(missing)} of {len(promised)} events are missing, first {sorted(missing)[:3]}"
+    assert set(logged) <= promised, f"events of writes that never returned: {sorted(set(logged) - promised)[:3]}"
+    last = {}
+    for key, version in logged:
+        assert version > last.get(key, 0), f"order of {key}"
+        last[key] = version
+    sampled, repeated = check_repeats(daemon)
+    fsck = daemon.fsck()
+    assert fsck.returncode == 0, fsck.stdout
+    print(f"{len(lines)} events, {len(dead)} dead; kills {dict(kills)}; {samples} exact samples; at most {spooled} spooled; "
+          f"{sampled} events counted, {repeated} ran again; slowest write {max(load.slowest_ms() for load in loads):.0f} ms")
+    assert kills["executor"] and kills["supervisor"] and kills["both"] or SECONDS < 20
+    assert len(lines) > 100 * SECONDS
+
+
+def test_backlog_of_a_full_disk_stays_in_the_ring_and_goes_on_when_there_is_room(make_daemon, make_load):
+    daemon = make_daemon(start=False, options=("--ring-events", "2048", "--max-clients", "32"))
+    daemon.state.mkdir(parents=True)
+    # A disk of its own, in a mount namespace of its own; from outside it is below /proc/<pid>/root.
+    plain = daemon.command
+    script = f'mount -t tmpfs -o size=24m none "{daemon.state}" && exec "$@"'
+    daemon.command = lambda *more: ["unshare", "-m", "sh", "-c", script, "sh", *map(str, plain(*more))]
+    daemon.start()
+    state = f"/proc/{daemon.process.pid}/root{daemon.state}"
+    daemon.register("d:*", "ON_WRITE", "local done = event.value", "NAME", "d", "ON_FULL", "BLOCK", 50)
+    [executor] = wait_until(daemon.executors, "an executor")
+    os.kill(executor, signal.SIGSTOP)
+    # Refused only after it tried for seconds: by then all that fits is on the disk.
+    load = make_load(daemon, "d:", keys=16, value_bytes=8000, patience_ms=3000)
+    try:
+        wait_until(load.errors, "a refused write", 90)
+        load.kill()
+        assert {line[2] for line in load.errors()} == {"full"}
+        disk = os.statvfs(state)
+        assert disk.f_bavail * disk.f_frsize < 10 << 20, "the disk was not the reason"
+        row = account(daemon)
+        assert row["spooled"] > 100
+        assert row["in_flight"] > 100
+        value = daemon.cachee_ok("get", f"d:{len(load.done()) % 16}")
+    finally:
+        os.kill(executor, signal.SIGCONT)
+
+    def handled():
+        row = account(daemon)
+        return row["acknowledged"] == row["emitted"] and row
+
+    row = wait_until(handled, lambda: f"an empty account: {account(daemon)}\n{daemon.log()[-2000:]}", 60, 0.1)
+    assert 0 <= row["emitted"] - len(load.done()) <= 1, "a refused write made an event"
+    assert value.startswith(str(len(load.done()) - 16)) or row["emitted"] > len(load.done()), "a refused write was applied"
+    assert daemon.resp("SET", "d:0", "again", "WAIT", 5000) == "OK"
