@@ -11,7 +11,7 @@
 namespace cachee::daemon {
 namespace {
 
-TEST_F(DispatcherTest, WaitGoesOnWhileATriggerIsPausedAndEndsWithItsResume) {
+TEST_F(DispatcherTest, WaitGoesOnWhileATriggerIsPausedAndEndsWithItsResume) {  // [RG-8]
   put(spec("w:*", EventKind::write, "cachee.log('w', {v = event.value})"));
   ASSERT_TRUE(dispatcher_->pause_trigger("w:*", true));
   Cache cache = segment_->client();

@@ -320,7 +320,7 @@ const Damage kDamages[] = {
     {"[RG-1]", "a cell is filled behind the tail", [](Sound& s) { s.view().cell(40).word.store_relaxed(s.view().cell(0).word.load_relaxed()); }},
     {"[RG-1]", "a cell is empty for another position", [](Sound& s) { s.view().cell(40).word.store_relaxed(CellWord::empty(41)); }},
     {"[RG-1]", "a cell before the tail is empty", [](Sound& s) { s.view().cell(0).word.store_relaxed(CellWord::empty(0)); }},
-    {"[RG-2]", "a cell names another record", [](Sound& s) { s.view().cell(0).word.store_relaxed(CellWord::make(s.find("k1").unit, 1, 0, 0, 0)); }},
+    {"[RG-2]", "a cell names another record", [](Sound& s) { s.view().cell(0).word.store_relaxed(CellWord::make(s.find("k1").unit, 1, 0, 0, 0, false)); }},
     {"[RG-2]", "a cell names no record", [](Sound& s) { Sound::add(s.view().cell(0).word, 3); }},
     {"[RG-2]", "an event's place is another's", [](Sound& s) { s.set_event(s.find("e:2").record->ev, EventWord::kConfirmed, 0); }},
     {"[RG-2]", "an event's place is beyond the ring", [](Sound& s) { s.set_event(s.find("e:2").record->ev, EventWord::kConfirmed, 1 << 20); }},
