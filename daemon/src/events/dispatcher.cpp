@@ -378,12 +378,12 @@ Outcome<Dispatcher::Step> Dispatcher::commit_run(Batch& batch, Run& run, WallMs 
     if (!finished) return finished.failure();
     return Step::done;
   }
-  const auto spooled = run.spool_token != 0 ? spooled_of(run.spool_token) : std::nullopt;
+  const SpooledRun spooled = run.spool_token != 0 ? spooled_of(run.spool_token).value_or(SpooledRun{}) : SpooledRun{};
   if (run.spool_token != 0 && run.status == RunStatus::skipped) return Step::done;  // its trigger is gone
   const std::string event_id = run.stored_id != 0 ? in_hand_.at(run.stored_id).event_id
-                               : spooled          ? spooled->spooled->record.event.id
+                               : spooled.spooled  ? spooled.spooled->record.event.id
                                                   : id_of(run.seq);
-  const std::string trigger = spooled ? spooled->name() : spec != nullptr ? spec->name : std::string{};
+  const std::string trigger = spooled.spooled ? spooled.name() : spec != nullptr ? spec->name : std::string{};
   if (run.stored_id == 0 && run.duplicate && !trigger.empty()) {
     auto moved = batch.was_moved(event_id, trigger);
     if (!moved) return moved.failure();

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <numeric>
 #include <thread>
 
 #include <sched.h>
@@ -200,9 +201,9 @@ TEST(Death, WhatTheDeadPinnedStaysUntilTheirRecovery) {  // [HP-3]
   child.kill();
   const auto waiting = [&] {
     static_cast<void>(segment.keeper().scrub(1 << 20));
-    std::uint64_t blocks = 0;
-    for (const auto& slab : *list_slabs(cache)) blocks += slab.waiting;
-    return blocks;
+    const auto slabs = list_slabs(cache).value();
+    return std::accumulate(slabs.begin(), slabs.end(), std::uint64_t{0},
+                           [](std::uint64_t sum, const auto& slab) { return sum + slab.waiting; });
   };
   for (int i = 0; i < 500; ++i) ASSERT_TRUE(cache.set("k", std::string(1000, 'b')));
   std::thread{[&] { static_cast<void>(cache.get("k")); }}.join();
@@ -213,7 +214,9 @@ TEST(Death, WhatTheDeadPinnedStaysUntilTheirRecovery) {  // [HP-3]
   { const Cache gone = std::move(cache); }
   const Cache after = segment.client("after");
   static_cast<void>(segment.keeper().scrub(1 << 20));
-  for (const auto& slab : *list_slabs(after)) EXPECT_EQ(slab.waiting, 0u) << slab.block_bytes;
+  const auto slabs = list_slabs(after);
+  ASSERT_TRUE(slabs);
+  for (const auto& slab : *slabs) EXPECT_EQ(slab.waiting, 0u) << slab.block_bytes;
   EXPECT_EQ(findings(after), "");
 }
 
