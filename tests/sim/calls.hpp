@@ -64,19 +64,19 @@ class Dead final : public shm::Liveness {
 
 struct Appending final : shm::WritePlan {
   Appending(std::string k, std::string s) : key{std::move(k)}, suffix{std::move(s)} { keeps_deadline = true; }
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_us, shm::RecordParts& parts,
-               std::uint64_t& deadline_us) override {
+  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, shm::RecordParts& parts,
+               std::uint64_t& deadline_ms) override {
     value = (old_unit == 0 ? std::string{} : std::string{shm::value_in_place(view, old_unit)}) + suffix;
     parts = {key, value, {}, 0};
-    deadline_us = old_deadline_us;
+    deadline_ms = old_deadline_ms;
     return Errc::ok;
   }
   std::string key, suffix, value{};
 };
 struct Adding final : shm::WritePlan {
   Adding(std::string k, std::int64_t d) : key{std::move(k)}, delta{d} { keeps_deadline = true; }
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_us, shm::RecordParts& parts,
-               std::uint64_t& deadline_us) override {
+  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, shm::RecordParts& parts,
+               std::uint64_t& deadline_ms) override {
     std::int64_t now = 0;
     if (old_unit != 0) {
       char* end = nullptr;
@@ -86,7 +86,7 @@ struct Adding final : shm::WritePlan {
     }
     value = std::to_string(now + delta);
     parts = {key, value, {}, 0};
-    deadline_us = old_deadline_us;
+    deadline_ms = old_deadline_ms;
     return Errc::ok;
   }
   std::string key;
@@ -95,12 +95,12 @@ struct Adding final : shm::WritePlan {
 };
 struct Touching final : shm::TouchPlan {
   explicit Touching(std::optional<std::int64_t> t) : ttl{t} {}
-  std::optional<std::uint64_t> decide(std::uint64_t old_us) override {
-    if (!ttl) return old_us == 0 ? std::nullopt : std::optional<std::uint64_t>{0};
+  std::optional<std::uint64_t> decide(std::uint64_t old_ms) override {
+    if (!ttl) return old_ms == 0 ? std::nullopt : std::optional<std::uint64_t>{0};
     return deadline;
   }
   std::optional<std::int64_t> ttl;
-  std::uint64_t deadline = ttl ? shm::now_us() + static_cast<std::uint64_t>(*ttl / 1000) : 0;
+  std::uint64_t deadline = ttl ? shm::deadline_after(Ttl{*ttl}) : 0;
 };
 
 }  // namespace cachee::sim

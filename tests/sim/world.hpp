@@ -347,7 +347,6 @@ class World {
         if (step.duty == Step::Duty::pin) return pin(context, step, o);
         shm::ReadTarget target;
         target.value = &o.got;
-        target.version_wanted = true;
         o.outcome = outcome_of(shm::get_record(view_, &context, step.key, target).code());
         if (o.outcome == Outcome::ok) o.version_out = target.version;
         if (o.outcome != Outcome::ok) o.got.clear();

@@ -41,10 +41,6 @@ std::optional<std::chrono::milliseconds> remaining(std::uint64_t deadline_ms) no
   return std::chrono::milliseconds{left_us / 1000};
 }
 
-std::uint64_t deadline_after(Ttl ttl) noexcept {
-  return shm::deadline_in((ttl.count() + base::kNsPerUs - 1) / base::kNsPerUs);
-}
-
 std::uint64_t deadline_at(std::int64_t wall_ms) noexcept {
   return shm::deadline_in(shm::us_until(wall_ms));
 }
@@ -404,7 +400,7 @@ Result<bool> Cache::touch(KeyView key, Ttl ttl, ExpireCondition condition) noexc
   return guarded([&]() -> Result<bool> {
     const auto context = handle_->context();
     if (!context) return context.error();
-    Retouch plan{deadline_after(ttl), condition};
+    Retouch plan{shm::deadline_after(ttl), condition};
     return shm::touch_record(**context, key, plan);
   });
 }

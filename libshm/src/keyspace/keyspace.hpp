@@ -169,6 +169,11 @@ inline std::uint64_t deadline_in(std::int64_t left_us) noexcept {
   if (left_us <= 0) return now / 1000;
   return std::min((now + static_cast<std::uint64_t>(left_us) + 999) / 1000, layout::Exp::kDeadlineMax);
 }
+/// The same for any Ttl, up to Ttl::max().
+inline std::uint64_t deadline_after(Ttl ttl) noexcept {
+  const std::int64_t us = ttl.count() / base::kNsPerUs;
+  return deadline_in(ttl.count() > us * base::kNsPerUs ? us + 1 : us);
+}
 /// From now until a wall clock time, in us; centuries on either side at the most.
 inline std::int64_t us_until(std::int64_t wall_ms) noexcept {
   constexpr auto kFarMs = static_cast<std::int64_t>(layout::Exp::kDeadlineMax);

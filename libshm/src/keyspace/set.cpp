@@ -210,12 +210,12 @@ enum class ExpireOutcome {
   blocked,  // it carries its EXP mark, whose events find no room in the ring
 };
 
-/// R1 (protected by the caller) to R6 for a record whose deadline has passed.
-[[gnu::noinline]] ExpireOutcome expire_due_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
+/// R1 (protected by the caller) to R6 for a record whose deadline, as it stands in `exp`, has passed.
+[[gnu::noinline]] ExpireOutcome expire_due_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word,
+                                                std::uint64_t exp) noexcept {
   const View& view = *context.view;
   const std::uint64_t unit = Slot::Offset::get(word);
   Record& record = *view.record(unit);
-  std::uint64_t exp = record.exp.load_acquire();
   // Without room in the ring the mark comes first and finish_remove pays: who is told that the value
   // is gone must be able to rely on it [KS-5].
   static_cast<void>(pay_debt(context, unit, nullptr));
@@ -236,8 +236,10 @@ enum class ExpireOutcome {
 /// The same for a record whose deadline may have passed.
 [[gnu::always_inline]] inline ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
   const Record& record = context.view->record_at(Slot::Offset::get(word));
-  if (!deadline_passed(record.exp.load_acquire())) [[likely]] return ExpireOutcome::alive;
-  return expire_due_slot(context, bucket, slot, word);
+  const std::uint64_t exp = record.exp.load_acquire();
+  if (!deadline_passed(exp)) [[likely]] return ExpireOutcome::alive;
+  // R2 freezes the very deadline that has passed [EX-2]: a TOUCH may have set another one since.
+  return expire_due_slot(context, bucket, slot, word, exp);
 }
 
 /// Removes a protected record with a mark. False: the slot had changed.
@@ -276,7 +278,7 @@ class PlainSet {
     if (options.deadline_wall_ms) {
       deadline_ms_ = deadline_in(us_until(*options.deadline_wall_ms));
     } else if (options.ttl) {
-      deadline_ms_ = deadline_in((options.ttl->count() + base::kNsPerUs - 1) / base::kNsPerUs);
+      deadline_ms_ = deadline_after(*options.ttl);
     }
   }
   PlainSet(const PlainSet&) = delete;
