@@ -6,6 +6,8 @@
 namespace cachee::test {
 namespace {
 
+constexpr std::int64_t kDeadlineUnitNs = 1'000'000;  // deadlines are rounded up to it
+
 constexpr std::int64_t kBefore = std::numeric_limits<std::int64_t>::min();
 
 bool is_write(Kind kind) noexcept {
@@ -289,7 +291,7 @@ class ChainCheck {
           s.due_until = before.due_until;
         } else if (call.ttl != 0) {
           s.due_from = call.begin + call.ttl - slack_;
-          s.due_until = call.end == kNever ? kNever : call.end + call.ttl + slack_;
+          s.due_until = call.end == kNever ? kNever : call.end + call.ttl + kDeadlineUnitNs + slack_;
         }
         if (touched(s)) {
           s.due_from = kBefore;

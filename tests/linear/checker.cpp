@@ -77,7 +77,7 @@ bool write(KeyState& state, const Operation& call, std::string value, bool keeps
     next.due_until = state.due_until;
   } else if (call.ttl) {
     next.due_from = call.begin + *call.ttl - rules.clock_slack;
-    next.due_until = call.end == kNever ? kNever : call.end + *call.ttl + rules.clock_slack;
+    next.due_until = call.end == kNever ? kNever : call.end + *call.ttl + rules.deadline_unit + rules.clock_slack;
   }
   state = std::move(next);
   return true;
@@ -122,7 +122,7 @@ bool happen(KeyState& state, const Operation& call, const Rules& rules) {
       if (!state.present) return missing();
       if (!done()) return false;
       state.due_from = call.begin + call.ttl.value_or(0) - rules.clock_slack;
-      state.due_until = call.end == kNever ? kNever : call.end + call.ttl.value_or(0) + rules.clock_slack;
+      state.due_until = call.end == kNever ? kNever : call.end + call.ttl.value_or(0) + rules.deadline_unit + rules.clock_slack;
       return true;
     case Kind::persist:
       if (!state.present) return missing();

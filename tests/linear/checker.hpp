@@ -19,6 +19,7 @@ namespace cachee::test {
 
 struct Rules {
   bool evicts = false;           // keys may vanish at any moment
+  std::int64_t deadline_unit = 0;  // what deadlines are rounded up to
   std::int64_t clock_slack = 0;  // a deadline may be this much earlier or later than computed
   std::uint64_t steps_max = 50'000'000;
 };

@@ -93,7 +93,7 @@ Judgement judge(const Log& log, const KeyPlan& plan, std::uint64_t seed, EndOf&&
     std::vector<Operation> history;
     for (const Account& a : of_key) history.push_back(operation_of(a));
     const Verdict v =
-        check_linearizable(std::move(history), {.evicts = true, .clock_slack = 1000, .steps_max = 2'000'000});
+        check_linearizable(std::move(history), {.evicts = true, .deadline_unit = 1'000'000, .clock_slack = 1000, .steps_max = 2'000'000});
     ++j.searched;
     j.undecided += v.answer == Answer::undecided ? 1 : 0;
     if (v.answer == Answer::violation) j.wrong += key + ":\n" + v.why + dump(key, of_key, {}, seed);

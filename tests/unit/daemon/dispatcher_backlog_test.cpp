@@ -79,7 +79,7 @@ TEST_F(BacklogTest, GoesToDiskWhileTheExecutorIsStoppedAndComesBackInOrder) {
     }
   }
   ASSERT_TRUE(eventually([&] { return account("k:*").spooled > kWrites - 1000; })) << account("k:*").spooled;
-  EXPECT_GT(spool_files(), 10u);
+  EXPECT_GT(spool_files(), 1u) << "how many depends on how fast they are filled";
   signal_executors(SIGCONT);
   ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged == kWrites; }, 60s)) << account("k:*").acknowledged;
   expect_all_in_order("k", kWrites, 20);
