@@ -322,10 +322,31 @@ Outcome<json> Dispatcher::trace_chain(std::string_view chain) {
   });
 }
 
+/// Runs of a trigger that the store took from events which the ring still holds as not handled. A
+/// supervisor that died between D3 and D4 leaves such: they come again and are found then [DP-1], and
+/// until then only the ledger knows them.
+Outcome<std::uint64_t> Dispatcher::moved_of_unhandled(const TriggerSpec& spec) {
+  auto batch = store_->begin();
+  if (!batch) return batch.failure();
+  std::uint64_t moved = 0;
+  for (std::uint64_t p = base_;; ++p) {
+    const auto event = reader_.at(EventSeq{p});
+    if (!event) return moved;
+    if (p - base_ < positions_.size() && positions_[p - base_].done) continue;
+    bool owed = false;
+    registry_->match(*event, [&](const TriggerSpec& owner) { owed = owed || owner.slot == spec.slot; });
+    if (!owed) continue;
+    const auto taken = batch->was_moved(id_of(EventSeq{p}), spec.name);
+    if (!taken) return taken.failure();
+    moved += *taken ? 1 : 0;
+  }
+}
+
 Outcome<std::vector<TriggerAccount>> Dispatcher::account() {
   return ask([this]() -> Outcome<std::vector<TriggerAccount>> {
     // Pairs that the ring still holds: released ones are in the counters already.
     std::map<std::uint32_t, Counters> in_ring;
+    std::map<std::uint32_t, std::uint64_t> moved_of_handled;
     for (std::uint64_t p = base_;; ++p) {
       const auto event = reader_.at(EventSeq{p});
       if (!event) break;
@@ -337,6 +358,7 @@ Outcome<std::vector<TriggerAccount>> Dispatcher::account() {
         Counters& counters = in_ring[delta.trigger_slot];
         counters.emitted += done ? delta.add.emitted : 0;
         counters.moved += delta.add.moved;
+        if (done) moved_of_handled[delta.trigger_slot] += delta.add.moved;
         counters.shed += delta.add.shed;
       }
     }
@@ -351,13 +373,18 @@ Outcome<std::vector<TriggerAccount>> Dispatcher::account() {
       const Counters counters = keeper_.counters(spec.slot);
       TriggerAccount row;
       row.name = spec.name;
-      const Counters& here = in_ring[spec.slot];
+      Counters& here = in_ring[spec.slot];
       row.emitted = counters.emitted + here.emitted;
       row.acknowledged = counters.acknowledged + stored->acknowledged + stored->purged;
       row.retry = stored->retry;
       row.dead = stored->dead;
       row.shed = counters.shed + here.shed;
       row.spooled = spooled_of_trigger(spec.name);
+      if (counters.moved + here.moved < stored->moved_in + row.spooled) {
+        const auto unhandled = moved_of_unhandled(spec);
+        if (!unhandled) return unhandled.failure();
+        here.moved = moved_of_handled[spec.slot] + *unhandled;
+      }
       row.in_flight = here.emitted - here.moved - here.shed;
       // What left the ring for the disk, by the segment's count, must be what the disk had of it: a
       // difference is shown as an account that does not add up.

@@ -250,6 +250,7 @@ class Dispatcher final : public TriggerAdmin {
   std::optional<SpooledRun> spooled_of(std::uint64_t token);
   void hand_back_claimed(Worker& worker);
   [[nodiscard]] bool in_spool(EventSeq seq) const;
+  Outcome<std::uint64_t> moved_of_unhandled(const TriggerSpec& spec);
   [[nodiscard]] std::uint64_t spooled_of_trigger(std::string_view trigger) const;
   void prune_ledger(WallMs now);
   bool look_after_workers();
