@@ -25,7 +25,7 @@ class CMakeBuild(build_ext):
         options = [f"-DCACHEE_BUILD_{part}=OFF" for part in ("DAEMON", "TOOLS", "TESTS", "BENCH")]
         options += shlex.split(os.environ.get("CMAKE_ARGS", ""))
         subprocess.run(
-            ["cmake", "-S", SOURCE, "-B", build, "-DCMAKE_BUILD_TYPE=Release",
+            ["cmake", "-G", "Ninja", "-S", SOURCE, "-B", build, "-DCMAKE_BUILD_TYPE=Release",
              f"-DPython3_EXECUTABLE={sys.executable}", *options],
             check=True,
         )
