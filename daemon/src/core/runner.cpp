@@ -3,12 +3,9 @@
 #include <algorithm>
 #include <chrono>
 
+#include "core/clock.hpp"
+
 namespace cachee::daemon {
-namespace {
-
-TimeNs mono_ns() noexcept { return std::chrono::steady_clock::now().time_since_epoch().count(); }
-
-}  // namespace
 
 Runner::Runner(std::vector<Part> parts, std::function<void(TimeNs until)> idle) : idle_{std::move(idle)} {
   for (Part& part : parts) {

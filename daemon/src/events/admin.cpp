@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "core/clock.hpp"
 #include "events/dispatcher.hpp"
 #include "script/runtime.hpp"
 
@@ -14,11 +15,6 @@ using nlohmann::json;
 constexpr std::chrono::seconds kAnswerMax{30};
 constexpr std::chrono::seconds kTestMargin{5};
 constexpr std::size_t kTraceRowsMax = 10000;
-
-std::int64_t wall_ms() noexcept {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-}
 
 const char* name_of(EffectKind kind) noexcept {
   switch (kind) {

@@ -80,6 +80,14 @@ bool is_settled(const Error& error) noexcept {
 
 }  // namespace
 
+bool is_cache_effect(const Effect& effect) noexcept {
+  return !is_store_effect(effect) && effect.kind != EffectKind::metric;
+}
+
+bool is_store_effect(const Effect& effect) noexcept {
+  return effect.kind == EffectKind::log || effect.kind == EffectKind::webhook || effect.kind == EffectKind::warm;
+}
+
 std::optional<Refusal> apply_effects(Cache& cache, const std::vector<Effect>& effects, const Provenance& from) {
   for (const Effect& effect : effects) {
     const Error error = apply_one(cache, effect, from);

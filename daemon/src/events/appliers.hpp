@@ -19,6 +19,10 @@ struct Refusal {
   bool for_room = false;  // the ring was full: not the handler's fault
 };
 
+/// A write to the cache: applied in D3. The others are rows of the store (D1), or figures.
+[[nodiscard]] bool is_cache_effect(const Effect& effect) noexcept;
+[[nodiscard]] bool is_store_effect(const Effect& effect) noexcept;
+
 /// Applies effects in order. The writes carry `from`, so that events they set off know their parent.
 ///
 /// @return  nothing, or why the run has to be tried again: the ring is full, or there is no memory.

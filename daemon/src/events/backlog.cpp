@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "core/clock.hpp"
 #include "core/log.hpp"
 #include "events/dispatcher.hpp"
 
@@ -21,11 +22,6 @@ constexpr std::uint64_t kPinnedShare = 4;      // of the segment's memory
 constexpr std::size_t kPrunedPerRound = 512;
 constexpr std::int64_t kPruneMs = 1000;
 constexpr std::int64_t kPruneBusyMs = 20;
-
-std::int64_t wall_ms() noexcept {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-}
 
 std::uint64_t bytes_of(const EventData& event) noexcept {
   return sizeof event + event.key.size() + event.value.size() + (event.old_value ? event.old_value->size() : 0);
@@ -55,7 +51,7 @@ Outcome<void> Dispatcher::recover_spool() {
   spool_ = std::move(*opened);
   cursor_ = *cursor;
   frame_events_ = kFrameEvents;
-  duplicates_before_ = spool_->end();
+  duplicates_before_.spooled = spool_->end();
   const std::uint64_t room = keeper_.ring_room();
   high_events_ = options_.backlog_events_max != 0 ? options_.backlog_events_max : std::max<std::uint64_t>(1, room / kWatermarkShare);
   pinned_units_max_ = (options_.pinned_bytes_max != 0 ? options_.pinned_bytes_max : keeper_.memory_bytes() / kPinnedShare) / kPinnedUnit;
@@ -259,6 +255,7 @@ void Dispatcher::spool_event(const EventView& event, std::vector<SpoolRecord>& r
     record.event.id = id_of(event.seq);
   } else {
     record.event = copy_event(event, reader_);
+    record.event.duplicate = may_have_run(event.seq);
   }
   records.push_back(std::move(record));
 }
@@ -330,7 +327,7 @@ void Dispatcher::count_spooled(const SpoolRecord& record) {
 Dispatcher::Spooled Dispatcher::make_spooled(SpoolRecord record) const {
   Spooled spooled;
   record.event.attempt = 1;
-  record.event.duplicate = record.event.duplicate || record.index < duplicates_before_;
+  record.event.duplicate = record.event.duplicate || record.index < duplicates_before_.spooled;
   spooled.bytes = bytes_of(record.event);
   spooled.states.assign(record.triggers.size(), Spooled::State::waiting);
   spooled.record = std::move(record);
@@ -447,6 +444,7 @@ void Dispatcher::hand_back_claimed(Worker& worker) {
     if (event && &worker_of(event->key_hash) != &worker) continue;
     Run run;
     run.seq = EventSeq{p};
+    run.duplicate = may_have_run(run.seq);
     run.status = RunStatus::held;
     run.last = false;
     const std::size_t before = runs_.size();

@@ -31,11 +31,13 @@
 //          the spool; what is spooled is handed over before B5. So the order of the key is kept.
 //   [DP-5] A trigger that asked for ON_FULL SHED has its runs shed in B2 instead of spooled; one gap event
 //          for each frame says how many and which.
+//   [DP-6] A run that another cacheed may have begun says duplicate = true, wherever its event has got to since: the
+//          ring, the spool or the store, and however many executors died over it.
 //
 //   Killed between   what is left                         what the next start does
 //   before D1        nothing                              the event runs again, duplicate = true
-//   D1 and D4        ledger entries, lines, rows,         the event runs again; the ledger lets nothing
-//                    stored runs                          in twice, a moved run is found moved
+//   D1 and D4        ledger entries, lines, rows,         the event runs again, duplicate = true; the ledger lets
+//                    stored runs                          nothing in twice, a moved run is found moved
 //   D4 (ack) and     an acknowledged cell                 its runs are counted by was_moved
 //   the release
 //   B2 and B3        events in the spool and the ring     the spool's records say which cells left; what was
@@ -133,6 +135,8 @@ class Dispatcher final : public TriggerAdmin {
   /// Tokens of runs from here on are tests; below, spooled runs, and below them ids of stored runs.
   static constexpr std::uint64_t kTestTokens = std::uint64_t{1} << 62;
   static constexpr std::uint64_t kSpoolTokens = std::uint64_t{1} << 61;
+  static constexpr int kReportsPerRound = 1024;
+  static constexpr std::int64_t kStorePauseMs = 200;  // after a failure of the store or the disk
   static constexpr unsigned kSpoolTriggerBits = 10;  // of a token: which trigger of the record
 
   /// How far a run is carried out.
@@ -257,6 +261,7 @@ class Dispatcher final : public TriggerAdmin {
   void bury_worker(Worker& worker, const std::string& reason);
   void charge(Worker& worker, const Lane::Running& running, const std::string& reason);
   Position* position_of(std::uint64_t seq);
+  [[nodiscard]] bool may_have_run(EventSeq seq) const noexcept { return seq.value < duplicates_before_.ring; }
   [[nodiscard]] std::string id_of(EventSeq seq) const { return reader_.event_id(seq.value + 1); }
   [[nodiscard]] Worker& worker_of(std::uint64_t key_hash) { return workers_[key_hash % workers_.size()]; }
   void idle(bool worked);
@@ -278,6 +283,13 @@ class Dispatcher final : public TriggerAdmin {
   std::unique_ptr<Registry> registry_{};
   std::vector<Worker> workers_{};
 
+  /// [DP-6] What was there when this cacheed began, and may have been run by the one before it.
+  struct DuplicatesBefore {
+    std::uint64_t ring = 0;     // events below this position had been claimed
+    std::uint64_t spooled = 0;  // records below this index
+    std::int64_t stored = 0;    // runs up to this id
+  };
+  DuplicatesBefore duplicates_before_{};
   std::uint64_t base_ = 0;           // ring position of positions_.front()
   std::deque<Position> positions_{};
   std::vector<Run> runs_{};          // reports that are not settled yet, in order
@@ -297,7 +309,6 @@ class Dispatcher final : public TriggerAdmin {
   std::deque<Spooled> spooled_{};    // handed to executors, or next to be
   std::uint64_t spooled_bytes_ = 0;  // of them
   std::size_t send_at_ = 0;          // of spooled_: all before have been sent
-  std::uint64_t duplicates_before_ = 0;  // spooled events below may have been run before a crash
   std::map<std::string, std::uint64_t, std::less<>> spooled_runs_{};  // by trigger: in the spool and not over
   std::deque<std::uint64_t> spool_seqs_{};  // positions of this epoch's spooled events that are not over, ascending
   std::deque<std::uint32_t> pinned_{};      // of unreleased ring positions from base_ on, in units of 64 bytes

@@ -7,15 +7,12 @@
 
 #include <fmt/format.h>
 
+#include "core/clock.hpp"
+
 namespace cachee::daemon {
 namespace {
 
 constexpr std::chrono::milliseconds kPublishMs{5000};
-
-std::uint64_t wall_ms() noexcept {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
-}
 
 /// High priority first, then oldest.
 void sort_triggers(std::vector<TriggerSpec>& triggers) {
@@ -92,7 +89,7 @@ Outcome<void> Registry::put(std::vector<TriggerSpec> specs) {
   TriggerTable next = table_;
   std::vector<std::string> fresh;
   for (TriggerSpec& spec : specs) {
-    spec.registered_wall_ms = wall_ms();
+    spec.registered_wall_ms = static_cast<std::uint64_t>(wall_ms());
     const auto at = std::find_if(next.triggers.begin(), next.triggers.end(),
                                  [&](const TriggerSpec& t) { return t.name == spec.name; });
     auto id = store_.next_trigger_id();

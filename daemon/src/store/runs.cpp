@@ -61,6 +61,10 @@ Outcome<std::optional<std::int64_t>> Store::next_run_wall_ms() {
   });
 }
 
+Outcome<std::int64_t> Store::last_run_id() {
+  return guard([&] { return db_->integer("SELECT coalesce(max(id), 0) FROM runs"); });
+}
+
 Outcome<std::uint64_t> Store::count_lane(std::string_view trigger, std::uint64_t key_hash) {
   return guard([&] {
     return static_cast<std::uint64_t>(

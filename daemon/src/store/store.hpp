@@ -142,6 +142,8 @@ class Store {
       const std::function<bool(std::int64_t id)>& running);
   /// When the next waiting run is due; nullopt: none waits.
   [[nodiscard]] Outcome<std::optional<std::int64_t>> next_run_wall_ms();
+  /// The youngest run that was moved in; 0: none is left.
+  [[nodiscard]] Outcome<std::int64_t> last_run_id();
   /// How many runs of this trigger and key are left that are not dead.
   [[nodiscard]] Outcome<std::uint64_t> count_lane(std::string_view trigger, std::uint64_t key_hash);
   [[nodiscard]] Outcome<std::vector<BlockedLane>> blocked_lanes();

@@ -5,6 +5,7 @@
 
 #include <curl/curl.h>
 
+#include "core/clock.hpp"
 #include "core/log.hpp"
 #include "webhook/request.hpp"
 #include "webhook/retry.hpp"
@@ -18,16 +19,6 @@ constexpr int kItemsPerCycle = 256;
 constexpr std::int64_t kLookAgainMs = 1000;    // somebody may have put rows in without a wake()
 constexpr std::int64_t kStoreFailureMs = 200;  // before the store is asked again after a failure
 constexpr TimeNs kNsPerMs = 1'000'000;
-
-std::int64_t wall_ms() noexcept {
-  return std::chrono::duration_cast<milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-TimeNs monotonic_ns() noexcept {
-  return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds{1};
-}
 
 void init_curl_once() {
   static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -92,7 +83,7 @@ void Sender::stop(milliseconds patience) {
 
 void Sender::run() {
   for (;;) {
-    const int done = do_work(monotonic_ns(), kItemsPerCycle);
+    const int done = do_work(mono_ns(), kItemsPerCycle);
     const Shared now = locked([](const Shared& shared) { return shared; });
     if (now.stopping) {
       const auto left = now.stop_by - std::chrono::steady_clock::now();
@@ -120,7 +111,7 @@ void Sender::wait(milliseconds longest) noexcept {
   std::int64_t wait_ms = longest.count();
   const Shared now = locked([](const Shared& shared) { return shared; });
   if (!now.stopping) {
-    wait_ms = std::min(wait_ms, (look_again_ - monotonic_ns()) / kNsPerMs + 1);
+    wait_ms = std::min(wait_ms, (look_again_ - mono_ns()) / kNsPerMs + 1);
     if (now.woken && requests_.size() < settings_.concurrency) wait_ms = 0;
     if (!unsettled_.empty()) wait_ms = kStoreFailureMs;
   }

@@ -43,17 +43,6 @@ class BacklogTest : public DispatcherTest {
     }
     EXPECT_EQ(total, count);
   }
-  static std::vector<pid_t> executors() {
-    std::vector<pid_t> found;
-    for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
-      std::ifstream list{task.path() / "children"};
-      for (pid_t pid = 0; list >> pid;) found.push_back(pid);
-    }
-    return found;
-  }
-  static void signal_executors(int signal) {
-    for (const pid_t pid : executors()) kill(pid, signal);
-  }
   static std::string logger(const char* channel) {
     return std::string{"cachee.log('"} + channel + "', {k = event.key, v = tonumber(event.value)})";
   }
@@ -142,8 +131,7 @@ TEST_F(BacklogTest, OutlivesKillsOfExecutorsAndDispatcherAtAnyMoment) {
     if (random() % 3 != 0) signal_executors(SIGKILL);
     account("k:*");
     if (random() % 2 == 0) {
-      dispatcher_->stop(0ms);
-      dispatcher_.reset();
+      crash();
       start();
       account("k:*");
     }
@@ -220,8 +208,7 @@ TEST_F(BacklogTest, OnFullShedShedsCountsAndNamesEveryId) {
     ids.insert(segment_->keeper().reader().event_id(written->event->value + 1));
     kept += key.starts_with("s:1") ? 1 : 0;
     if (i == kWrites / 2) {  // in the middle of it
-      dispatcher_->stop(0ms);
-      dispatcher_.reset();
+      crash();
       start();
       ASSERT_TRUE(eventually([&] { return !executors().empty(); }));
       signal_executors(SIGSTOP);

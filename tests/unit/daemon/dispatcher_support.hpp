@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -54,6 +55,23 @@ class DispatcherTest : public ::testing::Test {
     if (dispatcher_) dispatcher_->stop(5s);
     dispatcher_.reset();
   }
+  /// Drops the dispatcher without a word, as SIGKILL does; its executors die with it.
+  void crash() {
+    dispatcher_->stop(0ms);
+    dispatcher_.reset();
+  }
+  static std::vector<pid_t> executors() {
+    std::vector<pid_t> found;
+    for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
+      std::ifstream list{task.path() / "children"};
+      for (pid_t pid = 0; list >> pid;) found.push_back(pid);
+    }
+    return found;
+  }
+  static void signal_executors(int signal) {
+    for (const pid_t pid : executors()) kill(pid, signal);
+  }
+  bool is_running_a_handler() { return segment_->keeper().lane(0)->running().since != 0; }
   void put(TriggerSpec spec) {
     if (spec.name.empty()) spec.name = spec.pattern;
     auto done = dispatcher_->register_triggers({spec});

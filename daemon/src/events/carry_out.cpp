@@ -1,0 +1,226 @@
+// From reports to acknowledged events: D1 to D4 of dispatcher.hpp.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "core/clock.hpp"
+#include "core/log.hpp"
+#include "events/appliers.hpp"
+#include "events/backoff.hpp"
+#include "events/dispatcher.hpp"
+
+namespace cachee::daemon {
+
+/// Turns a run that Lua did well into a failed one. `give_up`: no further attempts.
+void Dispatcher::refuse(Run& run, std::string error, bool give_up) {
+  run.status = RunStatus::failed;
+  run.error = std::move(error);
+  run.effects.clear();
+  run.step = Step::fresh;
+  const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
+  if (give_up && spec != nullptr) run.attempt = std::max(run.attempt, spec->retry_attempts);
+  if (run.stored_id != 0 || give_up) return;
+  // The executor thinks it succeeded: tell it to hold what follows. What it ran meanwhile is out of
+  // order with the retry, which is why this is for resources that ran out and not for handlers.
+  Worker& worker = worker_of(run.key_hash);
+  if (worker.process) worker.process->block(run.key_hash, run.trigger_slot);
+  worker.held.try_emplace({run.key_hash, run.trigger_slot}, 0);
+}
+
+void Dispatcher::carry_out() {
+  if (runs_.empty()) return;
+  const WallMs now = wall_ms();
+  if (now < store_pause_until_ms_) return;
+  const auto failed = [&](const char* what, const Failure& failure) {
+    log::error("{}: {}; events wait, trying again in {} ms", what, failure.text, kStorePauseMs);
+    store_pause_until_ms_ = now + kStorePauseMs;
+  };
+  // Twice: what the cache refused in D3 goes into the store after all, and stored runs whose cache
+  // effects are in the cache are finished.
+  for (int pass = 0; pass < 2; ++pass) {
+    if (auto committed = commit_runs(now); !committed) return failed("the store did not take the results", committed.failure());
+    if (auto flushed = log_->flush(); !flushed) return failed("a log file was not written", flushed.failure());
+    if (!apply_runs()) break;
+  }
+  settle_runs();
+}
+
+/// D1 for every run that needs it: one transaction.
+Outcome<void> Dispatcher::commit_runs(WallMs now) {
+  const auto needs_store = [](const Run& run) {
+    if (run.step == Step::finish) return true;
+    if (run.step != Step::fresh) return false;
+    if (run.stored_id != 0 || run.duplicate) return true;
+    return run.status == RunStatus::failed || run.status == RunStatus::held ||
+           std::any_of(run.effects.begin(), run.effects.end(), is_store_effect);
+  };
+  std::vector<std::pair<Run*, Step>> steps;
+  if (std::any_of(runs_.begin(), runs_.end(), needs_store)) {
+    auto batch = store_->begin();
+    if (!batch) return batch.failure();
+    bool outbox = false;
+    for (Run& run : runs_) {
+      if (!needs_store(run)) continue;
+      auto next = commit_run(*batch, run, now);
+      if (!next) return next.failure();
+      outbox = outbox || std::any_of(run.effects.begin(), run.effects.end(), is_store_effect);
+      steps.emplace_back(&run, *next);
+    }
+    if (auto committed = batch->commit(); !committed) return committed;
+    if (outbox && options_.outbox_wake) options_.outbox_wake();
+    store_look_ms_ = 0;  // there may be new runs that are due
+  }
+  for (const auto& [run, step] : steps) run->step = step;
+  for (Run& run : runs_) {
+    if (run.step != Step::fresh) continue;
+    run.step = std::any_of(run.effects.begin(), run.effects.end(), is_cache_effect) ? Step::apply : Step::done;
+  }
+  return {};
+}
+
+Outcome<Dispatcher::Step> Dispatcher::commit_run(Batch& batch, Run& run, WallMs now) {
+  const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
+  if (run.step == Step::finish || (run.stored_id != 0 && run.status == RunStatus::skipped)) {
+    auto finished = batch.finish(run.stored_id, now);
+    if (!finished) return finished.failure();
+    return Step::done;
+  }
+  const SpooledRun spooled = run.spool_token != 0 ? spooled_of(run.spool_token).value_or(SpooledRun{}) : SpooledRun{};
+  if (run.spool_token != 0 && run.status == RunStatus::skipped) return Step::done;  // its trigger is gone
+  const std::string event_id = run.stored_id != 0 ? in_hand_.at(run.stored_id).event_id
+                               : spooled.spooled  ? spooled.spooled->record.event.id
+                                                  : id_of(run.seq);
+  const std::string trigger = spooled.spooled ? spooled.name() : spec != nullptr ? spec->name : std::string{};
+  if (run.stored_id == 0 && run.duplicate && !trigger.empty()) {
+    auto moved = batch.was_moved(event_id, trigger);
+    if (!moved) return moved.failure();
+    if (*moved) {
+      run.moved = true;
+      run.effects.clear();
+      return Step::done;
+    }
+  }
+  if (run.status == RunStatus::failed || run.status == RunStatus::held) return commit_failed(batch, run, spec, now);
+  if (std::any_of(run.effects.begin(), run.effects.end(), is_store_effect)) {
+    const RunRef ref{event_id, run.seq.value, trigger, run.from};
+    auto added = batch.add_effects(ref, run.effects, now);
+    if (!added && added.failure().code == Errc::invalid_argument) {
+      refuse(run, added.failure().text, false);
+      return commit_failed(batch, run, spec, now);
+    }
+    if (!added) return added.failure();
+  }
+  const bool apply = std::any_of(run.effects.begin(), run.effects.end(), is_cache_effect);
+  if (apply) return Step::apply;
+  if (run.stored_id == 0) return Step::done;
+  auto finished = batch.finish(run.stored_id, now);
+  if (!finished) return finished.failure();
+  return Step::done;
+}
+
+Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, const TriggerSpec* spec, WallMs now) {
+  // A run whose trigger was removed while it failed has nobody left to be run for.
+  const bool give_up = spec == nullptr || (!run.free_of_charge && run.attempt >= spec->retry_attempts);
+  const std::uint32_t attempts = run.free_of_charge ? run.attempt - 1 : run.attempt;
+  const WallMs next = now + (spec != nullptr ? backoff_ms(*spec, run.attempt, random_) : 0);
+  if (run.stored_id != 0) {
+    const RunFailure failure{attempts, next, run.error, run.traceback};
+    auto done = give_up ? batch.bury(run.stored_id, failure, now) : batch.fail(run.stored_id, failure);
+    if (!done) return done.failure();
+    return Step::done;
+  }
+  if (spec == nullptr) return Step::done;
+  EventData data;
+  if (run.spool_token != 0) {
+    const auto spooled = spooled_of(run.spool_token);
+    if (!spooled) return Failure{Errc::corrupt, "a spooled event was lost from memory"};
+    data = spooled->spooled->record.event;
+  } else {
+    const auto event = reader_.at(run.seq);
+    if (!event) return Failure{event.error().code, fmt::format("event {} cannot be read: {}", id_of(run.seq), to_string(event.error()))};
+    data = copy_event(*event, reader_);
+    data.duplicate = run.duplicate;
+  }
+  const std::string event_id = data.id;
+  MovedRun moved;
+  moved.run = RunRef{event_id, run.seq.value, spec->name, run.from};
+  moved.trigger_id = spec->id;
+  moved.key_hash = run.key_hash;
+  if (run.status == RunStatus::held) {
+    moved.state = RunState::held;
+  } else {
+    moved.state = give_up ? RunState::dead : RunState::waiting;
+    moved.attempts = attempts;
+    moved.next_attempt_wall_ms = next;
+    moved.error = run.error;
+    moved.traceback = run.traceback;
+  }
+  auto result = batch.move_in(moved, data, now);
+  if (!result) return result.failure();
+  run.moved = true;
+  return Step::done;
+}
+
+/// D3. True when another pass over the store is needed.
+bool Dispatcher::apply_runs() {
+  bool again = false;
+  for (Run& run : runs_) {
+    if (run.step != Step::apply) continue;
+    if (auto refused = apply_effects(*cache_, run.effects, run.from)) {
+      run.free_of_charge = refused->for_room;
+      refuse(run, std::move(refused->text), false);
+      again = true;
+    } else if (run.stored_id != 0) {
+      run.step = Step::finish;
+      again = true;
+    } else {
+      run.step = Step::done;
+    }
+  }
+  return again;
+}
+
+/// D4 for the runs that are done, in order: an event counts as done with its last run.
+void Dispatcher::settle_runs() {
+  std::size_t settled = 0;
+  for (; settled < runs_.size() && runs_[settled].step == Step::done; ++settled) {
+    Run& run = runs_[settled];
+    const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
+    if (run.trigger_slot != RunReport::kNoTriggerSlot) count_run(run, spec);
+    if (run.trace && run.status == RunStatus::ok) keep_trace(run, spec);
+    if (run.stored_id != 0) {
+      running_.erase(run.stored_id);
+      in_hand_.erase(run.stored_id);
+      unblock_due_.emplace(run.key_hash, run.trigger_slot);
+      continue;
+    }
+    if (run.spool_token != 0) {
+      const auto spooled = spooled_of(run.spool_token);
+      if (!spooled) continue;
+      spooled->state() = run.moved ? Spooled::State::moved : Spooled::State::over;
+      if (!run.moved) continue;
+      --spooled_runs_[spooled->name()];
+      unblock_due_.emplace(run.key_hash, run.trigger_slot);
+      continue;
+    }
+    Position* const position = position_of(run.seq.value);
+    if (position == nullptr) continue;
+    if (spec != nullptr && run.status != RunStatus::skipped) {
+      if (run.moved) {
+        position->add(run.trigger_slot, {.emitted = 1, .moved = 1});
+      } else {
+        position->add(run.trigger_slot, {.emitted = 1, .acknowledged = 1});
+      }
+    }
+    // A dead letter or a run that was moved before holds nothing back.
+    if (run.moved) unblock_due_.emplace(run.key_hash, run.trigger_slot);
+    if (run.last) {
+      position->done = true;
+      keeper_.acknowledge(run.seq, position->moved != 0);
+    }
+  }
+  runs_.erase(runs_.begin(), runs_.begin() + static_cast<std::ptrdiff_t>(settled));
+  waits_look_ = waits_look_ || settled > 0;
+}
+
+}  // namespace cachee::daemon

@@ -1,0 +1,166 @@
+// Executors: started, watched, and followed by another when they die.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "core/clock.hpp"
+#include "core/log.hpp"
+#include "events/dispatcher.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+constexpr std::chrono::milliseconds kRestartPause{200};
+constexpr int kRestartsAtOnce = 5;
+
+}  // namespace
+
+Outcome<void> Dispatcher::start_worker(Worker& worker, std::uint64_t from) {
+  ExecutorOptions options;
+  options.executable = options_.executable;
+  options.segment = options_.segment;
+  options.lane = worker.lane;
+  options.lane_count = options_.executors;
+  options.start_position = from;
+  options.duplicate_before = duplicates_before_.ring;
+  options.spin = options_.spin;
+  options.stopped = spooling_;
+  if (spooling_) {
+    // What an executor may take of the ring ended with the last one: it gets the rest from the spool.
+    options.start_position = worker.stopped_at;
+  }
+  worker.reports = 0;
+  worker.held.clear();
+  const auto lanes = store_->blocked_lanes();
+  if (!lanes) return lanes.failure();
+  for (const BlockedLane& blocked : *lanes) {
+    const TriggerSpec* const spec = registry_->find(blocked.trigger);
+    if (spec == nullptr || blocked.key_hash % options_.executors != worker.lane) continue;
+    options.blocked.emplace_back(blocked.key_hash, spec->slot);
+    worker.held[{blocked.key_hash, spec->slot}] = 0;
+  }
+  worker.next = options.start_position;
+  auto started = Executor::start(options);
+  if (!started) return started.failure();
+  worker.process = std::move(*started);
+  log::info("executor {} runs with pid {}, from event {}", worker.lane, worker.process->pid(), options.start_position);
+  return {};
+}
+
+bool Dispatcher::look_after_workers() {
+  bool worked = false;
+  const auto timeout_of = [&](std::uint32_t slot) {
+    const TriggerSpec* const spec = registry_->find_slot(slot);
+    return spec != nullptr ? spec->timeout_ms : TriggerSpec{}.timeout_ms;
+  };
+  for (Worker& worker : workers_) {
+    if (worker.process) {
+      if (const auto stuck = worker.process->watchdog(mono_ns(), timeout_of)) {
+        bury_worker(worker, fmt::format("the handler ran over its wall-clock limit of {} ms and was stopped", timeout_of(stuck->running.trigger_slot)));
+        worked = true;
+      } else if (const auto reason = worker.process->exited()) {
+        bury_worker(worker, *reason);
+        worked = true;
+      }
+    }
+    if (!worker.process && std::chrono::steady_clock::now() >= worker.restart_at && runs_.empty()) {
+      if (auto started = start_worker(worker, worker.next); !started) {
+        log::error("an executor does not start: {}", started.failure().text);
+        worker.restart_at = std::chrono::steady_clock::now() + kRestartPause;
+      }
+      worked = true;
+    }
+  }
+  return worked;
+}
+
+/// Takes what a dead executor had reported, charges what it was running, clears the way for a new one.
+void Dispatcher::bury_worker(Worker& worker, const std::string& reason) {
+  while (worker.process->poll(kReportsPerRound, [&](const RunReport& report) { take_report(worker, report); }) > 0) {
+  }
+  log::warn("executor {} (pid {}) ended: {}", worker.lane, worker.process->pid(), reason);
+  worker.process.reset();
+  auto lane = keeper_.lane(worker.lane);
+  const Lane::Running running = lane ? lane->running() : Lane::Running{};
+  if (running.since != 0) charge(worker, running, reason);
+  if (lane) lane->end();
+  hand_back_claimed(worker);
+  // Stored runs it had in its inbox were not started: they are due again.
+  for (auto at = in_hand_.begin(); at != in_hand_.end();) {
+    const bool reported = std::any_of(runs_.begin(), runs_.end(), [&](const Run& run) { return run.stored_id == at->first; });
+    if (at->second.key_hash % options_.executors != worker.lane || reported) {
+      ++at;
+      continue;
+    }
+    running_.erase(at->first);
+    at = in_hand_.erase(at);
+  }
+  store_look_ms_ = 0;
+  const auto now = std::chrono::steady_clock::now();
+  worker.restarts = now - worker.restart_at < std::chrono::seconds{1} ? worker.restarts + 1 : 0;
+  worker.restart_at = worker.restarts < kRestartsAtOnce ? now : now + kRestartPause;
+  for (auto& [token, promise] : tests_) promise.set_value("the executor ended: " + reason);
+  tests_.clear();
+}
+
+/// The run that an executor died in counts as a failed attempt; the event's other runs, which it did
+/// not come to, go to the store as well, so that the new executor begins behind the event.
+void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std::string& reason) {
+  Run run;
+  run.trigger_slot = running.trigger_slot;
+  run.status = RunStatus::failed;
+  run.error = reason;
+  if (running.token >= kTestTokens) return;
+  if (running.token >= kSpoolTokens) {
+    const auto spooled = spooled_of(running.token);
+    const bool reported = std::any_of(runs_.begin(), runs_.end(), [&](const Run& other) { return other.spool_token == running.token; });
+    if (!spooled || spooled->state() != Spooled::State::running || reported) return;
+    run.spool_token = running.token;
+    run.spool_trigger = spooled->name();
+    run.seq = EventSeq{spooled->spooled->record.seq};
+    run.key_hash = spooled->spooled->record.key_hash;
+    run.duplicate = spooled->spooled->record.event.duplicate;
+    runs_.push_back(std::move(run));
+    return;
+  }
+  if (running.token != 0) {
+    const auto at = in_hand_.find(static_cast<std::int64_t>(running.token));
+    const bool reported = std::any_of(runs_.begin(), runs_.end(), [&](const Run& other) { return other.stored_id == static_cast<std::int64_t>(running.token); });
+    if (at == in_hand_.end() || reported) return;
+    run.stored_id = at->first;
+    run.seq = EventSeq{at->second.seq};
+    run.key_hash = at->second.key_hash;
+    run.attempt = at->second.attempts + 1;
+    runs_.push_back(std::move(run));
+    return;
+  }
+  const Position* const position = position_of(running.seq.value);
+  if (position == nullptr || position->done || worker.next > running.seq.value) return;  // reported after all
+  const auto event = reader_.at(running.seq);
+  if (!event) return;
+  keeper_.count_attempt(running.seq);
+  run.seq = running.seq;
+  run.key_hash = event->key_hash;
+  run.attempt = event->attempts();
+  run.duplicate = may_have_run(running.seq);
+  run.last = false;
+  std::vector<Run> rest;
+  registry_->match(*event, [&](const TriggerSpec& spec) {
+    const bool reported = std::any_of(runs_.begin(), runs_.end(), [&](const Run& other) {
+      return other.of_ring() && other.seq == running.seq && other.trigger_slot == spec.slot;
+    }) || std::any_of(position->deltas.begin(), position->deltas.end(), [&](const auto& d) { return d.trigger_slot == spec.slot; });
+    if (reported || spec.slot == running.trigger_slot) return;
+    Run other = run;
+    other.trigger_slot = spec.slot;
+    other.status = RunStatus::held;
+    other.error.clear();
+    rest.push_back(std::move(other));
+  });
+  if (registry_->find_slot(run.trigger_slot) == nullptr) run.status = RunStatus::skipped;
+  runs_.push_back(std::move(run));
+  for (Run& other : rest) runs_.push_back(std::move(other));
+  runs_.back().last = true;
+  worker.next = running.seq.value + 1;
+}
+
+}  // namespace cachee::daemon
