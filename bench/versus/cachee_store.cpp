@@ -8,7 +8,8 @@ namespace {
 class CacheeStore final : public Store {
  public:
   CacheeStore(std::size_t key_count, bool huge_pages)
-      : keeper_{{.memory_bytes = std::max<std::size_t>(std::size_t{64} << 20, key_count * 512),
+      // About 85 % full, as a cache is; a small one has its fixed parts to carry.
+      : keeper_{{.memory_bytes = (std::size_t{8} << 20) + key_count * 200,
                  .eviction = EvictionPolicy::none,
                  .huge_pages = huge_pages,
                  .prefault = true}} {}

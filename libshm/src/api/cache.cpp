@@ -180,8 +180,9 @@ Result<void> read(shm::Handle& handle, KeyView key, std::uint64_t hash, ReadTarg
   return found;
 }
 
-/// Apart from get_into(): that one ends in a call, and need not come back.
-[[gnu::noinline]] Result<std::size_t> get_into_and_tell(shm::Handle& handle, KeyView key, std::span<char> out) noexcept {
+/// get_into() for every key and in every state of the handle. It ends in a call, and need not come back.
+[[gnu::noinline]] Result<std::size_t> get_into_with_care(shm::Handle& handle, KeyView key, std::span<char> out) noexcept {
+  if (handle.in_forked_child()) [[unlikely]] return Errc::closed;
   Context* const context = handle.context_or_null();
   const auto bytes = shm::get_value(handle.view(), context, key, out);
   if (bytes && context != nullptr) tell_read(handle.view(), *context, key);
@@ -203,30 +204,40 @@ Result<Value> Cache::get(KeyView key) const noexcept {
 
 Result<std::size_t> Cache::get_into(KeyView key, std::span<char> out) const noexcept {
   shm::Handle& handle = *handle_;
-  if (handle.in_forked_child()) [[unlikely]] return Errc::closed;
-  if (reads_told(handle.view())) [[unlikely]] return get_into_and_tell(handle, key, out);
-  return shm::get_value(handle.view(), handle.context_or_null(), key, out);
+  if (handle.is_last_used() && shm::is_short(key) && !reads_told(handle.view())) [[likely]] {
+    std::size_t bytes = 0;
+    switch (shm::get_short(handle.view(), *handle.last_context(), key, out, bytes)) {
+      [[likely]] case shm::detail::Quick::hit: return bytes;
+      case shm::detail::Quick::miss: return Errc::not_found;
+      case shm::detail::Quick::unsure: break;
+    }
+  }
+  return get_into_with_care(handle, key, out);
 }
 
 Result<void> Cache::get_many(std::span<const KeyView> keys, const ManySink& sink) const noexcept {
   return guarded([&]() -> Result<void> {
     if (handle_->in_forked_child()) return Errc::closed;
     const View& view = handle_->view();
+    Context* const context = handle_->context_or_null();
+    const bool told = context != nullptr && reads_told(view);
     std::string value;
+    shm::Seek seeks[kBatch];
     for (std::size_t at = 0; at < keys.size(); at += kBatch) {
       const std::size_t count = std::min(kBatch, keys.size() - at);
-      std::uint64_t hashes[kBatch];
+      for (std::size_t i = 0; i < count; ++i) seeks[i] = shm::Seek{view, keys[at + i]};
+      for (std::size_t i = 0; i < count; ++i) seeks[i].fetch_record(view);
       for (std::size_t i = 0; i < count; ++i) {
-        hashes[i] = view.hash(keys[at + i]);
-        shm::prefetch_bucket(view, hashes[i]);
-      }
-      for (std::size_t i = 0; i < count; ++i) shm::prefetch_record(view, hashes[i]);
-      for (std::size_t i = 0; i < count; ++i) {
-        ReadTarget target;
-        target.value = &value;
-        const auto found = read(*handle_, keys[at + i], hashes[i], target);
-        if (!found && found.code() != Errc::not_found) return found.error();
-        sink(at + i, found ? std::optional<ValueView>{value} : std::nullopt);
+        const KeyView key = keys[at + i];
+        auto quick = told ? shm::detail::Quick::unsure : seeks[i].read(view, context, key, value);
+        if (quick == shm::detail::Quick::unsure) [[unlikely]] {
+          ReadTarget target;
+          target.value = &value;
+          const auto found = read(*handle_, key, seeks[i].hash(), target);
+          if (!found && found.code() != Errc::not_found) return found.error();
+          quick = found ? shm::detail::Quick::hit : shm::detail::Quick::miss;
+        }
+        sink(at + i, quick == shm::detail::Quick::hit ? std::optional<ValueView>{value} : std::nullopt);
       }
     }
     return {};
@@ -334,12 +345,9 @@ Result<void> Cache::set_many(std::span<const KeyValue> items, const SetOptions& 
     const View& view = handle_->view();
     for (std::size_t at = 0; at < items.size(); at += kBatch) {
       const auto batch = items.subspan(at, std::min(kBatch, items.size() - at));
-      std::uint64_t hashes[kBatch];
-      for (std::size_t i = 0; i < batch.size(); ++i) {
-        hashes[i] = view.hash(batch[i].key);
-        shm::prefetch_bucket(view, hashes[i]);
-      }
-      for (std::size_t i = 0; i < batch.size(); ++i) shm::prefetch_record(view, hashes[i]);
+      shm::Seek seeks[kBatch];
+      for (std::size_t i = 0; i < batch.size(); ++i) seeks[i] = shm::Seek{view, batch[i].key};
+      for (std::size_t i = 0; i < batch.size(); ++i) seeks[i].fetch_record(view);
       for (std::size_t i = 0; i < batch.size(); ++i) {
         const auto written = shm::set_record(**context, batch[i].key, batch[i].value, options);
         if (!written) return written.error();

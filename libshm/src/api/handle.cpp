@@ -7,6 +7,9 @@
 #include "segment/segment.hpp"
 
 namespace cachee::shm {
+
+thread_local constinit LastUsed t_last{0, nullptr};
+
 namespace {
 
 /// Registrations of this process: never asked of the kernel (os/process.hpp).
@@ -35,6 +38,7 @@ void keep_own_across_fork() noexcept {
   static const int registered = pthread_atfork([] { g_own_mutex.lock(); }, [] { g_own_mutex.unlock(); },
                                                [] {
                                                  g_own.clear();
+                                                 t_last = {0, nullptr};
                                                  g_own_mutex.unlock();
                                                });
   static_cast<void>(registered);
@@ -52,8 +56,6 @@ std::uint64_t next_identity() noexcept {
 }
 
 }  // namespace
-
-thread_local constinit LastUsed t_last{0, nullptr};
 
 Result<std::shared_ptr<Handle>> Handle::open(const OpenOptions& options) noexcept {
   if (!os::valid_name(options.name)) return Errc::invalid_argument;

@@ -58,6 +58,10 @@ class Handle : public std::enable_shared_from_this<Handle> {
     if (t_last.identity != identity_) [[unlikely]] return claim_or_null();
     return t_last.context->in_operation ? nullptr : t_last.context;
   }
+  /// True when this thread's last operation was on this handle, with a slot: last_context(). Not at first in
+  /// a forked child.
+  static Context* last_context() noexcept { return t_last.context; }
+  bool is_last_used() const noexcept { return t_last.identity == identity_; }
   /// C2 for this thread; called when it ends. A slot with pins stays held, for the next thread.
   void release_thread(Context* context) noexcept;
 

@@ -5,12 +5,8 @@
 
 #include <cstdint>
 
+#include "mem/shared.hpp"
 #include "segment/view.hpp"
-
-#if defined(__SSE2__) && !defined(CACHEE_MODEL) && !defined(__SANITIZE_THREAD__)
-#define CACHEE_PROBE_SSE2
-#include <emmintrin.h>
-#endif
 
 namespace cachee::shm {
 
@@ -29,25 +25,19 @@ namespace cachee::shm {
   return matches;
 }
 
-#ifdef CACHEE_PROBE_SSE2
+#ifdef CACHEE_SSE2
 [[gnu::always_inline]] inline unsigned matching_slots(const Bucket& bucket, std::uint64_t live) noexcept {
-  static_assert(layout::kHeadSlots == 6 && offsetof(Bucket, slots) % 16 == 0);
-  // Two slots a load, each half of which is one access of the processor. The C++ model knows no such
-  // load; asm keeps it outside the model, and the order of acquire is the processor's.
-  const auto pair = [&](unsigned i) {
-    __m128i words;
-    asm volatile("movdqa %1, %0" : "=x"(words) : "m"(*reinterpret_cast<const char(*)[16]>(&bucket.slots[i])));
-    return words;
+  static_assert(layout::kHeadSlots == 6 && offsetof(Bucket, slots) % 16 == 0 && layout::kOffsetBits == 40);
+  // The upper halves of the words, whose upper 24 bits are compared, one in each lane.
+  const auto upper_halves = [](__m128i a, __m128i b) {
+    return _mm_srli_epi32(_mm_castps_si128(_mm_shuffle_ps(_mm_castsi128_ps(a), _mm_castsi128_ps(b), _MM_SHUFFLE(3, 1, 3, 1))), 8);
   };
-  // The upper 24 bits of a word, compared in the lower half of each lane.
-  const __m128i wanted = _mm_set1_epi64x(static_cast<long long>(live >> layout::kOffsetBits));
-  const auto equal = [&](__m128i words) { return _mm_cmpeq_epi32(_mm_srli_epi64(words, layout::kOffsetBits), wanted); };
-  const __m128 first = _mm_castsi128_ps(equal(pair(0)));
-  const __m128 second = _mm_castsi128_ps(equal(pair(2)));
-  const __m128 third = _mm_castsi128_ps(equal(pair(4)));
-  const int four = _mm_movemask_ps(_mm_shuffle_ps(first, second, _MM_SHUFFLE(2, 0, 2, 0)));
-  const int two = _mm_movemask_ps(_mm_shuffle_ps(third, third, _MM_SHUFFLE(2, 0, 2, 0))) & 3;
-  return static_cast<unsigned>(four | two << 4);
+  const __m128i last = mem::load_vector(&bucket.slots[4]);
+  const __m128i wanted = _mm_set1_epi32(static_cast<int>(live >> layout::kOffsetBits));
+  const __m128i four = _mm_cmpeq_epi32(upper_halves(mem::load_vector(&bucket.slots[0]), mem::load_vector(&bucket.slots[2])), wanted);
+  const __m128i two = _mm_cmpeq_epi32(upper_halves(last, last), wanted);
+  // Sixteen bits of a lane are enough, and eight: bit i for slot i, the last two twice.
+  return static_cast<unsigned>(_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(four, two), _mm_setzero_si128()))) & 0x3f;
 }
 #else
 [[gnu::always_inline]] inline unsigned matching_slots(const Bucket& bucket, std::uint64_t live) noexcept {

@@ -89,23 +89,6 @@ struct IntoTarget {
 
 }  // namespace
 
-void prefetch_bucket(const View& view, std::uint64_t hash) noexcept {
-  const std::uint64_t at = view.bucket_of(hash);
-  __builtin_prefetch(&view.buckets[at]);
-  __builtin_prefetch(view.heat + at * layout::kHeatPerBucket, 1);
-}
-
-void prefetch_record(const View& view, std::uint64_t hash) noexcept {
-  const Bucket& bucket = view.buckets[view.bucket_of(hash)];
-  const unsigned matches = matching_slots(bucket, Slot::live(0, View::tag_of(hash)));
-  if (matches == 0) return;
-  const std::uint64_t word = bucket.slots[__builtin_ctz(matches)].load_relaxed();
-  if (const Record* record = view.record(Slot::Offset::get(word))) {
-    __builtin_prefetch(&record->hdr);
-    __builtin_prefetch(reinterpret_cast<const char*>(record) + base::kCacheLineBytes);
-  }
-}
-
 Result<void> get_record(const View& view, Context* context, KeyView key, std::uint64_t hash, ReadTarget& target) noexcept {
   const IntoTarget take{view, target};
   Hit hit;

@@ -69,9 +69,6 @@ Result<void> get_record(const View& view, Context* context, KeyView key, std::ui
 inline Result<void> get_record(const View& view, Context* context, KeyView key, ReadTarget& target) noexcept {
   return get_record(view, context, key, view.hash(key), target);
 }
-/// Prefetches what get_record() of this key will touch.
-void prefetch_bucket(const View& view, std::uint64_t hash) noexcept;
-void prefetch_record(const View& view, std::uint64_t hash) noexcept;
 
 /// Pins the record of a key. @error not_found, would_block (no free pin)
 struct Pinned {

@@ -10,6 +10,13 @@
 
 #include "mem/schedule_hook.hpp"
 
+// Where SSE2 may look at several words at once. The C++ model knows no such load; asm keeps it outside the
+// model. Each eight bytes are one access of the processor, whose order of loads is that of acquire.
+#if defined(__SSE2__) && !defined(CACHEE_MODEL) && !defined(__SANITIZE_THREAD__)
+#define CACHEE_SSE2
+#include <emmintrin.h>
+#endif
+
 namespace cachee::mem {
 
 template <class T>
@@ -85,9 +92,44 @@ template <std::size_t kWords>
   bytes -= kWords * sizeof(std::uint64_t);
 }
 
+#ifdef CACHEE_SSE2
+inline constexpr std::size_t kVectorBytes = 16;
+/// Two words as they are at this moment, each for itself.
+[[gnu::always_inline]] inline __m128i load_vector(const void* at) noexcept {
+  __m128i v;
+  asm volatile("movdqu %1, %0" : "=x"(v) : "m"(*static_cast<const char(*)[kVectorBytes]>(at)));
+  return v;
+}
+template <std::size_t kVectors>
+[[gnu::always_inline]] inline void copy_vectors_out(char*& to, const char*& from) noexcept {
+#pragma GCC unroll 4
+  for (std::size_t i = 0; i < kVectors; ++i) {
+    _mm_storeu_si128(reinterpret_cast<__m128i_u*>(to + i * kVectorBytes), load_vector(from + i * kVectorBytes));
+  }
+  to += kVectors * kVectorBytes;
+  from += kVectors * kVectorBytes;
+}
+/// copy_out() for 16 bytes and more: the last vector may overlap what was copied before.
+[[gnu::always_inline]] inline void copy_out_by_vectors(char* to, const Word* words, std::size_t bytes) noexcept {
+  const char* from = reinterpret_cast<const char*>(words);
+  for (std::size_t left = bytes / 64; left > 0; --left) copy_vectors_out<4>(to, from);
+  if ((bytes & 63) == 0) return;
+  if ((bytes & 32) != 0) copy_vectors_out<2>(to, from);
+  if ((bytes & 16) != 0) copy_vectors_out<1>(to, from);
+  if (const std::size_t rest = bytes & 15; rest != 0) {
+    to -= kVectorBytes - rest;
+    from -= kVectorBytes - rest;
+    copy_vectors_out<1>(to, from);
+  }
+}
+#endif
+
 /// Copies bytes out of the segment by relaxed words: a writer may reuse the block meanwhile, and
 /// the caller discards the copy then. `from` is 8-byte aligned and readable to the next multiple.
 inline void copy_out(char* to, const Word* from, std::size_t bytes) noexcept {
+#ifdef CACHEE_SSE2
+  if (bytes >= kVectorBytes) [[likely]] return copy_out_by_vectors(to, from, bytes);
+#endif
   while (bytes >= kWordsAtOnce * sizeof(std::uint64_t)) copy_words_out<kWordsAtOnce>(to, from, bytes);
   while (bytes >= sizeof(std::uint64_t)) copy_words_out<1>(to, from, bytes);
   if (bytes > 0) {
@@ -106,9 +148,16 @@ inline void copy_in(Word* to, const char* from, std::size_t bytes) noexcept {
     to->store_relaxed(w);
   }
 }
-/// Compares bytes of the segment with private ones, by relaxed words.
+/// Compares bytes of the segment with private ones, by relaxed words. What is behind them does not matter.
 inline bool equal_bytes(const Word* at, const char* with, std::size_t bytes) noexcept {
-#pragma GCC unroll 2
+  if (bytes > 8 && bytes <= 16) [[likely]] {  // as most keys are: no loop, one branch
+    std::uint64_t first;
+    std::uint64_t last;
+    std::memcpy(&first, with, sizeof first);
+    std::memcpy(&last, with + bytes - sizeof last, sizeof last);
+    const std::size_t behind = 8 * (16 - bytes);  // bits of the second word that are not compared
+    return ((at[0].load_relaxed() ^ first) | (at[1].load_relaxed() ^ last >> behind) << behind) == 0;
+  }
   while (bytes >= sizeof(std::uint64_t)) {
     std::uint64_t w;
     std::memcpy(&w, with, sizeof w);
