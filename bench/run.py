@@ -104,8 +104,9 @@ def main():
 
     if not arguments.no_keep:
         slug = re.sub(r"[^a-z0-9]+", "-", result["machine"]["cpu"].lower()).strip("-")
-        name = f'{result["date"]}-{result["commit"]}-{slug}'
-        path = TREE / "bench/results" / f"{name}.json"
+        pages = "-huge-pages" if arguments.huge_pages else ""
+        path = TREE / "bench/results" / f'{result["date"]}-{result["commit"]}-{slug}{pages}.json'
+        path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(result, indent=1) + "\n")
         path.with_suffix(".svg").write_text(draw(result))
         print(f"\nkept {path.relative_to(TREE)} and its .svg")

@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
     const std::string took = std::to_string(microseconds_since(start));
     if (written) {
       report("ok " + key + " " + std::to_string(written->version) + " " + took + "\n");
-    } else {
+    } else if (stop_wanted == 0) {  // stopped while it was refused: nothing was applied, nothing is owed
       report("err " + key + " " + cachee::to_string(written.code()) + " " + took + "\n");
     }
     if (plan.pace_us > 0) std::this_thread::sleep_for(std::chrono::microseconds{plan.pace_us});

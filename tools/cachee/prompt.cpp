@@ -171,6 +171,8 @@ class LineEditor {
     const StopSignal stop;
     int count = 0;
     errno = 0;
+    // Before the prompt is shown: el_gets() does it behind that, and a Ctrl-D typed in between is lost.
+    el_set(editor_.get(), EL_PREP_TERM, 1);
     const char* const text = el_gets(editor_.get(), &count);
     if (text == nullptr || count <= 0) {
       return StopSignal::requested() || errno == EINTR ? Kind::interrupted : Kind::end;

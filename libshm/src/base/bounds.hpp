@@ -23,7 +23,11 @@ inline constexpr int kReadRestartsMax = 1 << 20;
 inline constexpr int kWriteTriesMax = 1 << 22;
 inline constexpr int kAppendRoundsMax = 1 << 20;
 inline constexpr int kRoomRoundsMax = 1 << 12;          // attempts of one write to make room
+#ifdef CACHEE_MODEL
+inline constexpr TimeNs kRoomWaitNs = 2 * kNsPerMs;     // nobody releases events meanwhile
+#else
 inline constexpr TimeNs kRoomWaitNs = kNsPerS;          // for memory that unreleased events hold
+#endif
 inline constexpr std::uint32_t kBlockMsMax = 3600'000;  // no trigger may hold a write back for longer
 #endif
 // A table is published rarely; whoever meets a new one each time is being held up on purpose.

@@ -44,6 +44,7 @@ namespace cachee::shm {
 struct RetiredBlock {
   std::uint64_t unit;
   std::uint64_t hdr;  // exact word when it was retired
+  std::uint64_t due;  // not before the ring's head is here: its events are still in it
 };
 
 /// The private side of a client slot: what its thread keeps outside the segment. Everything here
@@ -56,6 +57,7 @@ struct Context {
   std::uint64_t counter = 0;
   std::uint64_t scan_cursor = 0;             // page where the search for free blocks goes on
   std::vector<RetiredBlock> retired{};
+  std::size_t reclaim_at = 0;                // blocks in `retired` that are worth another pass
   std::vector<std::uint64_t> hazards{};      // scratch of a reclaim pass
   std::array<std::vector<std::uint64_t>, layout::kClassesMax> free_blocks{};
   std::array<std::uint32_t, layout::kClassesMax> page_of_class{};  // + 1; 0: none

@@ -186,7 +186,9 @@ Room make_room(Context& context, std::uint64_t record_bytes) noexcept {
     if (!freed && context.me->stats[layout::kEvicted].load_relaxed() - evicted_before >= kPendingEvictionsMax) return Room::pending;
   }
   if (freed) return Room::freed;
-  return context.me->stats[layout::kEvicted].load_relaxed() != evicted_before ? Room::pending : Room::none;
+  // Everything may have gone already, and wait for its events to be handled.
+  const bool events_wait = view.header->ring_head.load_acquire() != view.header->ring_tail.load_acquire();
+  return events_wait || context.me->stats[layout::kEvicted].load_relaxed() != evicted_before ? Room::pending : Room::none;
 }
 
 }  // namespace cachee::shm

@@ -113,7 +113,9 @@ void end(Context& context) noexcept {
   me.nw.store_release(0);
   me.nw_uid.store_release(0);
   CACHEE_CRASH_POINT("keyspace.ended");
-  if (context.retired.size() >= kRetiredBatch) reclaim_retired(context);
+  // So many more than the last pass had to keep: while the events of many are not handled, a pass for each
+  // operation would look at all of them each time.
+  if (context.retired.size() >= std::max(kRetiredBatch, context.reclaim_at)) reclaim_retired(context);
 }
 
 /// Ends the operation on every way out.
@@ -759,7 +761,7 @@ namespace {
 
 void abort_read(Context& context, Record& record, const Block& block) noexcept {
   const std::uint64_t aborted = Hdr::make(block.uid, RecordState::aborted);
-  if (record.hdr.cas(Hdr::make(block.uid, RecordState::ev_pend), aborted)) context.retired.push_back({block.unit, aborted});
+  if (record.hdr.cas(Hdr::make(block.uid, RecordState::ev_pend), aborted)) context.retired.push_back({block.unit, aborted, 0});
 }
 
 }  // namespace

@@ -94,16 +94,21 @@ void abort_block(Context& context, std::uint64_t unit, std::uint64_t uid) noexce
   Record& record = *context.view->record(unit);
   const std::uint64_t priv = Hdr::make(uid, RecordState::priv);
   const std::uint64_t aborted = Hdr::make(uid, RecordState::aborted);
-  if (record.hdr.cas(priv, aborted)) context.retired.push_back({unit, aborted});
+  if (record.hdr.cas(priv, aborted)) context.retired.push_back({unit, aborted, 0});
 }
 
 std::uint64_t reclaim_retired(Context& context) noexcept {
   const View& view = *context.view;
   if (context.retired.empty()) return 0;
   collect_hazards(context);
+  const std::uint64_t head = view.header->ring_head.load_acquire();
   std::uint64_t freed = 0;
   std::size_t kept = 0;
   for (const RetiredBlock block : context.retired) {
+    if (block.due > head) {  // without a look at its line, which has long left the cache
+      context.retired[kept++] = block;
+      continue;
+    }
     const Record& record = view.record_at(block.unit);
     if (record.hdr.load_acquire() != block.hdr) continue;  // somebody else freed it
     // [SL-6] And may free it now, and the page may get another use: then Q4 must not meet a value.
@@ -119,6 +124,7 @@ std::uint64_t reclaim_retired(Context& context) noexcept {
   }
   context.retired.resize(kept);
   if (kept > kRetiredKeptMax) publish_retired(context);
+  context.reclaim_at = context.retired.size() + kRetiredBatch;
   return freed;
 }
 
@@ -155,7 +161,7 @@ std::uint64_t reclaim_page(Context& context, std::uint64_t page, bool all) noexc
     if (!all && !hinted) return;
     const std::uint64_t hdr = record.hdr.load_acquire();
     if (reclaimable(view, unit, hdr)) {
-      found.push_back({unit, hdr});
+      found.push_back({unit, hdr, 0});
     } else if (hinted && !waits(hdr)) {
       hints[i / 64].fetch_and(~(std::uint64_t{1} << (i % 64)));
       if (waits(record.hdr.load_seq_cst())) hints[i / 64].fetch_or(std::uint64_t{1} << (i % 64));

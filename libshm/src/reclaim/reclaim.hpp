@@ -21,6 +21,7 @@
 //   position.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "clients/clients.hpp"
@@ -32,19 +33,6 @@ namespace cachee::shm {
 inline constexpr std::size_t kRetiredBatch = 64;    // a reclaim pass every so many
 inline constexpr std::size_t kRetiredKeptMax = 512;  // beyond: published as hints
 
-/// T1, once: exactly one caller wins. The winner's context takes it into its list.
-inline void retire(Context& context, std::uint64_t unit) noexcept {
-  using layout::RecordState;
-  Record& record = context.view->record_at(unit);
-  std::uint64_t hdr = record.hdr.load_acquire();
-  while (layout::Hdr::state(hdr) == RecordState::clean || layout::Hdr::state(hdr) == RecordState::ev_done) {
-    const std::uint64_t retired = layout::Hdr::with(hdr, RecordState::retired);
-    if (!record.hdr.cas_acq_rel(hdr, retired)) [[unlikely]] continue;  // T1
-    CACHEE_CRASH_POINT("reclaim.retired");
-    context.retired.push_back({unit, retired});
-    return;
-  }
-}
 /// PRIV -> ABORTED for a block that never was in the index.
 void abort_block(Context& context, std::uint64_t unit, std::uint64_t uid) noexcept;
 
@@ -67,6 +55,32 @@ void abort_block(Context& context, std::uint64_t unit, std::uint64_t uid) noexce
     return false;
   }
   return event_done(view, rm) && event_done(view, record.ev.load_acquire());
+}
+
+/// Position behind the last event that the record's words name; 0 when they name none yet. A hint when to
+/// look: events_done() decides.
+[[nodiscard]] inline std::uint64_t events_end(const View& view, std::uint64_t unit) noexcept {
+  using layout::EventWord;
+  const Record& record = view.record_at(unit);
+  const auto end_of = [](std::uint64_t word) {
+    return EventWord::state(word) == EventWord::kConfirmed ? EventWord::Position::get(word) + 1 : 0;
+  };
+  return std::max(end_of(record.ev.load_relaxed()), end_of(record.rm.load_relaxed()));
+}
+
+/// T1, once: exactly one caller wins. The winner's context takes it into its list.
+inline void retire(Context& context, std::uint64_t unit) noexcept {
+  using layout::RecordState;
+  Record& record = context.view->record_at(unit);
+  std::uint64_t hdr = record.hdr.load_acquire();
+  while (layout::Hdr::state(hdr) == RecordState::clean || layout::Hdr::state(hdr) == RecordState::ev_done) {
+    const std::uint64_t retired = layout::Hdr::with(hdr, RecordState::retired);
+    const std::uint64_t due = events_end(*context.view, unit);  // before T1: then it is this record's
+    if (!record.hdr.cas_acq_rel(hdr, retired)) [[unlikely]] continue;  // T1
+    CACHEE_CRASH_POINT("reclaim.retired");
+    context.retired.push_back({unit, retired, due});
+    return;
+  }
 }
 
 /// Q1-Q4 over the context's own list. Returns how many blocks became free.
