@@ -101,6 +101,12 @@ Outcome<void> Dispatcher::start() {
     }
     lane->end();
   }
+  // Executors begin where the last ones had not reported, and their lanes say so: killed again before they have
+  // come as far as those, the lanes alone would make less of it [DP-6].
+  const auto claimed_before = store_->ring_claimed(epoch_);
+  if (!claimed_before) return claimed_before.failure();
+  duplicates_before_.ring = std::max(duplicates_before_.ring, *claimed_before);
+  if (auto kept = store_->set_ring_claimed(epoch_, duplicates_before_.ring); !kept) return kept;
   if (auto taken = take_over_claimed(); !taken) return taken;
   if (spooling_) first = spool_next_;
   for (std::uint32_t i = 0; i < options_.executors; ++i) {

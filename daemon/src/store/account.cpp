@@ -112,6 +112,22 @@ Outcome<void> Store::reset_account(std::string_view trigger) {
   });
 }
 
+Outcome<std::uint64_t> Store::ring_claimed(std::string_view epoch) {
+  return guard([&] {
+    return static_cast<std::uint64_t>(
+        db_->integer("SELECT value FROM meta WHERE name = 'ring_claimed:' || ?", epoch));
+  });
+}
+
+Outcome<void> Store::set_ring_claimed(std::string_view epoch, std::uint64_t position) {
+  return guard([&] {
+    sql::Transaction transaction{*db_, sql::Durability::process};
+    db_->run("DELETE FROM meta WHERE name GLOB 'ring_claimed:*'");
+    db_->run("INSERT INTO meta (name, value) VALUES ('ring_claimed:' || ?, ?)", epoch, position);
+    transaction.commit();
+  });
+}
+
 Outcome<std::uint64_t> Store::spool_cursor() {
   return guard([&] {
     return static_cast<std::uint64_t>(db_->integer("SELECT value FROM meta WHERE name = 'spool_cursor'"));

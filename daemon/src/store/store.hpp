@@ -164,6 +164,9 @@ class Store {
   [[nodiscard]] Outcome<std::vector<OutboxAccount>> outbox_accounts();
 
   // The spool: how far it is worked off.
+  /// How far the ring of an epoch had been claimed when a cacheed began, over all that began; 0: none did.
+  [[nodiscard]] Outcome<std::uint64_t> ring_claimed(std::string_view epoch);
+  [[nodiscard]] Outcome<void> set_ring_claimed(std::string_view epoch, std::uint64_t position);
   [[nodiscard]] Outcome<std::uint64_t> spool_cursor();
   /// Everything before the cursor is over: adds what was acknowledged on the way, by trigger, to
   /// moved_in and acknowledged. A loss of power may undo it; the events are then run again.

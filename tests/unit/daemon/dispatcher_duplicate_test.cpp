@@ -56,6 +56,21 @@ TEST_F(DuplicateTest, ARunOfTheRingWhoseNextExecutorDiedToo) {
   EXPECT_TRUE(only_line().starts_with(R"({"attempt":3,"duplicate":true,)")) << only_line();
 }
 
+TEST_F(DuplicateTest, ARunOfTheRingAfterACrashInWhichNobodyCameToIt) {
+  put(staying(1));
+  Cache cache = segment_->client();
+  ASSERT_TRUE(cache.set("k", "v"));
+  crash_in_the_run();
+  for (int again = 0; again < 3; ++again) {
+    crash();
+    segment_->keeper().lane(0)->resume(0);  // what is done for an executor before it claims anything
+    start();
+  }
+  ASSERT_TRUE(cache.set("go", ""));
+  const std::string line = only_line();
+  EXPECT_NE(line.find(R"("duplicate":true)"), std::string::npos) << line;
+}
+
 TEST_F(DuplicateTest, ARunThatIsHeldBehindAnotherOfItsKey) {
   TriggerSpec failing = staying(1);
   failing.source = R"(
