@@ -5,8 +5,8 @@ if(TARGET cacheed AND TARGET cachee)
 
   # Debian's interpreter, whatever the PATH says: pytest comes as a Debian package.
   foreach(suite IN ITEMS scenarios delivery kill storm messages triggers redis lifecycle)
-    # The storm is a long form (ctest --preset storm): in about one of twenty minutes it still meets a sample
-    # of the account that counts a run twice, just after a supervisor was killed.
+    # The storm is a long form (ctest --preset storm): a minute of it and the drain behind it are longer than all
+    # other suites together.
     set(when)
     if(suite STREQUAL "storm")
       set(when CONFIGURATIONS long)
