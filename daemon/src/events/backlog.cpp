@@ -425,14 +425,11 @@ void Dispatcher::advance_cursor() {
 /// What a dead executor had claimed or had in its inbox. [DP-4]: its ring events go to the store, ahead
 /// of what was spooled behind them.
 void Dispatcher::hand_back_claimed(Worker& worker) {
-  const auto reported = [&](std::uint64_t token) {
-    return std::any_of(runs_.begin(), runs_.end(), [&](const Run& run) { return run.spool_token == token; });
-  };
   for (Spooled& spooled : spooled_) {
     if (&worker_of(spooled.record.key_hash) != &worker) continue;
     for (std::size_t i = 0; i < spooled.states.size(); ++i) {
       const std::uint64_t token = kSpoolTokens | spooled.record.index << kSpoolTriggerBits | i;
-      if (spooled.states[i] == Spooled::State::running && !reported(token)) spooled.states[i] = Spooled::State::waiting;
+      if (spooled.states[i] == Spooled::State::running && !is_spooled_reported(token)) spooled.states[i] = Spooled::State::waiting;
     }
   }
   send_at_ = 0;

@@ -259,6 +259,9 @@ class Dispatcher final : public TriggerAdmin {
   void prune_ledger(WallMs now);
   bool look_after_workers();
   void bury_worker(Worker& worker, const std::string& reason);
+  /// What a dead executor had in hand, but reported before: its run is among those to be carried out.
+  [[nodiscard]] bool is_stored_reported(std::int64_t id) const;
+  [[nodiscard]] bool is_spooled_reported(std::uint64_t token) const;
   void charge(Worker& worker, const Lane::Running& running, const std::string& reason);
   Position* position_of(std::uint64_t seq);
   [[nodiscard]] bool may_have_run(EventSeq seq) const noexcept { return seq.value < duplicates_before_.ring; }

@@ -87,8 +87,7 @@ void Dispatcher::bury_worker(Worker& worker, const std::string& reason) {
   hand_back_claimed(worker);
   // Stored runs it had in its inbox were not started: they are due again.
   for (auto at = in_hand_.begin(); at != in_hand_.end();) {
-    const bool reported = std::any_of(runs_.begin(), runs_.end(), [&](const Run& run) { return run.stored_id == at->first; });
-    if (at->second.key_hash % options_.executors != worker.lane || reported) {
+    if (at->second.key_hash % options_.executors != worker.lane || is_stored_reported(at->first)) {
       ++at;
       continue;
     }
@@ -103,6 +102,14 @@ void Dispatcher::bury_worker(Worker& worker, const std::string& reason) {
   tests_.clear();
 }
 
+bool Dispatcher::is_stored_reported(std::int64_t id) const {
+  return std::any_of(runs_.begin(), runs_.end(), [&](const Run& run) { return run.stored_id == id; });
+}
+
+bool Dispatcher::is_spooled_reported(std::uint64_t token) const {
+  return std::any_of(runs_.begin(), runs_.end(), [&](const Run& run) { return run.spool_token == token; });
+}
+
 /// The run that an executor died in counts as a failed attempt; the event's other runs, which it did
 /// not come to, go to the store as well, so that the new executor begins behind the event.
 void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std::string& reason) {
@@ -113,8 +120,7 @@ void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std:
   if (running.token >= kTestTokens) return;
   if (running.token >= kSpoolTokens) {
     const auto spooled = spooled_of(running.token);
-    const bool reported = std::any_of(runs_.begin(), runs_.end(), [&](const Run& other) { return other.spool_token == running.token; });
-    if (!spooled || spooled->state() != Spooled::State::running || reported) return;
+    if (!spooled || spooled->state() != Spooled::State::running || is_spooled_reported(running.token)) return;
     run.spool_token = running.token;
     run.spool_trigger = spooled->name();
     run.seq = EventSeq{spooled->spooled->record.seq};
@@ -125,8 +131,7 @@ void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std:
   }
   if (running.token != 0) {
     const auto at = in_hand_.find(static_cast<std::int64_t>(running.token));
-    const bool reported = std::any_of(runs_.begin(), runs_.end(), [&](const Run& other) { return other.stored_id == static_cast<std::int64_t>(running.token); });
-    if (at == in_hand_.end() || reported) return;
+    if (at == in_hand_.end() || is_stored_reported(at->first)) return;
     run.stored_id = at->first;
     run.seq = EventSeq{at->second.seq};
     run.key_hash = at->second.key_hash;

@@ -23,6 +23,13 @@ class DuplicateTest : public DispatcherTest {
     made.backoff_max_ms = 2;
     return made;
   }
+  /// Registers the trigger and sets it off once.
+  Cache write_under(TriggerSpec trigger) {
+    put(std::move(trigger));
+    Cache cache = segment_->client();
+    EXPECT_TRUE(cache.set("k", "v"));
+    return cache;
+  }
   void crash_in_the_run() {
     ASSERT_TRUE(eventually([&] { return is_running_a_handler(); }));
     crash();
@@ -37,18 +44,14 @@ class DuplicateTest : public DispatcherTest {
 };
 
 TEST_F(DuplicateTest, ARunOfTheRing) {
-  put(staying(1));
-  Cache cache = segment_->client();
-  ASSERT_TRUE(cache.set("k", "v"));
+  Cache cache = write_under(staying(1));
   crash_in_the_run();
   ASSERT_TRUE(cache.set("go", ""));
   EXPECT_TRUE(only_line().starts_with(R"({"attempt":2,"duplicate":true,)")) << only_line();
 }
 
 TEST_F(DuplicateTest, ARunOfTheRingWhoseNextExecutorDiedToo) {
-  put(staying(1));
-  Cache cache = segment_->client();
-  ASSERT_TRUE(cache.set("k", "v"));
+  Cache cache = write_under(staying(1));
   crash_in_the_run();
   ASSERT_TRUE(eventually([&] { return is_running_a_handler(); }));
   signal_executors(SIGKILL);
@@ -57,9 +60,7 @@ TEST_F(DuplicateTest, ARunOfTheRingWhoseNextExecutorDiedToo) {
 }
 
 TEST_F(DuplicateTest, ARunOfTheRingAfterACrashInWhichNobodyCameToIt) {
-  put(staying(1));
-  Cache cache = segment_->client();
-  ASSERT_TRUE(cache.set("k", "v"));
+  Cache cache = write_under(staying(1));
   crash_in_the_run();
   for (int again = 0; again < 3; ++again) {
     crash();
@@ -100,9 +101,7 @@ TEST_F(DuplicateTest, ARunThatIsHeldBehindAnotherOfItsKey) {
 }
 
 TEST_F(DuplicateTest, ARunOfTheStore) {
-  put(staying(2));
-  Cache cache = segment_->client();
-  ASSERT_TRUE(cache.set("k", "v"));
+  Cache cache = write_under(staying(2));
   ASSERT_TRUE(eventually([&] { return account("k").retry == 1 && is_running_a_handler(); }));
   crash_in_the_run();
   ASSERT_TRUE(cache.set("go", ""));
@@ -110,9 +109,7 @@ TEST_F(DuplicateTest, ARunOfTheStore) {
 }
 
 TEST_F(DuplicateTest, NoRunThatFailedInTheSameLife) {
-  put(staying(3));
-  Cache cache = segment_->client();
-  ASSERT_TRUE(cache.set("k", "v"));
+  Cache cache = write_under(staying(3));
   ASSERT_TRUE(cache.set("go", ""));
   EXPECT_TRUE(only_line().starts_with(R"({"attempt":3,"duplicate":false,)")) << only_line();
 }
