@@ -12,8 +12,9 @@ BAR, GAP, LEFT, PANEL, VALUE = 18, 7, 250, 420, 110
 PRIVATE, OURS, OTHER, TEXT, FAINT = "#9aa5b1", "#0b7285", "#c9b79c", "#1f2933", "#e4e7eb"
 
 
-def panels_of(versus):
-    """[(title, unit, [(store, shared, value, note)])], a panel for each mix and one for two processes."""
+def panels_of(result):
+    """[(title, unit, [(store, shared, value, note)])]: a panel for each mix, two processes, and a storm."""
+    versus = result["versus"]
     stores = versus["stores"]
     panels = []
     for n, mix in enumerate(stores[0]["mixes"]):
@@ -23,6 +24,13 @@ def panels_of(versus):
     rows = [(s["name"] + ("" if s["shared"] else " (two copies)"), s["shared"], s["two_processes"]["mops"],
              f'p99 {s["two_processes"]["p99_ns"]:.0f} ns') for s in stores]
     panels.append(("two processes, 95 % get, zipf: million operations/s, more is better", "M/s", rows))
+    if "scale" in result:
+        rows = [(f'cachee, {mix["mix"]}', True, mix["two_mops"], f'{mix["ratio"]:.2f} × one process')
+                for mix in result["scale"]["mixes"]]
+        panels.append(("two processes on one segment, zipf: million operations/s, more is better", "M/s", rows))
+        rows = [(f"cachee, {name}", True, result["scale"][key]["p999_ns"], f'median {result["scale"][key]["p50_ns"]:.0f} ns')
+                for name, key in (("alone", "get_alone"), ("beside a storm", "get_beside_storm"))]
+        panels.append(("get beside a storm of expiry and eviction: 99.9th percentile in ns, less is better", "ns", rows))
     return panels
 
 
@@ -57,7 +65,7 @@ def draw(result):
     """The SVG of one result file's content."""
     versus, machine = result["versus"], result["machine"]
     body, y = [], 62
-    for title, unit, rows in panels_of(versus):
+    for title, unit, rows in panels_of(result):
         drawn, y = draw_panel(y, title, unit, rows)
         body += drawn
     width = LEFT + PANEL + VALUE + 60

@@ -25,3 +25,13 @@ def test_every_store_has_a_bar_in_every_panel():
     assert widths == sorted(widths) and len(set(widths)) == 3
     texts = " ".join(e.text for e in tree.iter() if e.tag.endswith("text"))
     assert re.search(r"LMDB.*18\.00 ×", texts) and "A <fast> CPU & more" in texts
+
+
+def test_scaling_and_storm_have_panels_when_they_were_measured():
+    tail = {"p50_ns": 100, "p99_ns": 500, "p999_ns": 900}
+    scale = {"mixes": [{"mix": mix, "one_mops": 5, "two_mops": 9, "ratio": 1.8, "wanted": 1.7} for mix in ("100 % get", "50 % get")],
+             "get_alone": tail, "get_beside_storm": {**tail, "p999_ns": 1200}}
+    tree = ElementTree.fromstring(draw({**RESULT, "scale": scale}))
+    assert len([e for e in tree.iter() if e.tag.endswith("rect") and e.get("rx")]) == 3 * 3 + 2 + 2
+    texts = " ".join(e.text for e in tree.iter() if e.tag.endswith("text"))
+    assert "1.80 × one process" in texts and re.search(r"1\.2e\+03 ns", texts)

@@ -80,7 +80,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.keys, arguments.rounds, arguments.no_keep = min(arguments.keys, 100_000), 2, True
-    programs = [arguments.build / "bench" / name for name in ("cachee_bench_micro", "cachee_bench_versus")]
+    programs = [arguments.build / "bench" / name for name in ("cachee_bench_micro", "cachee_bench_versus", "cachee_bench_scale")]
     if not all(program.exists() for program in programs):
         subprocess.run(["cmake", "--preset", "release"], cwd=TREE, check=True)
         subprocess.run(["cmake", "--build", "--preset", "release", "--target", *(p.name for p in programs)],
@@ -101,6 +101,10 @@ def main():
     result["versus"] = run_json(
         [programs[1], "--keys", str(arguments.keys), "--rounds", str(arguments.rounds), "--seconds",
          "0.5" if arguments.quick else "3", *(["--huge-pages"] if arguments.huge_pages else [])], "--json")
+    print("\n== two processes, and a reader beside a storm", flush=True)
+    result["scale"] = run_json(
+        [programs[2], "--keys", str(arguments.keys), "--rounds", str(arguments.rounds), "--seconds",
+         "0.2" if arguments.quick else "1"], "--json")
 
     if not arguments.no_keep:
         slug = re.sub(r"[^a-z0-9]+", "-", result["machine"]["cpu"].lower()).strip("-")

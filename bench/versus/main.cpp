@@ -6,26 +6,19 @@
 //
 // Prints medians in ns and the ratio to the private inline map; two processes at 95 % get together.
 #include <algorithm>
-#include <cerrno>
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <span>
 #include <string>
 #include <vector>
-
-#include <sched.h>
-#include <sys/mman.h>
-#include <sys/time.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "versus/store.hpp"
 #include "workload/keeper.hpp"
 #include "workload/keys.hpp"
+#include "workload/options.hpp"
+#include "workload/processes.hpp"
 
 namespace cachee::bench {
 namespace {
@@ -53,11 +46,6 @@ constexpr std::size_t kMixCount = std::size(kMixes);
 constexpr std::size_t kStreamLength = std::size_t{1} << 20;
 constexpr std::size_t kProcesses = 2;
 constexpr std::uint64_t kSeed = 20240229;
-
-struct Tail {
-  double mops = 0;
-  double p50_ns = 0, p99_ns = 0, p999_ns = 0;
-};
 
 struct Contestant {
   std::unique_ptr<Store> store;
@@ -92,139 +80,36 @@ double run_round(Session& session, const std::vector<Key>& stream, std::size_t o
   return static_cast<double>(took) / static_cast<double>(operations);
 }
 
-struct Worker {  // what one process of a joint run reports, in memory shared with its parent
-  std::uint64_t operations;
-  TimeNs took;
-  std::uint32_t histogram[65536];  // of every 16th operation; 10 ns a bucket
-};
-
-volatile std::sig_atomic_t time_is_up = 0;
-
-void work(Store& store, const std::vector<Key>& stream, std::size_t index, const Plan& plan, int ready_fd,
-          int go_fd, Worker& mine) {
-  cpu_set_t one;
-  CPU_ZERO(&one);
-  CPU_SET(index % static_cast<std::size_t>(sysconf(_SC_NPROCESSORS_ONLN)), &one);
-  sched_setaffinity(0, sizeof one, &one);
-  const auto session = store.open();
-  char out[kValueBytes];
-  // Each process begins elsewhere in the stream; a pass before the clock runs takes page faults out.
-  std::size_t at = kStreamLength / kProcesses * index;
-  const auto step = [&] {
-    const Key& key = stream[at & (kStreamLength - 1)];
-    if (at % 20 == 0) {
-      const ValueBytes value = make_value(key, at);
-      session->set(view(key), {value.data(), value.size()});
-    } else if (!belongs({out, session->get(view(key), out, sizeof out)}, key)) {
-      die("a wrong answer");
-    }
-    ++at;
-  };
-  for (std::size_t n = std::min(store.round_operations(), plan.operations_max); n > 0; --n) step();
-  std::signal(SIGALRM, [](int) { time_is_up = 1; });
-  char byte = 'r';
-  if (write(ready_fd, &byte, 1) != 1 || read(go_fd, &byte, 1) != 1) die("the parent is gone");
-  const auto whole = static_cast<time_t>(plan.seconds);
-  const double part = plan.seconds - static_cast<double>(whole);
-  const itimerval timer{{0, 0}, {whole, static_cast<suseconds_t>(part * 1e6)}};
-  setitimer(ITIMER_REAL, &timer, nullptr);
-  const TimeNs start = monotonic_now();
-  while (time_is_up == 0) {
-    for (int n = 0; n < 15; ++n) step();
-    const TimeNs before = monotonic_now();
-    step();
-    const TimeNs bucket = (monotonic_now() - before) / 10;
-    ++mine.histogram[std::min<TimeNs>(bucket, 65535)];
-    mine.operations += 16;
-  }
-  mine.took = monotonic_now() - start;
-}
-
+/// Two processes at 95 % get; each begins elsewhere in the stream.
 Tail run_together(Store& store, const std::vector<Key>& stream, const Plan& plan) {
-  const std::size_t bytes = sizeof(Worker) * kProcesses;
-  void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  int ready[2];
-  int go[2];
-  if (mapped == MAP_FAILED || pipe(ready) != 0 || pipe(go) != 0) die(std::strerror(errno));
-  const std::span<Worker> workers{static_cast<Worker*>(mapped), kProcesses};
-  std::vector<pid_t> pids;
-  for (std::size_t index = 0; index < kProcesses; ++index) {
-    const pid_t pid = fork();
-    if (pid == 0) {
-      work(store, stream, index, plan, ready[1], go[0], workers[index]);
-      _exit(0);
-    }
-    pids.push_back(pid);
-  }
-  close(ready[1]);
-  char bytes_read[kProcesses];
-  for (std::size_t count = 0; count < kProcesses; ++count) {
-    if (read(ready[0], bytes_read, 1) != 1) die("a worker of " + store.name() + " ended early");
-  }
-  if (write(go[1], bytes_read, kProcesses) != kProcesses) die(std::strerror(errno));
-  for (const pid_t pid : pids) {
-    int status = 0;
-    waitpid(pid, &status, 0);
-    if (status != 0) die("a worker of " + store.name() + " failed");
-  }
-  for (const int fd : {ready[0], go[0], go[1]}) close(fd);
-
-  Tail tail;
-  std::vector<std::uint64_t> histogram(65536);
-  std::uint64_t samples = 0;
-  for (const Worker& worker : workers) {
-    tail.mops += static_cast<double>(worker.operations) * 1000 / static_cast<double>(worker.took);
-    for (std::size_t n = 0; n < histogram.size(); ++n) {
-      histogram[n] += worker.histogram[n];
-      samples += worker.histogram[n];
-    }
-  }
-  const auto percentile = [&](double part) {
-    const auto wanted = static_cast<std::uint64_t>(part * static_cast<double>(samples));
-    std::uint64_t seen = 0;
-    for (std::size_t n = 0; n < histogram.size(); ++n) {
-      seen += histogram[n];
-      if (seen > wanted) return static_cast<double>(n) * 10;
-    }
-    return 0.0;
+  const auto make_step = [&](std::size_t index) {
+    return [&stream, session = store.open(), at = kStreamLength / kProcesses * index, out = ValueBytes{}]() mutable {
+      const Key& key = stream[at & (kStreamLength - 1)];
+      if (at % 20 == 0) {
+        const ValueBytes value = make_value(key, at);
+        session->set(view(key), {value.data(), value.size()});
+      } else if (!belongs({out.data(), session->get(view(key), out.data(), out.size())}, key)) {
+        die("a wrong answer");
+      }
+      ++at;
+    };
   };
-  tail.p50_ns = percentile(0.5);
-  tail.p99_ns = percentile(0.99);
-  tail.p999_ns = percentile(0.999);
-  munmap(mapped, bytes);
-  return tail;
-}
-
-Tail median(std::vector<Tail> tails) {
-  if (tails.empty()) return {};
-  std::sort(tails.begin(), tails.end(), [](const Tail& a, const Tail& b) { return a.mops < b.mops; });
-  return tails[tails.size() / 2];
+  return run_processes(kProcesses, kProcesses, plan.seconds, std::min(store.round_operations(), plan.operations_max), make_step);
 }
 
 Plan read_plan(int argc, char** argv) {
   Plan plan;
-  for (int at = 1; at < argc; ++at) {
-    std::string option = argv[at];
-    if (option == "--huge-pages") {
-      plan.huge_pages = true;
-      continue;
-    }
-    std::string value;
-    if (const auto equals = option.find('='); equals != std::string::npos) {
-      value = option.substr(equals + 1);
-      option.resize(equals);
-    } else if (at + 1 < argc) {
-      value = argv[++at];
-    }
-    if (value.empty()) die(option + " needs a value");
-    if (option == "--keys") plan.keys = std::strtoull(value.c_str(), nullptr, 10);
+  read_options(argc, argv, "--huge-pages", [&](std::string_view option, const std::string& value) {
+    if (option == "--huge-pages") plan.huge_pages = true;
+    else if (option == "--keys") plan.keys = std::strtoull(value.c_str(), nullptr, 10);
     else if (option == "--rounds") plan.rounds = std::atoi(value.c_str());
     else if (option == "--seconds") plan.seconds = std::atof(value.c_str());
     else if (option == "--operations") plan.operations_max = std::strtoull(value.c_str(), nullptr, 10);
     else if (option == "--json") plan.json_path = value;
     else if (option == "--only") plan.only = value;
-    else die("unknown option " + option);
-  }
+    else return false;
+    return true;
+  });
   if (plan.keys == 0 || plan.rounds <= 0 || plan.seconds <= 0) die("--keys, --rounds and --seconds are positive numbers");
   return plan;
 }
