@@ -154,6 +154,7 @@ void give_old_value(const std::optional<std::string>& old, ResultStruct& out) no
 }
 
 Errc to_set_options(const cachee_set_options* given, cachee::SetOptions& out) {
+  if (given == nullptr) return Errc::ok;  // as most calls: the defaults of both are the same
   cachee_set_options in;
   if (const Errc code = read_options(given, cachee_set_options_default(), in); code != Errc::ok) {
     return code;

@@ -98,6 +98,15 @@ Lookup finish_mark_of(Context& context, std::uint64_t bucket, Word& slot, std::u
   return find_in_chain(context, bucket, live, key);
 }
 
+/// Asks for the line of the record that find_for_write() will most likely look at.
+[[gnu::always_inline]] inline void prefetch_old(const View& view, std::uint64_t bucket, std::uint64_t hash) noexcept {
+  Bucket& head = view.buckets[bucket];
+  const unsigned matches = matching_slots(head, Slot::live(0, View::tag_of(hash)));
+  if (matches == 0) return;
+  const std::uint64_t unit = Slot::Offset::get(head.slots[__builtin_ctz(matches)].load_relaxed());
+  if (view.is_record(unit)) __builtin_prefetch(&view.record_at(unit), 1);
+}
+
 void begin(Context& context, Act act, std::uint64_t bucket) noexcept {
   context.me->bucket.store_relaxed(bucket);
   context.me->act.store_release(static_cast<std::uint64_t>(act));
@@ -301,6 +310,10 @@ class PlainSet {
     deadline_ms = keeps_deadline ? old_deadline_ms : deadline_ms_;
     return Errc::ok;
   }
+  /// The bytes, and that they are written, do not depend on the old record: prepare() may come first.
+  bool independent() const noexcept {
+    return !keeps_deadline && options_.condition == Condition::always && !options_.if_version;
+  }
   void show_old(const View& view, std::uint64_t old_unit) {
     if (old_value != nullptr) *old_value = value_in_place(view, old_unit);
   }
@@ -330,6 +343,7 @@ class BareSet {
     deadline_ms = 0;
     return Errc::ok;
   }
+  static constexpr bool independent() noexcept { return true; }
   void show_old(const View&, std::uint64_t) noexcept {}
 
  private:
@@ -364,6 +378,27 @@ struct Write {
   [[gnu::noinline]] Errc give_up(Errc code) noexcept {
     if (block.unit != 0) abort_block(context, block.unit, block.uid);
     return code;
+  }
+  /// No block for these parts.
+  [[gnu::noinline]] Error refused(Errc code, const RecordParts& parts) const noexcept {
+    return {code, 0, code == Errc::no_space ? record_bytes(parts) : 0};
+  }
+  /// S1 without the bytes: a block that fits. would_block: there is room now, try again.
+  [[gnu::always_inline]] Errc claim(const RecordParts& parts) noexcept {
+    if (const Errc why = check_sizes(view, parts); why != Errc::ok) [[unlikely]] return give_up(why);
+    const std::uint64_t bytes = record_bytes(parts);
+    if (block.unit != 0) [[unlikely]] {
+      if (block_bytes_for(view, bytes) == block_bytes) return Errc::ok;
+      abort_block(context, block.unit, block.uid);
+    }
+    block = allocate(context, bytes);
+    block_bytes = block_bytes_for(view, bytes);
+    if (block.unit == 0) [[unlikely]] return make_room_for(bytes) == Errc::ok ? Errc::would_block : Errc::no_space;
+    return Errc::ok;
+  }
+  [[gnu::always_inline]] void fill(const RecordParts& parts, std::uint64_t deadline_ms) noexcept {
+    fill_record(view.record_at(block.unit), parts, deadline_ms);
+    CACHEE_CRASH_POINT("keyspace.set.filled");
   }
   /// Memory is short. Errc::ok: try again.
   [[gnu::noinline]] Errc make_room_for(std::uint64_t bytes) noexcept {
@@ -426,6 +461,7 @@ template <class Plan>
   const std::uint64_t hash = view.hash(key);
   const std::uint64_t bucket = view.bucket_of(hash);
   Word& ins = view.buckets[bucket].ins;
+  __builtin_prefetch(&ins, 1);
   const Interest interest = match_triggers(view, key);
   if (interest.wanted != 0 && !plan.touch_copy && !admit(context, interest, EventKind::write)) return Errc::full;  // S0
 
@@ -436,6 +472,17 @@ template <class Plan>
   std::uint64_t deadline_ms = 0;
   mem::Backoff backoff;
   for (int tries = 0; tries < kTriesMax; ++tries) {
+    if (plan.independent() && write.block.unit == 0) {
+      // S1 before S2, so that the lines of the bucket and of the old record are on their way meanwhile: the locked
+      // instructions of a claim and of a hazard would otherwise wait one by one for what they order.
+      if (plan.prepare(view, 0, 0, parts, deadline_ms) != Errc::ok) return write.give_up(Errc::corrupt);
+      if (const Errc why = write.claim(parts); why != Errc::ok) [[unlikely]] {
+        if (why == Errc::would_block) continue;
+        return write.refused(why, parts);
+      }
+      prefetch_old(view, bucket, hash);
+      write.fill(parts, deadline_ms);
+    }
     const std::uint64_t idle = ins.load_seq_cst();
     if (Ins::busy(idle)) [[unlikely]] {
       help_insert(context, bucket, idle);
@@ -466,27 +513,18 @@ template <class Plan>
       old_deadline_ms = Exp::Deadline::get(plan.keeps_deadline ? freeze_deadline(old) : old.exp.load_acquire());
       version = version_of(old);
     }
-    if (const Errc why = plan.prepare(view, old_unit, old_deadline_ms, parts, deadline_ms); why != Errc::ok) [[unlikely]] {
-      return write.give_up(why);
-    }
-    // S1. Again after a lost race only when the bytes depend on the old record.
-    if (write.block.unit == 0 || !plan.same_parts || plan.keeps_deadline) [[likely]] {
-      if (const Errc why = check_sizes(view, parts); why != Errc::ok) [[unlikely]] return write.give_up(why);
-      const std::uint64_t bytes = record_bytes(parts);
-      if (write.block.unit != 0 && block_bytes_for(view, bytes) != write.block_bytes) [[unlikely]] {
-        abort_block(context, write.block.unit, write.block.uid);
-        write.block = {};
+    if (!plan.independent()) {
+      if (const Errc why = plan.prepare(view, old_unit, old_deadline_ms, parts, deadline_ms); why != Errc::ok) [[unlikely]] {
+        return write.give_up(why);
       }
-      if (write.block.unit == 0) [[likely]] {
-        write.block = allocate(context, bytes);
-        write.block_bytes = block_bytes_for(view, bytes);
-        if (write.block.unit == 0) [[unlikely]] {
-          if (write.make_room_for(bytes) != Errc::ok) return Error{Errc::no_space, 0, bytes};
-          continue;
+      // S1. Again after a lost race only when the bytes depend on the old record.
+      if (write.block.unit == 0 || !plan.same_parts || plan.keeps_deadline) [[likely]] {
+        if (const Errc why = write.claim(parts); why != Errc::ok) [[unlikely]] {
+          if (why == Errc::would_block) continue;
+          return write.refused(why, parts);
         }
+        write.fill(parts, deadline_ms);
       }
-      fill_record(view.record_at(write.block.unit), parts, deadline_ms);
-      CACHEE_CRASH_POINT("keyspace.set.filled");
     }
     Record& record = view.record_at(write.block.unit);
     if (old_unit == 0) {

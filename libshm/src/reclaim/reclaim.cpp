@@ -102,6 +102,9 @@ std::uint64_t reclaim_retired(Context& context) noexcept {
   if (context.retired.empty()) return 0;
   collect_hazards(context);
   const std::uint64_t head = view.header->ring_head.load_acquire();
+  for (const RetiredBlock block : context.retired) {
+    if (block.due <= head) prefetch_free_bit(view, block.unit);
+  }
   std::uint64_t freed = 0;
   std::size_t kept = 0;
   for (const RetiredBlock block : context.retired) {
@@ -133,8 +136,7 @@ void publish_hint(const View& view, std::uint64_t unit) noexcept {
   const std::uint64_t word = view.pages[page].load_acquire();
   std::uint64_t index = 0;
   if (PageWord::kind(word) == PageWord::kSlab && PageWord::Class::get(word) < view.shape.classes) {
-    index = layout::block_index(static_cast<unsigned>(PageWord::Class::get(word)),
-                                (unit - view.page_unit(page)) * layout::kOffsetUnit);
+    index = bit_index(view, unit, page, word);
   }
   view.hint_bits[page * view.bit_words + index / 64].fetch_or(std::uint64_t{1} << (index % 64));
 }

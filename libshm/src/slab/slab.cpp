@@ -257,8 +257,7 @@ std::uint64_t refresh_page_bits(const View& view, std::uint64_t page) noexcept {
   std::uint64_t refreshed = 0;
   for_each_block(view, page, [&](std::uint64_t unit, Record& r) {
     if (Hdr::state(r.hdr.load_acquire()) != RecordState::free) return;
-    const std::uint64_t index = layout::block_index(static_cast<unsigned>(PageWord::Class::get(word)),
-                                                    (unit - view.page_unit(page)) * layout::kOffsetUnit);
+    const std::uint64_t index = bit_index(view, unit, page, word);
     Word& bits = view.free_bits[page * view.bit_words + index / 64];
     if ((bits.load_relaxed() & bit_of(index)) == 0) {
       bits.fetch_or(bit_of(index));

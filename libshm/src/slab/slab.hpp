@@ -90,6 +90,13 @@ inline bool try_claim(Context& context, unsigned size_class, std::uint64_t unit,
   return true;
 }
 
+/// The lines that the next write fills: a store that waits for its line would hold up the next locked instruction.
+inline void prefetch_for_write(const View& view, std::uint64_t unit) noexcept {
+  const auto* at = reinterpret_cast<const std::byte*>(&view.record_at(unit));
+  __builtin_prefetch(at, 1);
+  __builtin_prefetch(at + base::kCacheLineBytes, 1);
+}
+
 /// allocate() when the thread's own list has nothing.
 [[nodiscard]] Block allocate_from_pages(Context& context, std::uint64_t record_bytes) noexcept;
 /// Claims a block for a record of `record_bytes`; its unit is in the caller's nw. Unit 0: none free.
@@ -101,6 +108,7 @@ inline bool try_claim(Context& context, unsigned size_class, std::uint64_t unit,
       const std::uint64_t uid = context.next_uid();
       const std::uint64_t unit = own.back();
       own.pop_back();
+      if (!own.empty()) prefetch_for_write(*context.view, own.back());
       if (try_claim(context, size_class, unit, uid)) [[likely]] return {unit, uid};
     }
   }
@@ -117,13 +125,24 @@ inline void set_available(const View& view, std::uint64_t size_class, std::uint6
   if ((w.load_relaxed() & bit_of(page)) == 0) w.fetch_or(bit_of(page));
 }
 
+/// Which bit of a slab page's bitmaps is a block's; `word` is that of the page.
+inline std::uint64_t bit_index(const View& view, std::uint64_t unit, std::uint64_t page, std::uint64_t word) noexcept {
+  return layout::block_index(static_cast<unsigned>(layout::PageWord::Class::get(word)),
+                             (unit - view.page_unit(page)) * layout::kOffsetUnit);
+}
 /// F2, F3 for a block whose hdr was just set to FREE; `word` is that of its page, a slab.
 inline void note_freed(const View& view, std::uint64_t unit, std::uint64_t page, std::uint64_t word) noexcept {
-  const auto size_class = static_cast<unsigned>(layout::PageWord::Class::get(word));
-  const std::uint64_t index = layout::block_index(size_class, (unit - view.page_unit(page)) * layout::kOffsetUnit);
+  const std::uint64_t index = bit_index(view, unit, page, word);
   Word& bits = view.free_bits[page * view.bit_words + index / 64];
   if ((bits.load_seq_cst() & bit_of(index)) == 0) bits.fetch_or(bit_of(index));
-  set_available(view, size_class, page);
+  set_available(view, layout::PageWord::Class::get(word), page);
+}
+/// Asks for the line that note_freed() will look at: of many blocks at once, so that the misses overlap.
+inline void prefetch_free_bit(const View& view, std::uint64_t unit) noexcept {
+  const std::uint64_t page = view.page_of(unit);
+  const std::uint64_t word = view.pages[page].load_relaxed();
+  if (layout::PageWord::kind(word) != layout::PageWord::kSlab || layout::PageWord::Class::get(word) >= view.shape.classes) return;
+  __builtin_prefetch(&view.free_bits[page * view.bit_words + bit_index(view, unit, page, word) / 64], 1);
 }
 
 /// V1-V3 for a run whose hdr is `hdr` (RETIRED or ABORTED) and unprotected. False: somebody else did.
