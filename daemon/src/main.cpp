@@ -162,6 +162,7 @@ class Supervisor {
     options.executors = settings_.executors;
     options.spin = settings_.idle == Idle::spin;
     options.store = store;
+    options.log = {settings_.log.rotate_bytes, settings_.log.rotate_after.count(), settings_.log.keep, settings_.log.hash_chain};
     options.outbox_wake = [this] { sender_->wake(); };
     auto dispatcher = Dispatcher::make(*keeper_, std::move(options));
     if (!dispatcher) return dispatcher.failure();

@@ -112,3 +112,34 @@ def test_eviction_logs_what_was_worth_something(make_daemon, await_lines):
     assert len(gone) == len(daemon.channel("evictions")), "an eviction was logged twice"
     still = [key for key in gone if daemon.resp("EXISTS", key)]
     assert still == []
+
+
+def test_audit_log_is_rotated_and_its_chain_shows_what_was_done_to_it(make_daemon):
+    daemon = make_daemon(options=["--log-hash-chain", "--log-rotate-size", "2KiB"])
+    daemon.register("order:*", "ON_WRITE", 'cachee.log("audit", {key = event.key, value = event.value})')
+    for n in range(60):
+        daemon.resp("SET", f"order:{n}", f"value {n}", "WAIT", "5000")
+        if n == 30:
+            daemon.kill()
+            daemon.start()
+    report = json.loads(daemon.cachee_ok("--json", "log", "audit", "--verify"))
+    assert report["good"] and report["lines"] == 60 and report["files"] >= 4
+    assert report["from_the_beginning"] and report["end_is_known"] and report["lines_without_hash"] == 0
+
+    folder = daemon.state / daemon.name / "log"
+    oldest = folder / "audit.jsonl.000001"
+    good = oldest.read_text()
+    oldest.write_text(good.replace("value 1", "value 7", 1))
+    done = daemon.cachee("log", "audit", "--verify")
+    assert done.returncode == 1 and "audit.jsonl.000001:2: was changed" in done.stderr, done.stderr
+    oldest.write_text(good)
+    daemon.cachee_ok("log", "audit", "--verify")
+
+    current = folder / "audit.jsonl"
+    lines = current.read_text().splitlines(keepends=True)
+    assert len(lines) > 1
+    current.write_text("".join(lines[:-1]))
+    done = daemon.cachee("log", "audit", "--verify")
+    assert done.returncode == 1 and "bytes are missing at its end" in done.stderr, done.stderr
+    current.write_text("".join(lines))
+    daemon.cachee_ok("log", "audit", "--verify")

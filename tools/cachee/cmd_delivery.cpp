@@ -3,12 +3,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <limits>
 #include <memory>
 #include <thread>
 
+#include <compliance/log_chain.hpp>  // shared with the daemon; depends on std only
 #include <fmt/format.h>
 
 #include "command.hpp"
@@ -179,6 +183,7 @@ struct LogOptions {
   std::string channel{};
   std::optional<std::size_t> lines{};
   bool follow = false;
+  bool verify = false;
 };
 
 /// Where the file is: the supervisor knows, and when none runs the settings of this shell say.
@@ -196,6 +201,64 @@ std::string log_path(Source& source, const std::string& channel) {
   return path;
 }
 
+/// What the supervisor keeps of a channel: the settled bytes of its file and the hash they end with.
+struct LogAnchor {
+  std::uint64_t settled_bytes = 0;
+  std::string chain{};
+};
+std::optional<LogAnchor> ask_anchor(Source& source, const std::string& channel) {
+  try {
+    const Value info = to_record(source.supervisor().call({"LOG", "INFO", channel}));
+    const Value* const bytes = info.find("settled_bytes");
+    const Value* const chain = info.find("chain");
+    if (bytes == nullptr || chain == nullptr) return std::nullopt;
+    return LogAnchor{bytes->as_count(), chain->is_string() ? chain->string() : std::string{}};
+  } catch (const Failure&) {
+    return std::nullopt;  // no supervisor: the files are all there is
+  }
+}
+
+constexpr std::size_t kFindingsShown = 20;
+
+/// Checks the chain of hashes through all files of a channel, and that it ends where the supervisor says.
+Exit verify_log(Context& context, const std::string& channel, const std::string& path) {
+  const std::optional<LogAnchor> anchor = ask_anchor(context.source, channel);
+  const std::vector<std::string> files = daemon::log_files_of(path);
+  if (files.empty()) {
+    throw Failure{Exit::no, fmt::format("no log '{}' ({}): no handler has written to it yet, or its --state-dir is another", channel, path)};
+  }
+  daemon::LogCheck check;
+  std::vector<std::string> findings;
+  const auto found = [&](std::string text) { findings.push_back(std::move(text)); };
+  for (const std::string& name : files) {
+    std::ifstream file{name, std::ios::binary};
+    if (!file) throw Failure{Exit::no, fmt::format("{}: {}", name, std::strerror(errno))};
+    // Behind the settled bytes of the file that grows a write may be under way.
+    std::uint64_t left = anchor && name == path ? anchor->settled_bytes : std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t number = 0;
+    for (std::string line; left > 0 && std::getline(file, line);) {
+      ++number;
+      if (file.eof()) {
+        found(fmt::format("{}:{}: ends without a line feed", name, number));
+        break;
+      }
+      left -= std::min<std::uint64_t>(left, line.size() + 1);
+      if (const auto why = check.take(line)) found(fmt::format("{}:{}: {}", name, number, *why));
+    }
+    if (anchor && name == path && left > 0) found(fmt::format("{}: {} bytes are missing at its end", name, left));
+  }
+  if (check.head().empty()) found("no line has a hash: cacheed writes them with log.hash_chain = true");
+  if (anchor && check.head() != anchor->chain) found("the last hash is not the one that cacheed keeps: lines are missing or were replaced");
+  Value report = Value::object();
+  report.add("channel", channel).add("good", findings.empty()).add("files", files.size()).add("lines", check.lines());
+  report.add("lines_without_hash", check.without_hash()).add("from_the_beginning", check.whole());
+  report.add("end_is_known", anchor.has_value()).add("findings", findings.size());
+  context.out.print(report);
+  for (std::size_t n = 0; n < std::min(findings.size(), kFindingsShown); ++n) say("{}", findings[n]);
+  if (findings.size() > kFindingsShown) say("and {} more", findings.size() - kFindingsShown);
+  return findings.empty() ? Exit::yes : Exit::no;
+}
+
 Exit show_log(Context& context, const LogOptions& options) {
   if (options.channel.empty() || options.channel.find('/') != std::string::npos ||
       options.channel.front() == '.') {
@@ -205,6 +268,7 @@ Exit show_log(Context& context, const LogOptions& options) {
                               options.channel)};
   }
   const std::string path = log_path(context.source, options.channel);
+  if (options.verify) return verify_log(context, options.channel, path);
   GrowingFile file{path};
   if (!file.open_file() && (errno != ENOENT || !options.follow)) {
     throw Failure{Exit::no,
@@ -234,13 +298,19 @@ Command log_command() {
   return {.words = "log",
           .group = kSupervisorGroup,
           .summary = "Print a channel of cachee.log, a JSON object a line",
-          .example = "cachee log compliance\ncachee log compliance --lines 10 --follow",
+          .example = "cachee log compliance\ncachee log compliance --lines 10 --follow\n"
+                     "cachee log compliance --verify",
           .declare = [](CLI::App& app) -> Run {
             auto options = std::make_shared<LogOptions>();
             declare_word(app, "channel", options->channel, "Channel")->required();
             app.add_option("--lines", options->lines,
                            "Begin with the last so many lines (default: all)");
             app.add_flag("-f,--follow", options->follow, "Go on with new lines until Ctrl-C");
+            app.add_flag("--verify", options->verify,
+                         "Check the chain of hashes through all files of the channel (log.hash_chain); "
+                         "exit 1 if a line was changed, added, moved or is missing")
+                ->excludes("--follow")
+                ->excludes("--lines");
             return [options](Context& context) { return show_log(context, *options); };
           }};
 }

@@ -8,6 +8,7 @@
 // What there is, is one table (table.hpp): parsing, --help, cacheed.toml and settings.md follow it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -36,6 +37,14 @@ struct WebhookSettings {
   friend bool operator==(const WebhookSettings&, const WebhookSettings&) = default;
 };
 
+struct LogFileSettings {
+  std::uint64_t rotate_bytes = 0;
+  std::chrono::milliseconds rotate_after{0};
+  std::uint32_t keep = 0;
+  bool hash_chain = false;
+  friend bool operator==(const LogFileSettings&, const LogFileSettings&) = default;
+};
+
 struct Settings {
   std::string name = "default";
   std::uint64_t memory_bytes = kSegmentBytesDefault;
@@ -59,6 +68,7 @@ struct Settings {
   bool fsync = true;
   std::string log_level = "info";
   WebhookSettings webhook{};
+  LogFileSettings log{};  // the files of cachee.log
 
   std::string config_file{};  // that was read; empty: none
   friend bool operator==(const Settings&, const Settings&) = default;

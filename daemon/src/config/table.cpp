@@ -21,6 +21,7 @@ using Show = std::function<std::string(const Settings&)>;
 
 constexpr std::uint32_t kWebhookConcurrencyMax = 1024;
 constexpr std::uint32_t kWebhookAttemptsMax = 1000;
+constexpr std::uint32_t kLogFilesKeptMax = 1'000'000;
 constexpr std::size_t kPathBytesMax = 4096;
 
 struct Kind {
@@ -45,6 +46,18 @@ Kind size_of(Place place, std::uint64_t low, std::uint64_t high) {
             return true;
           },
           [=](const Settings& settings) { return format_bytes(place(settings)); }};
+}
+
+template <class Place>
+Kind duration_of(Place place) {
+  return {"TIME", "a time, with ms, s, m, h or d, as 1d",
+          [=](Settings& settings, std::string_view text) {
+            const auto time = parse_duration(text);
+            if (!time || time->count() < 0) return false;
+            place(settings) = std::chrono::duration_cast<std::chrono::milliseconds>(*time);
+            return true;
+          },
+          [=](const Settings& settings) { return format_duration(place(settings)); }};
 }
 
 template <class Place>
@@ -296,6 +309,14 @@ std::vector<Setting> make_table() {
           "Requests under way at once."),
       row("webhook.attempts", number_of(CACHEE_PLACE(webhook.attempts), 1, kWebhookAttemptsMax),
           "Attempts in all before a webhook becomes a dead letter."),
+      row("log.rotate_size", size_of(CACHEE_PLACE(log.rotate_bytes), 0, kNoLimit),
+          "A file of cachee.log that is this large is rotated; 0: never."),
+      row("log.rotate_age", duration_of(CACHEE_PLACE(log.rotate_after)),
+          "A file of cachee.log whose first line is this old is rotated; 0s: never."),
+      row("log.keep", number_of(CACHEE_PLACE(log.keep), 0, kLogFilesKeptMax),
+          "Rotated files of a channel that are kept; 0: all."),
+      row("log.hash_chain", flag_of(CACHEE_PLACE(log.hash_chain)),
+          "Ends each line with a hash over it and the line before; `cachee log CHANNEL --verify` checks them."),
       changeable(row("log.level", choice_of(CACHEE_PLACE(log_level), std::move(levels)),
                      "What cacheed says on standard error.")),
   };

@@ -88,6 +88,8 @@ class TriggerAdmin {
   [[nodiscard]] virtual Outcome<std::vector<TriggerAccount>> account() = 0;
   /// Path of the JSON-lines file of a `cachee.log` channel, whether or not it exists yet.
   [[nodiscard]] virtual Outcome<std::string> log_path(std::string_view channel) = 0;
+  /// {"path", "settled_bytes", "chain"} of a channel of cachee.log: what its files must end with.
+  [[nodiscard]] virtual Outcome<nlohmann::json> log_info(std::string_view channel) = 0;
   /// One flat JSON object for the `# Cachee` section of INFO.
   [[nodiscard]] virtual nlohmann::json server_stats() = 0;
 };

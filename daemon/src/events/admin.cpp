@@ -399,6 +399,15 @@ Outcome<std::string> Dispatcher::log_path(std::string_view channel) {
   return path;
 }
 
+Outcome<json> Dispatcher::log_info(std::string_view channel) {
+  auto path = log_path(channel);
+  if (!path) return path.failure();
+  return ask([&]() -> Outcome<json> {
+    const LogFile settled = log_->settled(channel);
+    return json{{"path", *path}, {"settled_bytes", settled.settled_bytes}, {"chain", settled.chain}};
+  });
+}
+
 json Dispatcher::server_stats() {
   auto stats = ask([this]() -> Outcome<json> {
     std::uint64_t ok = 0;
@@ -423,7 +432,8 @@ json Dispatcher::server_stats() {
                 {"events_shed", shed_since_start_},
                 {"pinned_bytes", pinned_units_ * 64},
                 {"log_lines", log_->counters().lines},
-                {"log_syncs", log_->counters().syncs}};
+                {"log_syncs", log_->counters().syncs},
+                {"log_rotations", log_->counters().rotations}};
   });
   return stats ? *stats : json::object();
 }

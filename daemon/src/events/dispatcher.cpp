@@ -34,7 +34,7 @@ Outcome<std::unique_ptr<Dispatcher>> Dispatcher::make(Maintainer& keeper, Dispat
   auto store = Store::open(made->options_.store);
   if (!store) return store.failure();
   made->store_ = std::move(*store);
-  auto writer = LogWriter::open(*made->store_);
+  auto writer = LogWriter::open(*made->store_, made->options_.log);
   if (!writer) return writer.failure();
   made->log_ = std::move(*writer);
   auto last_run = made->store_->last_run_id();

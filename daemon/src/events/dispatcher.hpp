@@ -90,6 +90,7 @@ struct DispatcherOptions {
   std::uint64_t backlog_events_max = 0;
   std::uint64_t pinned_bytes_max = 0;
   SpoolOptions spool{};                 // an empty directory: "spool" in the store's
+  LogRules log{};
 };
 
 /// Figures of one trigger since this cacheed started; what a crash must not lose is in the account.
@@ -128,6 +129,7 @@ class Dispatcher final : public TriggerAdmin {
   Outcome<nlohmann::json> trace_chain(std::string_view chain) override;
   Outcome<std::vector<TriggerAccount>> account() override;
   Outcome<std::string> log_path(std::string_view channel) override;
+  Outcome<nlohmann::json> log_info(std::string_view channel) override;
   nlohmann::json server_stats() override;
 
  private:

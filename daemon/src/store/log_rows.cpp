@@ -3,6 +3,14 @@
 #include "store/store.hpp"
 
 namespace cachee::daemon {
+namespace {
+
+void put_log_file(sql::Connection& db, const LogFile& file) {
+  db.run("INSERT OR REPLACE INTO log_files (channel, settled_bytes, chain, begun_wall_ms) VALUES (?, ?, ?, ?)",
+         file.channel, file.settled_bytes, file.chain, file.begun_wall_ms);
+}
+
+}  // namespace
 
 Outcome<std::vector<LogLine>> Store::pending_log(std::string_view channel, std::size_t bytes_max) {
   return guard([&] {
@@ -30,9 +38,9 @@ Outcome<std::vector<LogFile>> Store::log_files() {
   return guard([&] {
     std::vector<LogFile> files;
     auto rows = db_->query(
-        "SELECT channel, settled_bytes FROM log_files"
+        "SELECT channel, settled_bytes, chain, begun_wall_ms FROM log_files"
         " WHERE settled_bytes IS NOT NULL ORDER BY channel");
-    while (rows.next()) files.push_back({rows.text(0), rows.as<std::uint64_t>(1)});
+    while (rows.next()) files.push_back({rows.text(0), rows.as<std::uint64_t>(1), rows.text(2), rows.integer(3)});
     return files;
   });
 }
@@ -40,8 +48,7 @@ Outcome<std::vector<LogFile>> Store::log_files() {
 Outcome<void> Store::set_log_file(const LogFile& file) {
   return guard([&] {
     sql::Transaction transaction{*db_};
-    db_->run("INSERT OR REPLACE INTO log_files (channel, settled_bytes) VALUES (?, ?)",
-             file.channel, file.settled_bytes);
+    put_log_file(*db_, file);
     transaction.commit();
   });
 }
@@ -52,8 +59,7 @@ Outcome<void> Store::settle_log(const LogFile& file, std::int64_t last_id) {
     // no reason for a second fsync in every batch.
     sql::Transaction transaction{*db_, sql::Durability::process};
     db_->run("DELETE FROM log_lines WHERE channel = ? AND id <= ?", file.channel, last_id);
-    db_->run("INSERT OR REPLACE INTO log_files (channel, settled_bytes) VALUES (?, ?)",
-             file.channel, file.settled_bytes);
+    put_log_file(*db_, file);
     transaction.commit();
   });
 }

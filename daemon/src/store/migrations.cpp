@@ -78,7 +78,13 @@ CREATE TABLE outbox_accounts (
   purged INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 )";
 
-constexpr std::array kMigrations = {kVersion1};
+// Log files that are rotated, and chains of hashes through their lines.
+constexpr const char* kLogChains = R"(
+ALTER TABLE log_files ADD COLUMN chain TEXT NOT NULL DEFAULT '';
+ALTER TABLE log_files ADD COLUMN begun_wall_ms INTEGER NOT NULL DEFAULT 0;
+)";
+
+constexpr std::array kMigrations = {kVersion1, kLogChains};
 static_assert(kMigrations.size() == kSchemaVersion);
 
 }  // namespace

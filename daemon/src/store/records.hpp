@@ -171,6 +171,8 @@ struct LogLine {
 struct LogFile {
   std::string channel{};
   std::uint64_t settled_bytes = 0;
+  std::string chain{};             // hash of the last settled line; empty: it has none
+  std::int64_t begun_wall_ms = 0;  // when the file got its first line; 0: it has none, or it is not known
 };
 
 }  // namespace cachee::daemon

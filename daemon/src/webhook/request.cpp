@@ -14,8 +14,8 @@
 #include <cachee/triggers.hpp>
 #include <cachee/version.hpp>
 
+#include "core/sha256.hpp"
 #include "webhook/address.hpp"
-#include "webhook/sha256.hpp"
 
 namespace cachee::daemon {
 namespace {

@@ -2,5 +2,4 @@ target_sources(cachee_daemon_core PRIVATE
   ${CMAKE_CURRENT_LIST_DIR}/address.cpp
   ${CMAKE_CURRENT_LIST_DIR}/request.cpp
   ${CMAKE_CURRENT_LIST_DIR}/retry.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/sender.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/sha256.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/sender.cpp)

@@ -15,6 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "compliance/log_chain.hpp"
+#include "core/clock.hpp"
 #include "support/temp_directory.hpp"
 #include "unit/daemon/store_support.hpp"
 
@@ -47,10 +49,10 @@ std::size_t count_descriptors() {
 
 class LogWriterTest : public testing::Test {
  protected:
-  void open() {
+  void open(const LogRules& rules = {}) {
     writer_.reset();
     store_ = open_store(state_.path());
-    auto writer = LogWriter::open(*store_);
+    auto writer = LogWriter::open(*store_, rules);
     ASSERT_TRUE(writer) << writer.failure().text;
     writer_ = std::move(*writer);
   }
@@ -193,6 +195,156 @@ TEST_F(LogWriterTest, TruncatedFileIsContinuedFromItsEnd) {
   log(2, 4);
   flush();
   EXPECT_EQ(contents(), lines(2, 4));
+}
+
+TEST_F(LogWriterTest, LargeFilesAreRotatedAndTheOldestGo) {
+  open({.rotate_bytes = lines(0, 3).size(), .keep = 2});
+  for (std::uint64_t seq = 0; seq < 9; ++seq) {
+    log(seq, seq + 1);
+    flush();
+  }
+  // Nine lines, three a file: at the tenth line the third file goes, too.
+  EXPECT_EQ(contents(), lines(6, 9));
+  EXPECT_EQ(read_file(path() + ".000001"), lines(0, 3));
+  EXPECT_EQ(read_file(path() + ".000002"), lines(3, 6));
+  EXPECT_EQ(writer_->counters().rotations, 2u);
+  open({.rotate_bytes = lines(0, 3).size(), .keep = 2});
+  log(9, 10);
+  flush();
+  EXPECT_EQ(log_files_of(path()), (std::vector<std::string>{path() + ".000002", path() + ".000003", path()}));
+  EXPECT_EQ(read_file(path() + ".000003"), lines(6, 9));
+  EXPECT_EQ(contents(), lines(9, 10));
+}
+
+TEST_F(LogWriterTest, OldFilesAreRotated) {
+  constexpr std::int64_t kHourMs = 3'600'000;
+  open({.rotate_ms = kHourMs});
+  log(0, 2);
+  flush();
+  log(2, 3);
+  flush();
+  EXPECT_EQ(contents(), lines(0, 3));
+  LogFile file = writer_->settled("audit");
+  EXPECT_NEAR(static_cast<double>(file.begun_wall_ms), static_cast<double>(wall_ms()), 60'000);
+  file.begun_wall_ms -= kHourMs + 60'000;  // as if the first line were so old
+  ASSERT_TRUE(store_->set_log_file(file));
+  open({.rotate_ms = kHourMs});
+  log(3, 4);
+  flush();
+  EXPECT_EQ(read_file(path() + ".000001"), lines(0, 3));
+  EXPECT_EQ(contents(), lines(3, 4));
+}
+
+TEST_F(LogWriterTest, AFileThatIsInTheWayOfARotationStays) {
+  open({.rotate_bytes = 1});
+  log(0, 1);
+  flush();
+  std::filesystem::create_directory(path() + ".18446744073709551615");  // the next number would be 0
+  std::ofstream{path() + ".000000"} << "precious\n";
+  log(1, 2);
+  EXPECT_FALSE(writer_->flush());
+  EXPECT_EQ(read_file(path() + ".000000"), "precious\n");
+  EXPECT_EQ(contents(), lines(0, 1));
+  std::filesystem::remove(path() + ".18446744073709551615");
+  flush();
+  EXPECT_EQ(read_file(path() + ".000001"), lines(0, 1));
+  EXPECT_EQ(contents(), lines(1, 2));
+}
+
+/// What is wrong with the chain through all files of a channel; empty: nothing.
+std::vector<std::string> check_chain(const std::string& path, LogCheck& check) {
+  std::vector<std::string> findings;
+  for (const std::string& name : log_files_of(path)) {
+    std::istringstream file{read_file(name)};
+    for (std::string text; std::getline(file, text);) {
+      if (auto why = check.take(text)) findings.push_back(*why);
+    }
+  }
+  return findings;
+}
+
+TEST_F(LogWriterTest, TheChainGoesOnOverRotationsRestartsAndTornWrites) {
+  const LogRules rules{.rotate_bytes = 400, .hash_chain = true};
+  for (std::uint64_t seq = 0; seq < 20; seq += 2) {
+    open(rules);
+    log(seq, seq + 2);
+    if (seq % 4 == 2) std::ofstream{path(), std::ios::app} << "{\"torn";
+    flush();
+    log(seq + 1000, seq + 1001);  // committed, and written by the next one
+  }
+  open(rules);
+  LogCheck check;
+  EXPECT_EQ(check_chain(path(), check), std::vector<std::string>{});
+  EXPECT_EQ(check.lines(), 30u);
+  EXPECT_EQ(check.without_hash(), 0u);
+  EXPECT_TRUE(check.whole());
+  EXPECT_EQ(check.head(), writer_->settled("audit").chain);
+  EXPECT_GT(log_files_of(path()).size(), 3u);
+
+  std::filesystem::remove(log_files_of(path()).front());
+  LogCheck rest;
+  EXPECT_EQ(check_chain(path(), rest), std::vector<std::string>{});
+  EXPECT_FALSE(rest.whole());
+}
+
+TEST_F(LogWriterTest, AChainBeginsAndEndsWithTheRule) {
+  open();
+  log(0, 2);
+  flush();
+  open({.hash_chain = true});
+  log(2, 4);
+  flush();
+  open();
+  log(4, 5);  // the file has a chain already
+  flush();
+  LogCheck check;
+  EXPECT_EQ(check_chain(path(), check), std::vector<std::string>{});
+  EXPECT_EQ(check.without_hash(), 2u);
+  EXPECT_EQ(check.head(), writer_->settled("audit").chain);
+  std::filesystem::rename(path(), path() + ".old");
+  log(5, 6);
+  flush();
+  EXPECT_EQ(contents(), lines(5, 6));
+}
+
+TEST(LogChainTest, EveryChangeIsFound) {
+  LogChain chain;
+  std::vector<std::string> good;
+  for (std::uint64_t seq = 0; seq < 5; ++seq) {
+    good.push_back(chain.append(line(seq)));
+    good.back().pop_back();  // the line feed
+  }
+  const auto findings_of = [&](const std::vector<std::string>& all) {
+    LogCheck check;
+    std::size_t findings = 0;
+    for (const std::string& text : all) findings += check.take(text) ? 1 : 0;
+    return findings + (check.whole() ? 0 : 1) + (check.head() == chain.head() ? 0 : 1);
+  };
+  EXPECT_EQ(findings_of(good), 0u);
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    for (std::size_t byte = 0; byte < good[at].size(); ++byte) {
+      auto changed = good;
+      changed[at][byte] ^= 1;
+      EXPECT_GT(findings_of(changed), 0u) << at << ' ' << byte;
+    }
+    auto shorter = good;
+    shorter.erase(shorter.begin() + static_cast<std::ptrdiff_t>(at));
+    EXPECT_GT(findings_of(shorter), 0u) << at;
+    auto twice = good;
+    twice.insert(twice.begin() + static_cast<std::ptrdiff_t>(at), good[at]);
+    EXPECT_GT(findings_of(twice), 0u) << at;
+    auto foreign = good;
+    foreign.insert(foreign.begin() + static_cast<std::ptrdiff_t>(at) + 1, "{\"n\":9}");
+    EXPECT_GT(findings_of(foreign), 0u) << at;
+  }
+}
+
+TEST(LogChainTest, TheHashIsWhatTheDocumentSays) {
+  LogChain chain;
+  const std::string chained = chain.append("{\"n\":0}\n");
+  // printf '%064d{"n":0}' 0 | sha256sum
+  EXPECT_EQ(chained, "{\"n\":0,\"_chain\":\"" + chain.head() + "\"}\n");
+  EXPECT_EQ(chain.head(), "83a765064a762804a1b7e22ebe4a87d3f0ead9e336400c07625ffeb4745cc048");
 }
 
 TEST_F(LogWriterTest, BadChannelDoesNotStopTheOthers) {

@@ -668,6 +668,7 @@ TEST_F(Control, DeadLettersOutboxTraceAccountAndLogsAreAsked) {
   EXPECT_EQ(account.items[1].field("adds_up")->integer, 0);
   server.admin.log_folder = server.folder.path();
   EXPECT_EQ(client.line("LOG PATH acct").text, server.folder.path() + "/acct.jsonl");
+  EXPECT_EQ(client.show("LOG INFO acct").find("settled_bytes") != std::string::npos, true);
   EXPECT_EQ(client.show("LOG TAIL acct"), "[]");
   std::ofstream{server.folder.path() + "/acct.jsonl"} << "{1}\n{2}\n{3}\n{half";
   EXPECT_EQ(client.show("LOG TAIL acct COUNT 2"), "[\"{2}\", \"{3}\"]");

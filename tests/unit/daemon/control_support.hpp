@@ -280,6 +280,9 @@ class FakeAdmin : public TriggerAdmin {
   Outcome<std::string> log_path(std::string_view channel) override {
     return log_folder + "/" + std::string{channel} + ".jsonl";
   }
+  Outcome<nlohmann::json> log_info(std::string_view channel) override {
+    return nlohmann::json{{"path", log_folder + "/" + std::string{channel} + ".jsonl"}, {"settled_bytes", 7}, {"chain", "abc"}};
+  }
   nlohmann::json server_stats() override { return {{"executors", 2}, {"outbox", "idle"}}; }
 
   std::vector<TriggerSpec> triggers{};

@@ -9,6 +9,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <sstream>
 
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -17,6 +18,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "compliance/log_chain.hpp"
 #include "compliance/log_writer.hpp"
 #include "core/log.hpp"
 #include "support/temp_directory.hpp"
@@ -62,6 +64,9 @@ CACHEE_INTERPOSED int ftruncate64(int fd, off64_t bytes) noexcept {
   return static_cast<int>(last_or_not(SYS_ftruncate, fd, bytes));
 }
 CACHEE_INTERPOSED int ftruncate(int fd, off_t bytes) noexcept { return ftruncate64(fd, bytes); }
+CACHEE_INTERPOSED int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned flags) noexcept {
+  return static_cast<int>(last_or_not(SYS_renameat2, from_fd, from, to_fd, to, flags));
+}
 CACHEE_INTERPOSED int unlink(const char* path) noexcept {
   return static_cast<int>(last_or_not(SYS_unlink, path));
 }
@@ -118,7 +123,8 @@ class Victim {
   Victim(const std::string& directory, Ring& ring) : ring_{ring} {
     log::set_level("error");  // that torn lines are cut off is what is to happen
     store_ = must(Store::open({.directory = directory, .verify = false}), 10);
-    log_ = must(LogWriter::open(*store_), 11);
+    // Files so small that each life rotates some, between any two steps.
+    log_ = must(LogWriter::open(*store_, {.rotate_bytes = 4096, .hash_chain = true}), 11);
     random_.seed(static_cast<std::uint64_t>(::getpid()));
   }
 
@@ -246,8 +252,17 @@ class StoreKill : public testing::Test {
   std::map<std::uint64_t, json> read_lines(const std::string& channel) {
     std::map<std::uint64_t, json> lines;
     std::map<std::uint64_t, std::uint64_t> last_of_key;
-    std::ifstream file{LogWriter::path(state_.path(), channel)};
-    for (std::string text; std::getline(file, text);) {
+    LogCheck check;
+    const std::vector<std::string> files = log_files_of(LogWriter::path(state_.path(), channel));
+    EXPECT_GT(files.size(), 10u);
+    std::string all;
+    for (const std::string& name : files) {
+      std::ifstream file{name};
+      all.append(std::istreambuf_iterator<char>{file}, {});
+    }
+    std::istringstream text_of_all{all};
+    for (std::string text; std::getline(text_of_all, text);) {
+      EXPECT_EQ(check.take(text), std::nullopt) << text;
       const json line = json::parse(text, nullptr, false);
       EXPECT_FALSE(line.is_discarded()) << text;
       if (line.is_discarded()) continue;
@@ -257,6 +272,13 @@ class StoreKill : public testing::Test {
       std::uint64_t& last = last_of_key[line["key"]];
       EXPECT_LE(last, seq) << "key " << line["key"] << " out of order";
       last = seq;
+    }
+    EXPECT_TRUE(check.whole());
+    auto store = open_store(state_.path());
+    const auto kept = store->log_files();
+    for (const LogFile& file : *kept) {
+      if (file.channel != channel) continue;
+      EXPECT_EQ(check.head(), file.chain);
     }
     return lines;
   }

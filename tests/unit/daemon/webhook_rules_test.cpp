@@ -7,10 +7,10 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 
+#include "core/sha256.hpp"
 #include "webhook/address.hpp"
 #include "webhook/request.hpp"
 #include "webhook/retry.hpp"
-#include "webhook/sha256.hpp"
 
 namespace cachee::daemon {
 namespace {

@@ -83,7 +83,7 @@ _cachee() {
     'dlq replay') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
     'dlq purge') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
     'outbox list') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
-    'log') options='-h --help --lines -f --follow -n --name --json --runtime-dir --state-dir'; files= ;;
+    'log') options='-h --help --lines -f --follow --verify -n --name --json --runtime-dir --state-dir'; files= ;;
     'trace') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
     'verify') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
   esac

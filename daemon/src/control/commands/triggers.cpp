@@ -326,6 +326,12 @@ void run_log_path(Call& call) {
   call.reply.bulk(*path);
 }
 
+void run_log_info(Call& call) {
+  const auto info = call.server.triggers.log_info(call[2]);
+  if (!info) return reply_failure(call.reply, info.failure());
+  reply_record(call.reply, *info);
+}
+
 // The last lines of a file, read from its end.
 Outcome<std::vector<std::string>> last_lines(const std::string& path, std::size_t count) {
   std::ifstream file{path, std::ios::binary | std::ios::ate};
@@ -373,6 +379,8 @@ constexpr std::string_view kRegisterSyntax =
 constexpr Command kCommands[] = {
     {"log", -2, kContainer, 0, 0, 0, "cachee", "", "Channels of cachee.log.", nullptr},
     {"log|help", 2, 0, 0, 0, 0, "cachee", "", "Lists the subcommands.", run_help},
+    {"log|info", 3, kAdmin, 0, 0, 0, "cachee", "channel",
+     "Returns the file of a channel, how many bytes of it are settled, and the hash of its last line.", run_log_info},
     {"log|path", 3, kAdmin, 0, 0, 0, "cachee", "channel",
      "Returns the file of a channel, whether or not it exists yet.", run_log_path},
     {"log|tail", -3, kAdmin, 0, 0, 0, "cachee", "channel [COUNT count]",

@@ -1,5 +1,5 @@
-// SHA-256 (FIPS 180-4) and HMAC-SHA256 (RFC 2104), for signatures and idempotency keys. Our own,
-// because it is one page and the daemon needs nothing else of a cryptography library.
+// SHA-256 (FIPS 180-4) and HMAC-SHA256 (RFC 2104), for signatures, idempotency keys and chains of log
+// lines. Our own, because it is one page and nothing else of a cryptography library is needed.
 #pragma once
 
 #include <array>
