@@ -38,7 +38,7 @@ std::optional<Lane> find_lane(sql::Connection& db, std::int64_t id) {
 void promote_next(sql::Connection& db, const Lane& lane, std::int64_t now_wall_ms) {
   db.run(
       "UPDATE runs SET state = 0, next_attempt_wall_ms = ? WHERE state = 1 AND id ="
-      " (SELECT min(id) FROM runs WHERE trigger = ? AND key_hash = ? AND state < 2)",
+      " (SELECT min(id) FROM runs INDEXED BY runs_lane WHERE trigger = ? AND key_hash = ? AND state < 2)",
       now_wall_ms, lane.trigger, lane.key_hash);
 }
 
@@ -145,7 +145,7 @@ Outcome<MoveResult> Batch::move_in(const MovedRun& moved, const EventData& event
     RunState state = moved.state;
     std::int64_t next_wall_ms = moved.next_attempt_wall_ms;
     if (state == RunState::held &&
-        db_->integer("SELECT count(*) FROM (SELECT 1 FROM runs WHERE trigger = ? AND key_hash = ?"
+        db_->integer("SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_lane WHERE trigger = ? AND key_hash = ?"
                      " AND state < 2 LIMIT 1)",
                      run.trigger, moved.key_hash) == 0) {
       state = RunState::waiting;

@@ -38,7 +38,7 @@ Outcome<std::vector<StoredRun>> Store::due_runs(
     auto rows = db_->query("SELECT " CACHEE_RUN_COLUMNS
                            ", e.event FROM runs r LEFT JOIN run_events e ON e.id = r.id"
                            " WHERE r.state = 0 AND r.next_attempt_wall_ms <= ?"
-                           " AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.trigger = r.trigger"
+                           " AND NOT EXISTS (SELECT 1 FROM runs o INDEXED BY runs_lane WHERE o.trigger = r.trigger"
                            "  AND o.key_hash = r.key_hash AND o.state < 2 AND o.id < r.id)"
                            " ORDER BY r.next_attempt_wall_ms, r.id",
                            now_wall_ms);
@@ -68,7 +68,7 @@ Outcome<std::int64_t> Store::last_run_id() {
 Outcome<std::uint64_t> Store::count_lane(std::string_view trigger, std::uint64_t key_hash) {
   return guard([&] {
     return static_cast<std::uint64_t>(
-        db_->integer("SELECT count(*) FROM runs WHERE trigger = ? AND key_hash = ? AND state < 2",
+        db_->integer("SELECT count(*) FROM runs INDEXED BY runs_lane WHERE trigger = ? AND key_hash = ? AND state < 2",
                      trigger, key_hash));
   });
 }

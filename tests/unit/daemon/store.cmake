@@ -12,3 +12,5 @@ cachee_test(NAME webhook_test LABEL unit
             LIBS cachee_daemon_core)
 cachee_test(NAME store_kill_test LABEL unit
             SOURCES ${CMAKE_CURRENT_LIST_DIR}/store_kill_test.cpp LIBS cachee_daemon_core)
+cachee_test(NAME store_cost_test LABEL unit
+            SOURCES ${CMAKE_CURRENT_LIST_DIR}/store_cost_test.cpp LIBS cachee_daemon_core)
