@@ -288,7 +288,8 @@ void Dispatcher::count_run(const Run& run, const TriggerSpec* spec) {
   switch (run.status) {
     case RunStatus::ok: ++figures.ok; break;
     case RunStatus::held: ++figures.held; break;
-    case RunStatus::skipped: break;
+    case RunStatus::skipped:
+    case RunStatus::handed: break;
     case RunStatus::failed: {
       const bool dead = spec == nullptr || (!run.free_of_charge && run.attempt >= spec->retry_attempts);
       ++figures.failed;

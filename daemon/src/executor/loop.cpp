@@ -182,6 +182,10 @@ void ExecutorLoop::run_spooled(const Order& order) {
   const TriggerSpec* const spec = find_trigger(order.trigger_slot);
   if (spec == nullptr) return send(report, false);
   report.trigger_id = spec->id;
+  if (spec->is_group) {
+    report.status = RunStatus::handed;
+    return send(report, false);
+  }
   const Pair pair{order.key_hash, spec->slot};
   if (spec->paused || blocked_.contains(pair)) {
     blocked_[pair] = reports_ + 1;
@@ -283,6 +287,10 @@ void ExecutorLoop::handle_for(const EventView& event, const TriggerSpec& spec, R
   report.effects = {};
   report.steps = report.memory_peak = report.run_ns = 0;
   if (spec.sample > 1 && event.seq.value % spec.sample != 0) return send(report, false);
+  if (spec.is_group) {
+    report.status = RunStatus::handed;
+    return send(report, false);
+  }
   if (spec.paused || (!blocked_.empty() && blocked_.contains(pair))) {
     blocked_[pair] = reports_ + 1;  // [EX-1]
     report.status = RunStatus::held;

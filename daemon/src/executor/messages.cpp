@@ -108,7 +108,7 @@ std::optional<RunReport> decode_report(std::string_view bytes) noexcept {
   const std::uint64_t texts =
       std::uint64_t{head.error_bytes} + head.traceback_bytes + head.effects_bytes;
   if (bytes.size() - sizeof head != texts) return std::nullopt;
-  if (head.status < 1 || head.status > 4 || head.last > 1 || head.duplicate > 1)
+  if (head.status < 1 || head.status > 5 || head.last > 1 || head.duplicate > 1)
     return std::nullopt;
   RunReport report;
   report.seq = EventSeq{head.seq};

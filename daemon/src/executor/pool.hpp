@@ -35,6 +35,7 @@ enum class RunStatus : std::uint8_t {
   failed = 2,   // error, traceback; no effects. The pair (key, trigger) is now blocked
   held = 3,     // not run: the pair is blocked, or the trigger is paused
   skipped = 4,  // not run and not owed: no such trigger any more, sampled out
+  handed = 5,   // for a consumer group: the store takes it over, behind what it has of the key
 };
 
 /// One run of one event for one trigger. Borrows for the sink's call.
@@ -88,6 +89,8 @@ class Executor {
   virtual int poll(int count_max, const std::function<void(const RunReport&)>& sink) = 0;
   /// Sleeps until there is a report, the process ends, wake() is called, or the time is over.
   virtual void wait(std::chrono::microseconds longest) = 0;
+  /// Ends a wait(); on any thread.
+  virtual void wake() = 0;
 
   // Inbox. False: it is full, try again later.
   virtual bool run_stored(std::uint64_t token, std::uint32_t trigger_slot,

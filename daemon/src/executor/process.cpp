@@ -107,6 +107,7 @@ class ExecutorProcess final : public Executor {
   }
 
   void wait(std::chrono::microseconds longest) override { outbox_->wait(longest); }
+  void wake() override { outbox_->wake(); }
 
   bool run_stored(std::uint64_t token, std::uint32_t trigger_slot,
                   const EventData& event) override {

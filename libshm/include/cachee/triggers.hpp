@@ -22,7 +22,8 @@ inline constexpr std::size_t kTriggerSourceBytesMax = 256 * 1024;
 
 enum class OnFull : std::uint8_t { block = 0, shed = 1 };
 
-/// One registered trigger, as `TRIGGER REGISTER` describes it.
+/// One registered trigger, as `TRIGGER REGISTER` describes it, or one consumer group (`GROUP CREATE`):
+/// then programs take its events (subscription.hpp) and there is no source.
 struct TriggerSpec {
   std::string name{};
   std::string pattern{};             // Redis glob
@@ -34,13 +35,14 @@ struct TriggerSpec {
   std::uint32_t retry_attempts = 5;  // attempts in all
   std::uint32_t backoff_min_ms = 50;
   std::uint32_t backoff_max_ms = 30000;
-  std::uint32_t timeout_ms = 100;
+  std::uint32_t timeout_ms = 100;    // of one run; of a group: how long a consumer has for its ack
   std::uint64_t memory_bytes = std::uint64_t{16} << 20;
   std::uint64_t steps = 1000000;
   std::uint32_t sample = 1;
   std::uint32_t depth_max = 4;
   bool enabled = true;
   bool paused = false;
+  bool is_group = false;
   // Set by the registry:
   std::uint32_t slot = 0;            // dense index of the trigger, stable while it is registered
   std::uint64_t id = 0;              // never reused: tells a re-registration from its predecessor

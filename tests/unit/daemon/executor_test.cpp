@@ -331,6 +331,22 @@ TEST_F(ExecutorTest, APausedTriggerHoldsAndItsKeysStayHeldAfterwards) {
   EXPECT_EQ(one_report(*executor).report.status, RunStatus::ok);
 }
 
+TEST_F(ExecutorTest, EventsOfAConsumerGroupAreHandedOnAndHoldNothingBack) {
+  TriggerSpec group = trigger("*", "");
+  group.is_group = true;
+  group.source.clear();
+  publish({group, trigger("a*", "")});
+  const auto executor = start();
+  set("a", "1");
+  set("b", "1");
+  set("a", "2");
+  std::vector<std::pair<std::uint32_t, RunStatus>> of_slots;
+  for (const Seen& seen : reports(*executor, 5)) of_slots.emplace_back(seen.report.trigger_slot, seen.report.status);
+  const std::pair group_run{0U, RunStatus::handed};
+  const std::pair handler_run{1U, RunStatus::ok};
+  EXPECT_EQ(of_slots, (std::vector{group_run, handler_run, group_run, group_run, handler_run}));
+}
+
 TEST_F(ExecutorTest, SamplesOneInN) {
   TriggerSpec spec = trigger("*", "");
   spec.sample = 10;
