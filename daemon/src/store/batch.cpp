@@ -153,11 +153,11 @@ Outcome<MoveResult> Batch::move_in(const MovedRun& moved, const EventData& event
     }
     db_->run(
         "INSERT INTO runs (event_id, seq, trigger, trigger_id, key_hash, state, attempts,"
-        " next_attempt_wall_ms, moved_wall_ms, changed_wall_ms, error, traceback)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " next_attempt_wall_ms, moved_wall_ms, changed_wall_ms, error, traceback, for_group)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         run.event_id, run.seq, run.trigger, moved.trigger_id, moved.key_hash, state, moved.attempts,
         next_wall_ms, now_wall_ms, now_wall_ms, bounded_text(moved.error),
-        bounded_text(moved.traceback));
+        bounded_text(moved.traceback), moved.for_group);
     const std::int64_t id = db_->last_id();
     db_->run("INSERT INTO run_events (id, event) VALUES (?, ?)", id, sql::Blob{encode(event)});
     db_->run(

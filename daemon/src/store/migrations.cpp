@@ -84,7 +84,18 @@ ALTER TABLE log_files ADD COLUMN chain TEXT NOT NULL DEFAULT '';
 ALTER TABLE log_files ADD COLUMN begun_wall_ms INTEGER NOT NULL DEFAULT 0;
 )";
 
-constexpr std::array kMigrations = {kVersion1, kLogChains};
+
+// Consumer groups. Their runs wait for whoever asks and have an index of their own, so that a million
+// of them cost nothing where runs for executors are looked for.
+constexpr const char* kGroups = R"(
+ALTER TABLE triggers ADD COLUMN is_group INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN for_group INTEGER NOT NULL DEFAULT 0;
+DROP INDEX runs_due;
+CREATE INDEX runs_due ON runs (next_attempt_wall_ms, id) WHERE state = 0 AND for_group = 0;
+CREATE INDEX runs_ready ON runs (trigger, next_attempt_wall_ms, id) WHERE state = 0 AND for_group = 1;
+)";
+
+constexpr std::array kMigrations = {kVersion1, kLogChains, kGroups};
 static_assert(kMigrations.size() == kSchemaVersion);
 
 }  // namespace

@@ -37,6 +37,7 @@ struct MovedRun {
   RunRef run{};
   std::uint64_t trigger_id = 0;
   std::uint64_t key_hash = 0;
+  bool for_group = false;  // a consumer takes it, no executor
   RunState state = RunState::waiting;
   std::uint32_t attempts = 0;  // done so far
   std::int64_t next_attempt_wall_ms = 0;

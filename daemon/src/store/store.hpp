@@ -140,8 +140,24 @@ class Store {
   [[nodiscard]] Outcome<std::vector<StoredRun>> due_runs(
       std::int64_t now_wall_ms, std::size_t count_max,
       const std::function<bool(std::int64_t id)>& running);
-  /// When the next waiting run is due; nullopt: none waits.
+  /// When the next waiting run is due; nullopt: none waits. Runs of consumer groups are not among
+  /// those of due_runs(), this and blocked_lanes().
   [[nodiscard]] Outcome<std::optional<std::int64_t>> next_run_wall_ms();
+  struct DueLimits {
+    std::size_t count_max = 0;
+    std::size_t bytes_max = 0;  // of events; the one that reaches it is the last
+  };
+  /// The same of one consumer group; `in_hand` says which ids consumers have.
+  [[nodiscard]] Outcome<std::vector<StoredRun>> due_of_group(
+      std::string_view group, std::int64_t now_wall_ms, const DueLimits& limits,
+      const std::function<bool(std::int64_t id)>& in_hand);
+  /// When the next run of a group becomes due that is not due at `after_wall_ms`; nullopt: none.
+  [[nodiscard]] Outcome<std::optional<std::int64_t>> next_of_group(std::string_view group,
+                                                                   std::int64_t after_wall_ms);
+  /// Of one run; nullopt: the store has none such.
+  [[nodiscard]] Outcome<std::optional<RunState>> run_state(std::string_view event_id, std::string_view trigger);
+  /// Names under which runs of consumer groups wait, registered or not.
+  [[nodiscard]] Outcome<std::vector<std::string>> groups_with_runs();
   /// The youngest run that was moved in; 0: none is left.
   [[nodiscard]] Outcome<std::int64_t> last_run_id();
   /// How many runs of this trigger and key are left that are not dead.

@@ -9,13 +9,13 @@ void put_trigger(sql::Connection& db, const TriggerSpec& trigger) {
   db.run(
       "INSERT OR REPLACE INTO triggers (name, pattern, events, source, priority, on_full,"
       " block_ms, retry_attempts, backoff_min_ms, backoff_max_ms, timeout_ms, memory_bytes,"
-      " steps, sample, depth_max, enabled, paused, slot, id, registered_wall_ms)"
-      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      " steps, sample, depth_max, enabled, paused, slot, id, registered_wall_ms, is_group)"
+      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       trigger.name, trigger.pattern, trigger.events, trigger.source, trigger.priority,
       trigger.on_full, trigger.block_ms, trigger.retry_attempts, trigger.backoff_min_ms,
       trigger.backoff_max_ms, trigger.timeout_ms, trigger.memory_bytes, trigger.steps,
       trigger.sample, trigger.depth_max, trigger.enabled, trigger.paused, trigger.slot, trigger.id,
-      trigger.registered_wall_ms);
+      trigger.registered_wall_ms, trigger.is_group);
 }
 
 TriggerSpec read_trigger(const sql::Rows& rows) {
@@ -41,6 +41,7 @@ TriggerSpec read_trigger(const sql::Rows& rows) {
   trigger.slot = rows.as<std::uint32_t>(column++);
   trigger.id = rows.as<std::uint64_t>(column++);
   trigger.registered_wall_ms = rows.as<std::uint64_t>(column++);
+  trigger.is_group = rows.integer(column++) != 0;
   return trigger;
 }
 
@@ -78,7 +79,7 @@ Outcome<std::vector<TriggerSpec>> Store::load_triggers() {
     auto rows = db_->query(
         "SELECT name, pattern, events, source, priority, on_full, block_ms, retry_attempts,"
         " backoff_min_ms, backoff_max_ms, timeout_ms, memory_bytes, steps, sample, depth_max,"
-        " enabled, paused, slot, id, registered_wall_ms FROM triggers"
+        " enabled, paused, slot, id, registered_wall_ms, is_group FROM triggers"
         " ORDER BY priority DESC, id");
     while (rows.next()) triggers.push_back(read_trigger(rows));
     return triggers;
