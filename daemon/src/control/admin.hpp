@@ -16,6 +16,7 @@
 #include <cachee/triggers.hpp>
 #include <nlohmann/json.hpp>
 
+#include "control/group_broker.hpp"
 #include "core/outcome.hpp"
 
 namespace cachee::daemon {
@@ -81,6 +82,10 @@ class TriggerAdmin {
   [[nodiscard]] virtual Outcome<nlohmann::json> list_outbox(std::size_t count_max) = 0;
   /// Array of objects: every step known of a chain of events, in order.
   [[nodiscard]] virtual Outcome<nlohmann::json> trace_chain(std::string_view chain) = 0;
+
+  /// Hands the events of consumer groups out. Groups are registered, listed, paused and removed as
+  /// triggers are.
+  [[nodiscard]] virtual GroupBroker& groups() noexcept = 0;
 
   // Figures.
 

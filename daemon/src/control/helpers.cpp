@@ -25,7 +25,7 @@ void run_job(ServerState& server, HelperJob& job) {
   reply.protocol = job.protocol;
   // The connection may go meanwhile; commands that run here do not look at their session.
   Session stand_in;
-  Call call{server.cache, server.value_bytes_max, views, reply, {}, server, stand_in};
+  Call call{server.cache, server.value_bytes_max, views, reply, {}, false, server, stand_in};
   run_guarded(*job.command, call);
   job.reply = reply.take_since(0);
   job.hold = std::move(call.hold);

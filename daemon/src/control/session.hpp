@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 #include <cachee/maintain.hpp>
 
 #include "control/admin.hpp"
+#include "control/mailbox.hpp"
 #include "core/outcome.hpp"
 
 namespace cachee::daemon {
@@ -30,6 +32,7 @@ struct Session {
   std::string_view last_command{};  // a name of the command table
   int protocol = 2;
   bool authenticated = false;
+  bool reads_groups = false;     // may have events of a consumer group in hand
   bool closing = false;          // when everything is sent
   std::int64_t connected_wall_ms = 0;
   SteadyTime connected{};
@@ -62,6 +65,7 @@ struct ServerState {
   Cache cache;
   TriggerAdmin& triggers;
   ControlHooks hooks;
+  std::shared_ptr<Mailbox> mailbox{};  // replies that come later, from other threads
   std::string socket_path{};
   std::uint16_t tcp_port = 0;     // 0: no TCP listener
   std::string password{};         // empty: none is asked for

@@ -74,6 +74,8 @@ struct Connection {
   resp::ReplyWriter reply;
   std::optional<Waiting> waiting{};
   bool helped = false;         // a helper runs its command
+  bool expects = false;        // its reply comes through the mailbox
+  SteadyTime asked{};          // since then
   bool input_ended = false;
   bool broken = false;         // nothing can be sent any more
   bool queued = false;         // is in Impl::ready
@@ -81,7 +83,7 @@ struct Connection {
   std::size_t accounted_bytes = 0;
   SteadyTime progress{};       // when output last moved, or began to wait
 
-  [[nodiscard]] bool paused() const { return waiting || helped; }
+  [[nodiscard]] bool paused() const { return waiting || helped || expects; }
   [[nodiscard]] bool takes_commands() const {
     return !paused() && !session.closing && reply.pending().size() < kReplyBytesSoft;
   }
@@ -173,6 +175,8 @@ struct ControlServer::Impl {
   [[nodiscard]] bool ring_is_nearly_full() const;
   [[nodiscard]] bool hand_over(Connection& connection, const Command& command, Arguments arguments);
   void take_helped();
+  void take_mail();
+  void expect_mail(Connection& connection);
   void check_waiting();
   void check_stalled();
 
@@ -255,6 +259,7 @@ void ControlServer::Impl::turn() {
         eventfd_t rung = 0;
         (void)eventfd_read(wake.get(), &rung);
         take_helped();
+        take_mail();
         break;
       }
       case kUnixTag: accept_from(unix_listener.fd(), false); break;
@@ -353,7 +358,8 @@ void ControlServer::Impl::drop(std::uint64_t id) {
   const auto found = connections.find(id);
   if (found == connections.end()) return;
   Connection& connection = *found->second;
-  if (connection.waiting) --server->waiting;
+  if (connection.waiting || connection.expects) --server->waiting;
+  if (connection.session.reads_groups) server->triggers.groups().leave(id);
   if ((connection.interest & EPOLLOUT) != 0) --unsent_connections;
   buffered_bytes -= connection.accounted_bytes;
   server->sessions.erase(id);
@@ -520,11 +526,12 @@ void ControlServer::Impl::execute(Connection& connection, Arguments arguments) {
   if (writes && ring_is_nearly_full() && hand_over(connection, *command, arguments)) return;
   const SteadyTime start = now();
   Call call{server->cache, options.value_bytes_max, arguments, connection.reply,
-            {},            *server,                 session};
+            {},            false,                   *server,   session};
   run_guarded(*command, call);
   const auto took = now() - start;
   if (writes && took > kSlowWrite) writes_slow_until = now() + kSlowWriteMemory;
   connection.parser.set_stranger(!session.authenticated);
+  if (call.later) return expect_mail(connection);
   finish(connection, *command, mark,
          std::chrono::duration_cast<std::chrono::microseconds>(took), std::move(call.hold));
 }
@@ -585,6 +592,27 @@ void ControlServer::Impl::take_helped() {
     const std::size_t mark = connection->reply.mark();
     connection->reply.raw(job.reply);
     finish(*connection, *job.command, mark, job.took, std::move(job.hold));
+    serve(*connection);
+  }
+}
+
+void ControlServer::Impl::expect_mail(Connection& connection) {
+  connection.expects = true;
+  connection.asked = now();
+  ++server->waiting;
+}
+
+void ControlServer::Impl::take_mail() {
+  for (Mailbox::Letter& letter : server->mailbox->take()) {
+    Connection* connection = find(letter.session_id);
+    if (connection == nullptr || !connection->expects) continue;
+    connection->expects = false;
+    --server->waiting;
+    const Command* command = find_command(connection->session.last_command);
+    const std::size_t mark = connection->reply.mark();
+    letter.write(connection->reply);
+    const auto took = std::chrono::duration_cast<std::chrono::microseconds>(now() - connection->asked);
+    if (command != nullptr) finish(*connection, *command, mark, took, std::nullopt);
     serve(*connection);
   }
 }
@@ -659,6 +687,7 @@ Outcome<std::unique_ptr<ControlServer>> ControlServer::start(ControlOptions opti
   state->password = options.password;
   state->connections_max = options.connections_max;
   state->started = now();
+  state->mailbox = std::make_shared<Mailbox>([fd = wake.get()] { (void)eventfd_write(fd, 1); });
   state->command_stats.resize(all_commands().size());
   auto impl = std::make_unique<Impl>(std::move(options), std::move(state), *std::move(local),
                                      std::move(remote), std::move(epoll), std::move(wake));
@@ -680,6 +709,7 @@ void ControlServer::stop() noexcept {
   }
   (void)eventfd_write(impl_->wake.get(), 1);
   if (impl_->thread.joinable()) impl_->thread.join();
+  impl_->server->mailbox->close();
 }
 
 std::uint16_t ControlServer::tcp_port() const noexcept { return impl_->server->tcp_port; }

@@ -5,7 +5,7 @@
 //        ...
 //        (*server)->stop();                          // or its destructor
 //
-// A reply that has to wait (WAIT, DEBUG SLEEP) and a write that meets a nearly full ring hold up
+// A reply that has to wait (WAIT, DEBUG SLEEP, GROUP READ ... BLOCK) and a write that meets a nearly full ring hold up
 // their own connection only. A client that does not read its replies is not read from either, and
 // is closed when it takes nothing for `stalled_max`.
 //

@@ -3,8 +3,10 @@ target_sources(cachee_daemon_core PRIVATE
   ${CMAKE_CURRENT_LIST_DIR}/commands/call.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/connection.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/graph.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/commands/groups.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/info.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/keys.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/commands/records.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/reference.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/server.cpp
   ${CMAKE_CURRENT_LIST_DIR}/commands/set.cpp
@@ -14,5 +16,6 @@ target_sources(cachee_daemon_core PRIVATE
   ${CMAKE_CURRENT_LIST_DIR}/commands/triggers.cpp
   ${CMAKE_CURRENT_LIST_DIR}/helpers.cpp
   ${CMAKE_CURRENT_LIST_DIR}/listener.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/mailbox.cpp
   ${CMAKE_CURRENT_LIST_DIR}/resp.cpp
   ${CMAKE_CURRENT_LIST_DIR}/socket.cpp)

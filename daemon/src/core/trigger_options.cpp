@@ -144,24 +144,32 @@ Outcome<void> read_disabled(OptionReader&, TriggerSpec& spec) {
   return {};
 }
 
-// One row per option; the names are in the same order in kOptionNames.
+// One row per option.
 struct Option {
   std::string_view name;
   Outcome<void> (*read)(OptionReader&, TriggerSpec&);
 };
 
+// What triggers and consumer groups have in common.
+constexpr Option kPriority{"PRIORITY", [](OptionReader& in, TriggerSpec& spec) {
+  return read_number(in, "PRIORITY", -1'000'000'000, 1'000'000'000, spec.priority);
+}};
+constexpr Option kOnFull{"ON_FULL", read_on_full};
+constexpr Option kRetry{"RETRY", [](OptionReader& in, TriggerSpec& spec) {
+  return read_number(in, "RETRY", 1, kTriggerAttemptsMax, spec.retry_attempts);
+}};
+constexpr Option kBackoff{"BACKOFF", read_backoff};
+constexpr Option kSample{"SAMPLE", [](OptionReader& in, TriggerSpec& spec) {
+  return read_number(in, "SAMPLE", 1, kTriggerSampleMax, spec.sample);
+}};
+constexpr Option kDisabled{"DISABLED", read_disabled};
+
 constexpr Option kOptions[] = {
     {"NAME", read_name},
-    {"PRIORITY",
-     [](OptionReader& in, TriggerSpec& spec) {
-       return read_number(in, "PRIORITY", -1'000'000'000, 1'000'000'000, spec.priority);
-     }},
-    {"ON_FULL", read_on_full},
-    {"RETRY",
-     [](OptionReader& in, TriggerSpec& spec) {
-       return read_number(in, "RETRY", 1, kTriggerAttemptsMax, spec.retry_attempts);
-     }},
-    {"BACKOFF", read_backoff},
+    kPriority,
+    kOnFull,
+    kRetry,
+    kBackoff,
     {"TIMEOUT",
      [](OptionReader& in, TriggerSpec& spec) {
        return read_ms(in, "TIMEOUT", 1, kTriggerTimeoutMsMax, spec.timeout_ms);
@@ -176,39 +184,81 @@ constexpr Option kOptions[] = {
        return read_number(in, "STEPS", static_cast<std::int64_t>(kTriggerStepsMin),
                           static_cast<std::int64_t>(kTriggerStepsMax), spec.steps);
      }},
-    {"SAMPLE",
-     [](OptionReader& in, TriggerSpec& spec) {
-       return read_number(in, "SAMPLE", 1, kTriggerSampleMax, spec.sample);
-     }},
+    kSample,
     {"MAXDEPTH",
      [](OptionReader& in, TriggerSpec& spec) {
        return read_number(in, "MAXDEPTH", 0, kTriggerDepthMax, spec.depth_max);
      }},
-    {"DISABLED", read_disabled},
+    kDisabled,
 };
 
-constexpr auto kOptionNames = [] {
-  std::array<std::string_view, std::size(kOptions)> names{};
-  for (std::size_t i = 0; i < names.size(); ++i) names[i] = kOptions[i].name;
+constexpr Option kGroupOptions[] = {
+    kPriority,
+    kOnFull,
+    kRetry,
+    kBackoff,
+    {"DEADLINE",
+     [](OptionReader& in, TriggerSpec& spec) {
+       return read_ms(in, "DEADLINE", 1, kGroupDeadlineMsMax, spec.timeout_ms);
+     }},
+    kSample,
+    kDisabled,
+};
+
+template <std::size_t kCount>
+constexpr auto names_of(const Option (&options)[kCount]) {
+  std::array<std::string_view, kCount> names{};
+  for (std::size_t i = 0; i < kCount; ++i) names[i] = options[i].name;
   return names;
-}();
+}
+constexpr auto kOptionNames = names_of(kOptions);
+constexpr auto kGroupOptionNames = names_of(kGroupOptions);
 
 Outcome<void> read_options(OptionReader& in, TriggerSpec& spec) {
+  const std::span<const Option> options = spec.is_group ? std::span<const Option>{kGroupOptions} : kOptions;
+  const Words names = spec.is_group ? Words{kGroupOptionNames} : Words{kOptionNames};
   std::array<bool, std::size(kOptions)> seen{};
+  static_assert(std::size(kGroupOptions) <= std::size(kOptions));
   while (!in.at_end()) {
     const std::string_view word = in.take_option();
     std::size_t index = 0;
-    while (index < std::size(kOptions) && !equal_ignoring_case(word, kOptions[index].name)) ++index;
-    if (index == std::size(kOptions)) {
-      return bad(fmt::format("unknown option {}: expected {}{}", shown(word),
-                             fmt::join(kOptionNames, ", "), hint(word, kOptionNames)));
+    while (index < options.size() && !equal_ignoring_case(word, options[index].name)) ++index;
+    if (index == options.size()) {
+      return bad(fmt::format("unknown option {}: expected {}{}", shown(word), fmt::join(names, ", "),
+                             hint(word, names)));
     }
     if (std::exchange(seen[index], true)) {
-      return bad(fmt::format("option {} is given twice", kOptions[index].name));
+      return bad(fmt::format("option {} is given twice", options[index].name));
     }
-    if (auto done = kOptions[index].read(in, spec); !done) return done;
+    if (auto done = options[index].read(in, spec); !done) return done;
   }
   return {};
+}
+
+// Pattern, events and options, into a spec whose kind is set.
+Outcome<TriggerSpec> read_words(Words words, TriggerSpec spec) {
+  const std::string_view kind = spec.is_group ? "consumer group" : "trigger";
+  if (words.empty()) return bad(fmt::format("a {} needs a pattern: expected <pattern> <EVENT>[,<EVENT>…]", kind));
+  if (words[0].empty() || words[0].size() > kPatternBytesMax) {
+    return bad(fmt::format("bad pattern {}: expected a glob of 1 to {} bytes", shown(words[0]),
+                           kPatternBytesMax));
+  }
+  spec.pattern = std::string{words[0]};
+  if (words.size() < 2) {
+    return bad(fmt::format("pattern {} needs events: expected one or more of {} joined by commas",
+                           shown(words[0]), event_names(~EventMask{0})));
+  }
+  const auto events = parse_event_names(words[1]);
+  if (!events) return events.failure();
+  spec.events = *events;
+  OptionReader in{words.subspan(2)};
+  if (auto done = read_options(in, spec); !done) return done.failure();
+  if (spec.sample != 1 && (spec.events & event_bit(EventKind::read)) == 0) {
+    return bad(fmt::format("SAMPLE {} is for ON_READ, and the events are {}", spec.sample,
+                           event_names(spec.events)));
+  }
+  if (spec.name.empty()) spec.name = spec.pattern + "@" + event_names(spec.events);
+  return spec;
 }
 
 }  // namespace
@@ -245,38 +295,28 @@ Outcome<EventMask> parse_event_names(std::string_view text) {
 }
 
 Outcome<TriggerSpec> parse_trigger_words(std::span<const std::string_view> words) {
+  return read_words(words, {});
+}
+
+Outcome<TriggerSpec> parse_group_words(std::span<const std::string_view> words) {
+  if (words.empty()) return bad("a consumer group needs a name: expected <name> <pattern> <EVENT>[,<EVENT>…]");
   TriggerSpec spec;
-  if (words.empty()) return bad("a trigger needs a pattern: expected <pattern> <EVENT>[,<EVENT>…]");
-  if (words[0].empty() || words[0].size() > kPatternBytesMax) {
-    return bad(fmt::format("bad pattern {}: expected a glob of 1 to {} bytes", shown(words[0]),
-                           kPatternBytesMax));
-  }
-  spec.pattern = std::string{words[0]};
-  if (words.size() < 2) {
-    return bad(fmt::format("pattern {} needs events: expected one or more of {} joined by commas",
-                           shown(words[0]), event_names(~EventMask{0})));
-  }
-  const auto events = parse_event_names(words[1]);
-  if (!events) return events.failure();
-  spec.events = *events;
-  OptionReader in{words.subspan(2)};
-  if (auto done = read_options(in, spec); !done) return done.failure();
-  if (spec.sample != 1 && (spec.events & event_bit(EventKind::read)) == 0) {
-    return bad(fmt::format("SAMPLE {} is for ON_READ, and the events are {}", spec.sample,
-                           event_names(spec.events)));
-  }
-  if (spec.name.empty()) spec.name = spec.pattern + "@" + event_names(spec.events);
-  return spec;
+  spec.is_group = true;
+  spec.timeout_ms = kGroupDeadlineMsDefault;
+  OptionReader name{words.first(1)};
+  if (auto done = read_name(name, spec); !done) return done.failure();
+  return read_words(words.subspan(1), std::move(spec));
 }
 
 std::vector<std::string> trigger_words(const TriggerSpec& spec) {
   const TriggerSpec plain{};
   std::vector<std::string> words{spec.pattern, event_names(spec.events)};
+  if (spec.is_group) words.insert(words.begin(), spec.name);
   const auto add = [&words](std::initializer_list<std::string> more) {
     words.insert(words.end(), more);
   };
   const auto ms = [](std::uint32_t count) { return format_duration(milliseconds{count}); };
-  if (spec.name != spec.pattern + "@" + event_names(spec.events)) add({"NAME", spec.name});
+  if (!spec.is_group && spec.name != spec.pattern + "@" + event_names(spec.events)) add({"NAME", spec.name});
   if (spec.priority != plain.priority) add({"PRIORITY", std::to_string(spec.priority)});
   if (spec.on_full == OnFull::shed) {
     add({"ON_FULL", "SHED"});
@@ -289,7 +329,11 @@ std::vector<std::string> trigger_words(const TriggerSpec& spec) {
   if (spec.backoff_min_ms != plain.backoff_min_ms || spec.backoff_max_ms != plain.backoff_max_ms) {
     add({"BACKOFF", ms(spec.backoff_min_ms), ms(spec.backoff_max_ms)});
   }
-  if (spec.timeout_ms != plain.timeout_ms) add({"TIMEOUT", ms(spec.timeout_ms)});
+  if (spec.is_group) {
+    if (spec.timeout_ms != kGroupDeadlineMsDefault) add({"DEADLINE", ms(spec.timeout_ms)});
+  } else if (spec.timeout_ms != plain.timeout_ms) {
+    add({"TIMEOUT", ms(spec.timeout_ms)});
+  }
   if (spec.memory_bytes != plain.memory_bytes) add({"MEMORY", format_bytes(spec.memory_bytes)});
   if (spec.steps != plain.steps) add({"STEPS", std::to_string(spec.steps)});
   if (spec.sample != plain.sample) add({"SAMPLE", std::to_string(spec.sample)});

@@ -23,6 +23,8 @@ inline constexpr std::uint64_t kTriggerStepsMin = 1;
 inline constexpr std::uint64_t kTriggerStepsMax = 1'000'000'000'000;
 inline constexpr std::uint32_t kTriggerSampleMax = 1'000'000'000;
 inline constexpr std::uint32_t kTriggerDepthMax = 64;
+inline constexpr std::uint32_t kGroupDeadlineMsDefault = 30'000;
+inline constexpr std::uint32_t kGroupDeadlineMsMax = 86'400'000;
 
 /// "ON_WRITE,ON_EXPIRE", in the order of EventKind.
 [[nodiscard]] std::string event_names(EventMask events);
@@ -32,7 +34,10 @@ inline constexpr std::uint32_t kTriggerDepthMax = 64;
 /// A spec without source. The failure (invalid_argument) names the bad word and what was expected.
 [[nodiscard]] Outcome<TriggerSpec> parse_trigger_words(std::span<const std::string_view> words);
 
-/// The words that parse_trigger_words reads back as the same spec; options that have their default
+/// The same of a consumer group: `<name> <pattern> <EVENT>[,<EVENT>…] [option]…`, as GROUP CREATE takes it.
+[[nodiscard]] Outcome<TriggerSpec> parse_group_words(std::span<const std::string_view> words);
+
+/// The words that parse_trigger_words (of a group: parse_group_words) reads back as the same spec; options that have their default
 /// are left out. PAUSE is no option of a registration and is not among them.
 [[nodiscard]] std::vector<std::string> trigger_words(const TriggerSpec& spec);
 

@@ -70,16 +70,14 @@ auto Dispatcher::ask(F work) -> std::invoke_result_t<F> {
   using Answer = std::invoke_result_t<F>;
   const auto task = std::make_shared<std::packaged_task<Answer()>>(std::move(work));
   auto answer = task->get_future();
-  {
-    std::lock_guard lock{tasks_mutex_};
-    tasks_.emplace_back([task] { (*task)(); });
-  }
+  post([task] { (*task)(); });
   if (answer.wait_for(kAnswerMax) != std::future_status::ready) return Answer{silent()};
   return answer.get();
 }
 
 Outcome<void> Dispatcher::register_triggers(std::vector<TriggerSpec> specs) {
   for (const TriggerSpec& spec : specs) {
+    if (spec.is_group) continue;
     if (auto wrong = Runtime::check(spec.name, spec.source)) {
       return Failure{Errc::invalid_argument, specs.size() > 1 ? fmt::format("trigger {}: {}", spec.name, *wrong) : *wrong};
     }
@@ -109,6 +107,7 @@ Outcome<TriggerSpec> Dispatcher::find_trigger(std::string_view name) {
 Outcome<void> Dispatcher::remove_trigger(std::string_view name) {
   return ask([this, name = std::string{name}] {
     store_look_ms_ = 0;  // its stored runs have nobody left to be run for
+    groups_->look_for_removed();
     return registry_->remove(name);
   });
 }
@@ -120,6 +119,7 @@ Outcome<void> Dispatcher::enable_trigger(std::string_view name, bool enabled) {
 Outcome<void> Dispatcher::pause_trigger(std::string_view name, bool paused) {
   return ask([this, name = std::string{name}, paused] {
     store_look_ms_ = 0;
+    groups_->look_again();
     return registry_->set_paused(name, paused);
   });
 }
@@ -240,6 +240,8 @@ Outcome<std::uint64_t> Dispatcher::replay_dead_letters(std::optional<std::string
     if (!replayed) return replayed;
     block_stored_pairs();
     store_look_ms_ = 0;
+    groups_->look_again();
+    groups_->look_for_removed();
     if (options_.outbox_wake) options_.outbox_wake();
     return replayed;
   });

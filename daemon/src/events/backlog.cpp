@@ -76,7 +76,6 @@ Outcome<void> Dispatcher::take_over_claimed() {
     if (!batch) return batch.failure();
     if (event) {
       EventData data = copy_event(*event, reader_);
-      data.duplicate = true;
       Outcome<void> moved_all;
       registry_->match(*event, [&](const TriggerSpec& spec) {
         if (!moved_all) return;
@@ -84,6 +83,8 @@ Outcome<void> Dispatcher::take_over_claimed() {
         moved.run = RunRef{data.id, p, spec.name, {}};
         moved.trigger_id = spec.id;
         moved.key_hash = event->key_hash;
+        moved.for_group = spec.is_group;
+        data.duplicate = !spec.is_group;
         moved.state = RunState::held;
         const auto done = batch->move_in(moved, data, wall_ms());
         if (!done) moved_all = done.failure();

@@ -51,7 +51,7 @@ Outcome<void> Dispatcher::commit_runs(WallMs now) {
     if (run.step == Step::finish) return true;
     if (run.step != Step::fresh) return false;
     if (run.stored_id != 0 || run.duplicate) return true;
-    return run.status == RunStatus::failed || run.status == RunStatus::held ||
+    return run.status == RunStatus::failed || run.status == RunStatus::held || run.status == RunStatus::handed ||
            std::any_of(run.effects.begin(), run.effects.end(), is_store_effect);
   };
   std::vector<std::pair<Run*, Step>> steps;
@@ -69,6 +69,7 @@ Outcome<void> Dispatcher::commit_runs(WallMs now) {
     if (auto committed = batch->commit(); !committed) return committed;
     if (outbox && options_.outbox_wake) options_.outbox_wake();
     store_look_ms_ = 0;  // there may be new runs that are due
+    groups_->look_again();
   }
   for (const auto& [run, step] : steps) run->step = step;
   for (Run& run : runs_) {
@@ -87,7 +88,8 @@ Outcome<Dispatcher::Step> Dispatcher::commit_run(Batch& batch, Run& run, WallMs 
   }
   const SpooledRun spooled = run.spool_token != 0 ? spooled_of(run.spool_token).value_or(SpooledRun{}) : SpooledRun{};
   if (run.spool_token != 0 && run.status == RunStatus::skipped) return Step::done;  // its trigger is gone
-  const std::string event_id = run.stored_id != 0 ? in_hand_.at(run.stored_id).event_id
+  const std::string event_id = run.of_group         ? std::string{}  // it has no effects to store
+                               : run.stored_id != 0 ? in_hand_.at(run.stored_id).event_id
                                : spooled.spooled  ? spooled.spooled->record.event.id
                                                   : id_of(run.seq);
   const std::string trigger = spooled.spooled ? spooled.name() : spec != nullptr ? spec->name : std::string{};
@@ -100,7 +102,7 @@ Outcome<Dispatcher::Step> Dispatcher::commit_run(Batch& batch, Run& run, WallMs 
       return Step::done;
     }
   }
-  if (run.status == RunStatus::failed || run.status == RunStatus::held) return commit_failed(batch, run, spec, now);
+  if (run.status == RunStatus::failed || run.status == RunStatus::held || run.status == RunStatus::handed) return commit_failed(batch, run, spec, now);
   if (std::any_of(run.effects.begin(), run.effects.end(), is_store_effect)) {
     const RunRef ref{event_id, run.seq.value, trigger, run.from};
     auto added = batch.add_effects(ref, run.effects, now);
@@ -122,7 +124,7 @@ Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, cons
   // A run whose trigger was removed while it failed has nobody left to be run for.
   const bool give_up = spec == nullptr || (!run.free_of_charge && run.attempt >= spec->retry_attempts);
   const std::uint32_t attempts = run.free_of_charge ? run.attempt - 1 : run.attempt;
-  const WallMs next = now + (spec != nullptr ? backoff_ms(*spec, run.attempt, random_) : 0);
+  const WallMs next = now + run.delay_ms.value_or(spec != nullptr ? backoff_ms(*spec, run.attempt, random_) : 0);
   if (run.stored_id != 0) {
     const RunFailure failure{attempts, next, run.error, run.traceback};
     auto done = give_up ? batch.bury(run.stored_id, failure, now) : batch.fail(run.stored_id, failure);
@@ -146,7 +148,10 @@ Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, cons
   moved.run = RunRef{event_id, run.seq.value, spec->name, run.from};
   moved.trigger_id = spec->id;
   moved.key_hash = run.key_hash;
-  if (run.status == RunStatus::held) {
+  moved.for_group = spec->is_group;
+  // It was in nobody's hands yet: consumers have events from the store alone.
+  if (spec->is_group) data.duplicate = false;
+  if (run.status == RunStatus::held || run.status == RunStatus::handed) {
     moved.state = RunState::held;
   } else {
     moved.state = give_up ? RunState::dead : RunState::waiting;
@@ -188,6 +193,10 @@ void Dispatcher::settle_runs() {
     const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
     if (run.trigger_slot != RunReport::kNoTriggerSlot) count_run(run, spec);
     if (run.trace && run.status == RunStatus::ok) keep_trace(run, spec);
+    if (run.of_group) {
+      groups_->settled(run.stored_id);
+      continue;
+    }
     if (run.stored_id != 0) {
       running_.erase(run.stored_id);
       in_hand_.erase(run.stored_id);

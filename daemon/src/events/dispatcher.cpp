@@ -49,6 +49,11 @@ Outcome<std::unique_ptr<Dispatcher>> Dispatcher::make(Maintainer& keeper, Dispat
   });
   if (auto loaded = made->registry_->load(); !loaded) return loaded.failure();
   if (auto recovered = made->recover_ring(); !recovered) return recovered.failure();
+  Groups::Host host;
+  host.post = [made = made.get()](std::function<void()> task) { made->post(std::move(task)); };
+  host.report = [made = made.get()](GroupResult result) { made->take_group_result(std::move(result)); };
+  host.duplicates_before = made->duplicates_before_.stored;
+  made->groups_ = std::make_unique<Groups>(*made->registry_, *made->store_, std::move(host));
   return made;
 }
 
@@ -139,6 +144,7 @@ void Dispatcher::loop() {
     bool worked = run_tasks();
     worked = collect() || worked;
     carry_out();
+    backed_up_ = !runs_.empty();
     answer_waits();
     release();
     unblock_pairs();
@@ -148,12 +154,19 @@ void Dispatcher::loop() {
     worked = feed_stored() || worked;
     prune_ledger(wall_ms());
     worked = look_after_workers() || worked;
+    worked = groups_->tend(wall_ms()) || worked;
     if (stopping_.load()) {
       if (drained_.load()) return;
       if (!worked && runs_.empty() && running_.empty() && reader_.head() == reader_.tail()) drained_.store(true);
     }
     idle(worked || !runs_.empty());
   }
+}
+
+void Dispatcher::post(std::function<void()> task) {
+  std::lock_guard lock{tasks_mutex_};
+  tasks_.push_back(std::move(task));
+  if (idle_at_ != nullptr) idle_at_->wake();
 }
 
 bool Dispatcher::run_tasks() {
@@ -167,7 +180,7 @@ bool Dispatcher::run_tasks() {
 }
 
 bool Dispatcher::collect() {
-  if (!runs_.empty()) return false;  // the store failed: no more in hand than one round
+  if (backed_up_) return false;  // no more in hand than one round
   int reports = 0;
   for (Worker& worker : workers_) {
     if (!worker.process) continue;
@@ -255,6 +268,22 @@ void Dispatcher::take_report(Worker& worker, const RunReport& report) {
   runs_.push_back(std::move(run));
 }
 
+/// G3 of groups.hpp: from here on it is like a run that an executor reported.
+void Dispatcher::take_group_result(GroupResult result) {
+  const TriggerSpec* const spec = registry_->find(result.group);
+  Run run;
+  run.stored_id = result.stored_id;
+  run.of_group = true;
+  run.seq = EventSeq{result.seq};
+  run.key_hash = result.key_hash;
+  run.trigger_slot = spec != nullptr && spec->is_group ? spec->slot : RunReport::kNoTriggerSlot;
+  run.status = run.trigger_slot == RunReport::kNoTriggerSlot ? RunStatus::skipped : result.ok ? RunStatus::ok : RunStatus::failed;
+  run.attempt = result.attempt;
+  run.error = std::move(result.error);
+  run.delay_ms = result.delay_ms;
+  runs_.push_back(std::move(run));
+}
+
 /// Tells WAITs what is over, before the release takes it out of their sight.
 void Dispatcher::answer_waits() {
   const bool asked = keeper_.waits_asked();
@@ -295,6 +324,7 @@ void Dispatcher::count_run(const Run& run, const TriggerSpec* spec) {
       ++figures.failed;
       ++(dead ? figures.dead : figures.retried);
       figures.last_error = run.error;
+      if (run.of_group) break;  // the group says what its consumers did
       log::warn("trigger {}: event {} failed, attempt {}{}: {}", spec != nullptr ? spec->name : "(removed)", id_of(run.seq),
                 run.attempt, dead ? ", dead letter" : "", run.error);
       break;
@@ -375,7 +405,7 @@ bool Dispatcher::feed_stored() {
     run.seq = EventSeq{stored.seq};
     run.key_hash = stored.key_hash;
     run.trigger_slot = spec != nullptr ? spec->slot : RunReport::kNoTriggerSlot;
-    if (spec == nullptr) {
+    if (spec == nullptr || spec->is_group) {  // a group of that name has come in its place
       run.status = RunStatus::skipped;
     } else if (!stored.event) {
       run.status = RunStatus::failed;
@@ -413,9 +443,16 @@ void Dispatcher::idle(bool worked) {
   const auto at = std::find_if(workers_.begin(), workers_.end(), [](const Worker& w) { return w.process != nullptr; });
   if (at == workers_.end()) {
     std::this_thread::sleep_for(kIdleWait);
-  } else {
-    at->process->wait(kIdleWait);
+    return;
   }
+  {
+    std::lock_guard lock{tasks_mutex_};
+    if (!tasks_.empty()) return;
+    idle_at_ = at->process.get();
+  }
+  at->process->wait(kIdleWait);
+  std::lock_guard lock{tasks_mutex_};
+  idle_at_ = nullptr;
 }
 
 }  // namespace cachee::daemon

@@ -4,7 +4,8 @@
 //
 //   for a batch of reports (a run = one event for one trigger):
 //     D1  one store transaction: log lines and outbox rows of runs that succeeded; failed and held
-//         runs move in (with their event); results of stored runs        (Batch::commit, one fsync)
+//         runs move in (with their event), and those of consumer groups (groups.hpp); results of
+//         stored runs                                                    (Batch::commit, one fsync)
 //     D2  log lines reach their files, fdatasync                        (LogWriter::flush)
 //     D3  cache effects are applied
 //     D4  the event is marked acknowledged in the segment; a prefix of acknowledged events is
@@ -71,6 +72,7 @@
 #include "control/admin.hpp"
 #include "core/event_data.hpp"
 #include "core/outcome.hpp"
+#include "events/groups.hpp"
 #include "events/registry.hpp"
 #include "events/spool.hpp"
 #include "executor/pool.hpp"
@@ -131,6 +133,7 @@ class Dispatcher final : public TriggerAdmin {
   Outcome<std::string> log_path(std::string_view channel) override;
   Outcome<nlohmann::json> log_info(std::string_view channel) override;
   nlohmann::json server_stats() override;
+  GroupBroker& groups() noexcept override { return *groups_; }
 
  private:
   using WallMs = std::int64_t;
@@ -160,6 +163,7 @@ class Dispatcher final : public TriggerAdmin {
     std::int64_t stored_id = 0;  // 0: a run of a ring event or a spooled one
     std::uint64_t spool_token = 0;  // 0: not spooled
     std::string spool_trigger{};    // of a spooled one
+    bool of_group = false;          // a stored one that a consumer had
     std::uint64_t key_hash = 0;
     std::uint32_t trigger_slot = RunReport::kNoTriggerSlot;
     RunStatus status = RunStatus::skipped;
@@ -173,6 +177,7 @@ class Dispatcher final : public TriggerAdmin {
     std::optional<TraceStep> trace{};
     Step step = Step::fresh;
     bool moved = false;          // the store took it over
+    std::optional<WallMs> delay_ms{};  // until the next attempt; none: the trigger's BACKOFF
     bool free_of_charge = false;  // failed for want of room in the ring: no attempt of the handler's
     [[nodiscard]] bool of_ring() const noexcept { return stored_id == 0 && spool_token == 0; }
   };
@@ -230,6 +235,8 @@ class Dispatcher final : public TriggerAdmin {
   void settle_runs();
   void answer_waits();
   bool is_over(EventSeq seq);
+  void take_group_result(GroupResult result);
+  void post(std::function<void()> task);
   void count_run(const Run& run, const TriggerSpec* spec);
   void keep_trace(Run& run, const TriggerSpec* spec);
   void release();
@@ -286,6 +293,7 @@ class Dispatcher final : public TriggerAdmin {
   std::unique_ptr<LogWriter> log_{};
   std::optional<Cache> cache_{};     // Role::trigger: applies effects
   std::unique_ptr<Registry> registry_{};
+  std::unique_ptr<Groups> groups_{};
   std::vector<Worker> workers_{};
 
   /// [DP-6] What was there when this cacheed began, and may have been run by the one before it.
@@ -328,11 +336,13 @@ class Dispatcher final : public TriggerAdmin {
   WallMs spool_pause_until_ms_ = 0;  // the disk was full
   WallMs store_look_ms_ = 0;         // when stored runs may be due
   WallMs store_pause_until_ms_ = 0;  // the store failed: not before
+  bool backed_up_ = false;           // the store did not take the last round's results
   int idle_rounds_ = 0;
   std::minstd_rand random_{std::random_device{}()};
 
   std::mutex tasks_mutex_;
   std::deque<std::function<void()>> tasks_{};
+  Executor* idle_at_ = nullptr;      // whose reports the dispatcher sleeps for; guarded by tasks_mutex_
   std::atomic<bool> stopping_{false};
   std::atomic<bool> drained_{false};
   std::thread thread_{};

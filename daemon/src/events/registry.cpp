@@ -95,6 +95,10 @@ Outcome<void> Registry::put(std::vector<TriggerSpec> specs) {
     auto id = store_.next_trigger_id();
     if (!id) return id.failure();
     spec.id = *id;
+    if (at != next.triggers.end() && at->is_group != spec.is_group) {
+      return Failure{Errc::exists, fmt::format("{} is the name of a {}: remove that first, or choose another name", spec.name,
+                                               at->is_group ? "consumer group" : "trigger")};
+    }
     if (at != next.triggers.end()) {
       // Its events in the ring stay owed: they run with the new source.
       spec.slot = at->slot;

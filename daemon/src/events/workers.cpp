@@ -157,7 +157,7 @@ void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std:
     if (reported || spec.slot == running.trigger_slot) return;
     Run other = run;
     other.trigger_slot = spec.slot;
-    other.status = RunStatus::held;
+    other.status = spec.is_group ? RunStatus::handed : RunStatus::held;
     other.error.clear();
     rest.push_back(std::move(other));
   });

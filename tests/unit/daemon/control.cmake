@@ -1,6 +1,7 @@
 cachee_test(NAME control_test LABEL unit LIBS cachee_daemon_core
   SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/control_command_text_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/control_group_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/control_redis_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/control_resp_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/control_server_test.cpp)

@@ -9,12 +9,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -202,6 +206,59 @@ class RespClient {
   std::size_t at_ = 0;
 };
 
+/// Remembers what it was asked. A READ finds nothing, or is answered when the test says so, on its thread.
+class FakeBroker : public GroupBroker {
+ public:
+  void read(GroupRead request, ReadDone done) override {
+    if (!hold_reads) return done(std::vector<EventData>{});
+    const std::lock_guard lock{mutex_};
+    reads_.emplace_back(std::move(request), std::move(done));
+    changed_.notify_all();
+  }
+  void settle(GroupSettle request, SettleDone done) override {
+    const std::uint64_t count = request.ids.size();
+    {
+      const std::lock_guard lock{mutex_};
+      settled_.push_back(std::move(request));
+    }
+    done(count);
+  }
+  void leave(std::uint64_t session) override {
+    const std::lock_guard lock{mutex_};
+    left_.push_back(session);
+    changed_.notify_all();
+  }
+  Outcome<nlohmann::json> describe(std::string_view) override {
+    return nlohmann::json{{"in_hand", 1}, {"consumers", nlohmann::json::array()}};
+  }
+
+  std::atomic<bool> hold_reads{false};
+
+  /// The next READ; waits for it.
+  std::optional<std::pair<GroupRead, ReadDone>> take_read() {
+    std::unique_lock lock{mutex_};
+    if (!changed_.wait_for(lock, std::chrono::seconds{10}, [this] { return !reads_.empty(); })) return std::nullopt;
+    auto taken = std::move(reads_.front());
+    reads_.pop_front();
+    return taken;
+  }
+  std::vector<GroupSettle> settled() {
+    const std::lock_guard lock{mutex_};
+    return settled_;
+  }
+  bool wait_left(std::size_t count) {
+    std::unique_lock lock{mutex_};
+    return changed_.wait_for(lock, std::chrono::seconds{10}, [&] { return left_.size() >= count; });
+  }
+
+ private:
+  std::mutex mutex_{};
+  std::condition_variable changed_{};
+  std::deque<std::pair<GroupRead, ReadDone>> reads_{};
+  std::vector<GroupSettle> settled_{};
+  std::vector<std::uint64_t> left_{};
+};
+
 /// Keeps triggers in memory; compiles nothing, but refuses a source that says "syntax error".
 class FakeAdmin : public TriggerAdmin {
  public:
@@ -284,7 +341,9 @@ class FakeAdmin : public TriggerAdmin {
     return nlohmann::json{{"path", log_folder + "/" + std::string{channel} + ".jsonl"}, {"settled_bytes", 7}, {"chain", "abc"}};
   }
   nlohmann::json server_stats() override { return {{"executors", 2}, {"outbox", "idle"}}; }
+  GroupBroker& groups() noexcept override { return broker; }
 
+  FakeBroker broker{};
   std::vector<TriggerSpec> triggers{};
   std::vector<std::string> letters{};
   std::vector<TriggerAccount> accounts{};

@@ -35,6 +35,7 @@ struct Call {
   Arguments arguments;  // the command's name first
   resp::ReplyWriter& reply;
   std::optional<Hold> hold{};
+  bool later = false;  // the reply comes through the server's mailbox; nothing was written
   ServerState& server;
   Session& session;
 
@@ -70,6 +71,7 @@ inline constexpr std::uint32_t kMayGrow = 64;       // "denyoom": needs memory
 [[nodiscard]] std::span<const Command> string_commands() noexcept;
 [[nodiscard]] std::span<const Command> time_commands() noexcept;
 [[nodiscard]] std::span<const Command> graph_commands() noexcept;
+[[nodiscard]] std::span<const Command> group_commands() noexcept;
 [[nodiscard]] std::span<const Command> trigger_commands() noexcept;
 [[nodiscard]] std::span<const Command> connection_commands() noexcept;
 [[nodiscard]] std::span<const Command> server_commands() noexcept;

@@ -17,7 +17,7 @@ struct Group {
 };
 constexpr Group kGroups[] = {{"string", "Values"},
                              {"generic", "Keys and time"},
-                             {"cachee", "Triggers and dependencies"},
+                             {"cachee", "Triggers, consumer groups and dependencies"},
                              {"connection", "Connection"},
                              {"server", "Server"}};
 
@@ -46,12 +46,15 @@ constexpr std::string_view kTail =
     "| `OOM` | no room in the segment, and nothing may be evicted; nothing was applied |\n"
     "| `WAITTIMEOUT` | the triggers have not acknowledged in time; the write stands |\n"
     "| `NOAUTH`, `WRONGPASS` | TCP with `--password-file`: `AUTH` first |\n"
-    "| `NOPROTO` | `HELLO` knows 2 and 3 |\n\n"
+    "| `NOPROTO` | `HELLO` knows 2 and 3 |\n"
+    "| `NOGROUP` | there is no such consumer group |\n"
+    "| `BUSYGROUP` | `GROUP CREATE` of a group that is there, with another pattern, other events or options |\n"
+    "| `STALE` | `GROUP ACK`, `NACK`: the event is not (any more) in the hands of this connection |\n\n"
     "## Records\n\n"
     "Answers about triggers, dead letters, the outbox and the account are records: maps in RESP3,\n"
     "arrays of names and values in turn in RESP2. What is nested in a field is JSON text.\n\n"
     "## What holds up what\n\n"
-    "A command that waits (`WAIT`, `DEBUG SLEEP`, a write that meets a full ring) holds up its own\n"
+    "A command that waits (`WAIT`, `DEBUG SLEEP`, `GROUP READ ... BLOCK`, a write that meets a full ring) holds up its own\n"
     "connection only. A client that does not read its replies is not read from, and is closed when "
     "it\n"
     "takes nothing for a minute.\n\n"

@@ -15,7 +15,7 @@ constexpr std::size_t kShownBytesMax = 128;  // of an unknown command and of all
 std::vector<Command> make_table() {
   std::vector<Command> rows;
   for (const auto part : {set_commands(), key_commands(), string_commands(), time_commands(),
-                          graph_commands(), trigger_commands(), connection_commands(),
+                          graph_commands(), group_commands(), trigger_commands(), connection_commands(),
                           server_commands()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }

@@ -9,6 +9,7 @@
 
 #include "control/command_text.hpp"
 #include "control/commands/call.hpp"
+#include "control/commands/records.hpp"
 #include "core/trigger_options.hpp"
 #include "core/units.hpp"
 
@@ -20,39 +21,6 @@ using nlohmann::json;
 constexpr std::size_t kListCountDefault = 1000;
 constexpr std::size_t kTailCountDefault = 10;
 constexpr std::size_t kTailBytesMax = std::size_t{1} << 20;
-
-// A value of a record: scalars as they are, what is nested as JSON text.
-void reply_field(resp::ReplyWriter& reply, const json& value) {
-  switch (value.type()) {
-    case json::value_t::null: return reply.null();
-    case json::value_t::boolean: return reply.boolean(value.get<bool>());
-    case json::value_t::number_integer: return reply.integer(value.get<std::int64_t>());
-    case json::value_t::number_unsigned: return reply.integer(value.get<std::int64_t>());
-    case json::value_t::number_float: return reply.number(value.get<double>());
-    case json::value_t::string: return reply.bulk(value.get_ref<const std::string&>());
-    default: return reply.bulk(value.dump(-1, ' ', false, json::error_handler_t::replace));
-  }
-}
-
-void reply_record(resp::ReplyWriter& reply, const json& record) {
-  if (!record.is_object()) return reply_field(reply, record);
-  reply.map(record.size());
-  for (const auto& [name, value] : record.items()) {
-    reply.bulk(name);
-    reply_field(reply, value);
-  }
-}
-
-void reply_records(resp::ReplyWriter& reply, const json& records) {
-  if (!records.is_array()) return reply_record(reply, records);
-  reply.array(records.size());
-  for (const json& record : records) reply_record(reply, record);
-}
-
-void reply_status(Call& call, const Outcome<void>& done) {
-  if (!done) return reply_failure(call.reply, done.failure());
-  call.reply.simple("OK");
-}
 
 // "[COUNT n]" at the end; none after an error reply.
 std::optional<std::size_t> take_count(Call& call, std::size_t index, std::size_t otherwise) {
@@ -100,12 +68,6 @@ void run_register(Call& call) {
   reply_status(call, call.server.triggers.register_triggers(std::move(specs)));
 }
 
-json summary_of(const TriggerSpec& spec) {
-  return {{"name", spec.name},         {"pattern", spec.pattern},
-          {"events", event_names(spec.events)}, {"priority", spec.priority},
-          {"enabled", spec.enabled},   {"paused", spec.paused}};
-}
-
 void run_list(Call& call) {
   json rows = json::array();
   for (const TriggerSpec& spec : call.server.triggers.list_triggers()) {
@@ -117,27 +79,17 @@ void run_list(Call& call) {
 void run_info(Call& call) {
   const auto spec = call.server.triggers.find_trigger(call[2]);
   if (!spec) return reply_failure(call.reply, spec.failure());
-  json record = summary_of(*spec);
-  record["on_full"] = spec->on_full == OnFull::shed ? "SHED" : "BLOCK";
-  record["block_ms"] = spec->block_ms;
-  record["retry"] = spec->retry_attempts;
-  record["backoff_min_ms"] = spec->backoff_min_ms;
-  record["backoff_max_ms"] = spec->backoff_max_ms;
-  record["timeout_ms"] = spec->timeout_ms;
-  record["memory_bytes"] = spec->memory_bytes;
-  record["steps"] = spec->steps;
-  record["sample"] = spec->sample;
-  record["maxdepth"] = spec->depth_max;
-  record["slot"] = spec->slot;
-  record["id"] = spec->id;
-  record["registered_ms"] = spec->registered_wall_ms;
-  record["source_bytes"] = spec->source.size();
-  reply_record(call.reply, record);
+  reply_record(call.reply, describe_spec(*spec));
+}
+
+Failure no_source(const TriggerSpec& spec) {
+  return {Errc::unsupported, fmt::format("{} is a consumer group: it has no source", spec.name)};
 }
 
 void run_source(Call& call) {
   const auto spec = call.server.triggers.find_trigger(call[2]);
   if (!spec) return reply_failure(call.reply, spec.failure());
+  if (spec->is_group) return reply_failure(call.reply, no_source(*spec));
   call.reply.bulk(spec->source);
 }
 
@@ -177,7 +129,9 @@ void run_resume(Call& call) {
 void run_test(Call& call) {
   TriggerAdmin& triggers = call.server.triggers;
   // A name that is registered, else the text of a handler.
-  const bool known = static_cast<bool>(triggers.find_trigger(call[2]));
+  const auto spec = triggers.find_trigger(call[2]);
+  const bool known = static_cast<bool>(spec);
+  if (known && spec->is_group) return reply_failure(call.reply, no_source(*spec));
   const auto report = known ? triggers.test_trigger(call[2], call[3])
                             : triggers.test_source(call[2], call[3]);
   if (!report) return reply_failure(call.reply, report.failure());
@@ -188,9 +142,10 @@ void run_test(Call& call) {
 void run_export(Call& call) {
   std::string text;
   for (const TriggerSpec& spec : call.server.triggers.list_triggers()) {
-    text += "TRIGGER REGISTER";
+    text += spec.is_group ? "GROUP SET" : "TRIGGER REGISTER";
     for (const std::string& word : trigger_words(spec)) text += ' ' + quote_word(word);
-    text += ' ' + heredoc_or_quoted(spec.source) + '\n';
+    if (!spec.is_group) text += ' ' + heredoc_or_quoted(spec.source);
+    text += '\n';
     if (spec.paused) text += fmt::format("TRIGGER PAUSE {}\n", quote_word(spec.name));
   }
   call.reply.bulk(text);
@@ -207,11 +162,13 @@ Outcome<void> import_command(const std::vector<std::string>& words,
     return std::find_if(specs.begin(), specs.end(),
                         [name](const TriggerSpec& spec) { return spec.name == name; });
   };
-  if (is(0, "TRIGGER") && (is(1, "REGISTER") || is(1, "SET"))) {
-    auto spec = spec_of(Arguments{views}.subspan(2));
+  const bool is_group = is(0, "GROUP") && (is(1, "SET") || is(1, "CREATE"));
+  if (is_group || (is(0, "TRIGGER") && (is(1, "REGISTER") || is(1, "SET")))) {
+    const Arguments rest = Arguments{views}.subspan(2);
+    auto spec = is_group ? parse_group_words(rest) : spec_of(rest);
     if (!spec) return spec.failure();
     if (named(spec->name) != specs.end()) {
-      return Failure{Errc::exists, fmt::format("trigger '{}' is registered twice", spec->name)};
+      return Failure{Errc::exists, fmt::format("'{}' is registered twice", spec->name)};
     }
     specs.push_back(*std::move(spec));
     return {};
@@ -225,7 +182,7 @@ Outcome<void> import_command(const std::vector<std::string>& words,
     spec->paused = true;
     return {};
   }
-  return Failure{Errc::invalid_argument, "expected TRIGGER REGISTER, as TRIGGER EXPORT writes it"};
+  return Failure{Errc::invalid_argument, "expected TRIGGER REGISTER or GROUP SET, as TRIGGER EXPORT writes them"};
 }
 
 void run_import(Call& call) {
