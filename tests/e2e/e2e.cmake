@@ -2,9 +2,16 @@
 if(TARGET cacheed AND TARGET cachee)
   add_executable(e2e_load_client ${CMAKE_CURRENT_LIST_DIR}/load_client.cpp)
   target_link_libraries(e2e_load_client PRIVATE cachee_shm cachee_warnings cachee_instrument)
+  add_executable(e2e_group_client ${CMAKE_CURRENT_LIST_DIR}/group_client.cpp)
+  target_link_libraries(e2e_group_client PRIVATE cachee_shm cachee_warnings cachee_instrument)
+
+  set(example)
+  if(TARGET example_subscribe)
+    set(example ";CACHEE_EXAMPLE_SUBSCRIBE=$<TARGET_FILE:example_subscribe>")
+  endif()
 
   # Debian's interpreter, whatever the PATH says: pytest comes as a Debian package.
-  foreach(suite IN ITEMS scenarios delivery kill storm messages triggers redis lifecycle)
+  foreach(suite IN ITEMS scenarios delivery groups kill storm messages triggers redis lifecycle)
     # The storm is a long form (ctest --preset storm): a minute of it and the drain behind it are longer than all
     # other suites together.
     set(when)
@@ -15,7 +22,7 @@ if(TARGET cacheed AND TARGET cachee)
              COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider --durations=3
                      ${CMAKE_CURRENT_LIST_DIR}/${suite}_test.py)
     set_tests_properties(e2e.${suite} PROPERTIES LABELS e2e TIMEOUT 300 ENVIRONMENT
-      "CACHEED=$<TARGET_FILE:cacheed>;CACHEE=$<TARGET_FILE:cachee>;CACHEE_LOAD_CLIENT=$<TARGET_FILE:e2e_load_client>;PYTHONDONTWRITEBYTECODE=1")
+      "CACHEED=$<TARGET_FILE:cacheed>;CACHEE=$<TARGET_FILE:cachee>;CACHEE_LOAD_CLIENT=$<TARGET_FILE:e2e_load_client>;CACHEE_GROUP_CLIENT=$<TARGET_FILE:e2e_group_client>;PYTHONDONTWRITEBYTECODE=1${example}")
   endforeach()
   set_tests_properties(e2e.storm PROPERTIES TIMEOUT 1500)  # ten minutes, and the drain
 endif()

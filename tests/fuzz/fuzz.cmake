@@ -43,6 +43,8 @@ foreach(target IN ITEMS segment attach pattern extension)
 endforeach()
 target_link_options(segment_fuzz PRIVATE LINKER:--wrap=mmap,--wrap=munmap)
 
+cachee_fuzz(NAME wire_fuzz CORPUS wire SOURCES ${CMAKE_CURRENT_LIST_DIR}/wire_fuzz.cpp)
+target_link_libraries(wire_fuzz PRIVATE cachee_shm_fuzz)
 cachee_fuzz(NAME resp_fuzz CORPUS resp SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/resp_fuzz.cpp
   ${CMAKE_SOURCE_DIR}/daemon/src/control/command_text.cpp

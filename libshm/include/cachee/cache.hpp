@@ -22,6 +22,7 @@
 #include <cachee/options.hpp>
 #include <cachee/pinned_value.hpp>
 #include <cachee/result.hpp>
+#include <cachee/subscription.hpp>
 #include <cachee/types.hpp>
 
 namespace cachee {
@@ -136,6 +137,15 @@ class Cache {
   /// @error timed_out  not within the time, or there is no supervisor to tell. A read-only handle
   ///                   knows only of events that are still in the ring.
   Result<void> wait_acknowledged(EventSeq event, std::chrono::milliseconds timeout) const noexcept;
+
+  /// Joins a consumer group, and makes it when there is none of that name: subscription.hpp. A group that
+  /// is there must have the same pattern, events and options; with an empty pattern it only joins.
+  /// @error no_supervisor     cacheed is not running, or its socket is elsewhere
+  /// @error exists            a group of that name has another pattern, other events or options
+  /// @error not_found         the pattern is empty and there is no such group
+  /// @error invalid_argument  cacheed refuses the name, the pattern, the events or an option
+  /// @error permission, busy, io
+  [[nodiscard]] Result<Subscription> subscribe(SubscribeOptions options) noexcept;
 
   /// False when no cacheed holds the segment.
   [[nodiscard]] bool supervisor_alive() const noexcept;
