@@ -591,6 +591,40 @@ static void events_press_back_and_are_waited_for(cachee_cache* cache, holder* h)
   OK(cachee_set(cache, STR("loud:2"), STR("v"), NULL, NULL));
 }
 
+static void groups_need_the_supervisor(cachee_cache* cache) {
+  cachee_subscribe_options options = cachee_subscribe_options_default();
+  cachee_subscription* subscription = NULL;
+  cachee_events* events = NULL;
+  cachee_event event = cachee_event_default();
+  cachee_field field;
+  uint64_t lag = 0;
+  options.socket = "/nonexistent/cachee.sock";
+  options.socket_bytes = strlen(options.socket);
+  options.events = CACHEE_EVENT_WRITE | CACHEE_EVENT_EXPIRE;
+  options.pattern = "k:*";
+  options.pattern_bytes = 3;
+  CHECK_STATUS(cachee_subscribe(cache, &options, &subscription), CACHEE_INVALID_ARGUMENT); /* no name */
+  options.group = "g";
+  options.group_bytes = 1;
+  CHECK_STATUS(cachee_subscribe(cache, &options, &subscription), CACHEE_NO_SUPERVISOR);
+  CHECK(subscription == NULL);
+  CHECK_STATUS(cachee_subscribe(NULL, &options, &subscription), CACHEE_INVALID_ARGUMENT);
+  CHECK_STATUS(cachee_subscribe(cache, &options, NULL), CACHEE_INVALID_ARGUMENT);
+  options.events = CACHEE_EVENT_GAP;
+  CHECK_STATUS(cachee_subscribe(cache, &options, &subscription), CACHEE_INVALID_ARGUMENT);
+  CHECK_STATUS(cachee_subscription_poll(NULL, 1, &events), CACHEE_INVALID_ARGUMENT);
+  CHECK_STATUS(cachee_subscription_wait(NULL, 1, 1, &events), CACHEE_INVALID_ARGUMENT);
+  CHECK_STATUS(cachee_subscription_ack(NULL, STR("1")), CACHEE_INVALID_ARGUMENT);
+  CHECK_STATUS(cachee_subscription_ack_all(NULL, NULL), CACHEE_INVALID_ARGUMENT);
+  CHECK_STATUS(cachee_subscription_nack(NULL, STR("1"), -1, NULL, 0), CACHEE_INVALID_ARGUMENT);
+  CHECK_STATUS(cachee_subscription_lag(NULL, &lag), CACHEE_INVALID_ARGUMENT);
+  CHECK(cachee_events_count(NULL) == 0);
+  CHECK_STATUS(cachee_events_get(NULL, 0, &event), CACHEE_INVALID_ARGUMENT);
+  CHECK_STATUS(cachee_events_metadata(NULL, 0, 0, &field), CACHEE_INVALID_ARGUMENT);
+  cachee_events_free(NULL);
+  cachee_subscription_close(NULL);
+}
+
 static void* fail_in_a_thread(void* argument) {
   cachee_error error;
   int64_t ttl_ms = 0;
@@ -653,6 +687,7 @@ int main(int argc, char** argv) {
   statistics_are_kept_by_client(cache);
   reading_handle_refuses_writes();
   events_press_back_and_are_waited_for(cache, &h);
+  groups_need_the_supervisor(cache);
   threads_share_a_handle(cache);
   a_child_opens_its_own_handle(cache);
   cachee_close(cache);

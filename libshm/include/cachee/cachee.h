@@ -586,4 +586,6 @@ CACHEE_API CACHEE_NODISCARD cachee_status cachee_wait_acknowledged(
 }  /* extern "C" */
 #endif
 
+#include <cachee/subscription.h>
+
 #endif /* CACHEE_CACHEE_H */
