@@ -250,6 +250,7 @@ class Supervisor {
   void apply_settings() {
     log::set_level(settings_.log_level);
     keeper_->set_eviction_policy(settings_.eviction);
+    dispatcher_->set_slow_log(std::chrono::nanoseconds{settings_.slow_run}.count(), settings_.slow_runs_max);
   }
 
   void load_folder() {

@@ -4,6 +4,7 @@ and a handler reaches nothing but what it was given.
 Method: commands over the control socket and `cachee`, handlers that report what they see.
 """
 import json
+import time
 
 import pytest
 
@@ -195,3 +196,22 @@ def test_once_lets_an_id_pass_one_time(daemon, await_lines):
         daemon.resp("SET", "o:1", n, "WAIT", 5000)
     await_lines(daemon, "every", 3)
     assert [line["v"] for line in daemon.channel("once")] == ["0"]
+
+
+def test_slow_runs_are_in_the_slow_log_and_in_the_figures(daemon):
+    daemon.register("busy:*", "ON_WRITE", "local x = 0 for i = 1, 200000 do x = x + i end", "NAME", "busy")
+    daemon.register("lazy:*", "ON_WRITE", "local x = event.key", "NAME", "lazy")
+    assert daemon.resp("CONFIG", "SET", "slowlog-slower-than", "1ms") == "OK"
+    for n in range(5):
+        daemon.resp("SET", f"busy:{n}", "v", "WAIT", "5000")
+        daemon.resp("SET", f"lazy:{n}", "v", "WAIT", "5000")
+    slow = daemon.resp("SLOWLOG", "GET")
+    busy = [run for run in slow if run[3][0] == "busy"]
+    assert [run[3][2] for run in busy] == [f"busy:{n}" for n in (4, 3, 2, 1, 0)]
+    assert all(run[2] >= 1000 and run[3][1] == "write" and abs(run[1] - time.time()) < 60 for run in busy)
+    stats = json.loads(daemon.cachee_ok("--json", "trigger", "stats", "busy"))
+    stats = stats[0] if isinstance(stats, list) else stats
+    assert 1000 <= stats["run_us_p50"] <= stats["run_us_p99"] <= stats["run_us_max"]
+    assert stats["steps_max"] > 200000 and stats["ok"] == 5
+    assert daemon.resp("SLOWLOG", "RESET") == "OK"
+    assert daemon.resp("SLOWLOG", "LEN") == 0

@@ -69,6 +69,8 @@ struct Settings {
   std::string log_level = "info";
   WebhookSettings webhook{};
   LogFileSettings log{};  // the files of cachee.log
+  std::chrono::milliseconds slow_run{10};
+  std::uint32_t slow_runs_max = 128;
 
   std::string config_file{};  // that was read; empty: none
   friend bool operator==(const Settings&, const Settings&) = default;

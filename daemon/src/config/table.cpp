@@ -21,6 +21,7 @@ using Show = std::function<std::string(const Settings&)>;
 
 constexpr std::uint32_t kWebhookConcurrencyMax = 1024;
 constexpr std::uint32_t kWebhookAttemptsMax = 1000;
+constexpr std::uint32_t kSlowRunsMax = 100'000;
 constexpr std::uint32_t kLogFilesKeptMax = 1'000'000;
 constexpr std::size_t kPathBytesMax = 4096;
 
@@ -309,6 +310,10 @@ std::vector<Setting> make_table() {
           "Requests under way at once."),
       row("webhook.attempts", number_of(CACHEE_PLACE(webhook.attempts), 1, kWebhookAttemptsMax),
           "Attempts in all before a webhook becomes a dead letter."),
+      changeable(row("slowlog.slower_than", duration_of(CACHEE_PLACE(slow_run)),
+                     "Runs of handlers that take this long are shown by SLOWLOG GET; 0s: all.")),
+      changeable(row("slowlog.max_len", number_of(CACHEE_PLACE(slow_runs_max), 0, kSlowRunsMax),
+                     "Runs that SLOWLOG keeps.")),
       row("log.rotate_size", size_of(CACHEE_PLACE(log.rotate_bytes), 0, kNoLimit),
           "A file of cachee.log that is this large is rotated; 0: never."),
       row("log.rotate_age", duration_of(CACHEE_PLACE(log.rotate_after)),

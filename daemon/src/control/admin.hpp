@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "control/group_broker.hpp"
+#include "core/histogram.hpp"
 #include "core/outcome.hpp"
 
 namespace cachee::daemon {
@@ -35,6 +36,13 @@ struct TriggerAccount {
   [[nodiscard]] bool adds_up() const noexcept {
     return emitted == acknowledged + in_flight + retry + spooled + dead + shed;
   }
+};
+
+/// How long a trigger's runs took, and how late they began.
+struct TriggerTimes {
+  std::string name{};
+  Histogram run_ns{};
+  Histogram lag_us{};
 };
 
 class TriggerAdmin {
@@ -95,6 +103,12 @@ class TriggerAdmin {
   [[nodiscard]] virtual Outcome<std::string> log_path(std::string_view channel) = 0;
   /// {"path", "settled_bytes", "chain"} of a channel of cachee.log: what its files must end with.
   [[nodiscard]] virtual Outcome<nlohmann::json> log_info(std::string_view channel) = 0;
+  /// A row per registered trigger, since this cacheed started.
+  [[nodiscard]] virtual Outcome<std::vector<TriggerTimes>> trigger_times() = 0;
+  /// Array of objects: the last runs that took long, youngest first, at most `count_max`:
+  /// {"id", "wall_ms", "run_us", "steps", "trigger", "event", "key", "event_id"}.
+  [[nodiscard]] virtual Outcome<nlohmann::json> slow_runs(std::size_t count_max) = 0;
+  virtual Outcome<void> clear_slow_runs() = 0;
   /// One flat JSON object for the `# Cachee` section of INFO.
   [[nodiscard]] virtual nlohmann::json server_stats() = 0;
 };

@@ -124,13 +124,57 @@ Outcome<void> Dispatcher::pause_trigger(std::string_view name, bool paused) {
   });
 }
 
+namespace {
+
+double mean_of(const Histogram& histogram) {
+  return histogram.count() == 0 ? 0.0 : static_cast<double>(histogram.sum()) / static_cast<double>(histogram.count());
+}
+
+}  // namespace
+
+Outcome<std::vector<TriggerTimes>> Dispatcher::trigger_times() {
+  return ask([this]() -> Outcome<std::vector<TriggerTimes>> {
+    std::vector<TriggerTimes> rows;
+    for (const TriggerSpec& spec : registry_->table().triggers) {
+      const auto figures = figures_.find(spec.slot);
+      if (figures != figures_.end()) rows.push_back({spec.name, figures->second.run_ns, figures->second.lag_us});
+    }
+    return rows;
+  });
+}
+
+Outcome<json> Dispatcher::slow_runs(std::size_t count_max) {
+  return ask([this, count_max]() -> Outcome<json> {
+    json rows = json::array();
+    for (const SlowRun& run : slow_log_.runs()) {
+      if (rows.size() == count_max) break;
+      rows.push_back({{"id", run.id}, {"wall_ms", run.wall_ms}, {"run_us", run.run_ns / 1000}, {"steps", run.steps},
+                      {"trigger", run.trigger}, {"event", run.event}, {"key", run.key}, {"event_id", run.event_id}});
+    }
+    return rows;
+  });
+}
+
+Outcome<void> Dispatcher::clear_slow_runs() {
+  return ask([this]() -> Outcome<void> {
+    slow_log_.clear();
+    return {};
+  });
+}
+
+void Dispatcher::set_slow_log(std::int64_t over_ns, std::size_t runs_max) {
+  static_cast<void>(ask([this, over_ns, runs_max]() -> Outcome<void> {
+    slow_log_.set_rules(over_ns, runs_max);
+    return {};
+  }));
+}
+
 Outcome<json> Dispatcher::trigger_stats(std::string_view name) {
   return ask([this, name = std::string{name}]() -> Outcome<json> {
     const TriggerSpec* const spec = registry_->find(name);
     if (spec == nullptr) return Failure{Errc::not_found, fmt::format("no such trigger: {}", name)};
     const TriggerFigures& f = figures_[spec->slot];
     const Counters counters = keeper_.counters(spec->slot);
-    const std::uint64_t runs = f.ok + f.failed;
     return json{{"name", spec->name},
                 {"emitted", counters.emitted},
                 {"acknowledged", counters.acknowledged},
@@ -141,10 +185,15 @@ Outcome<json> Dispatcher::trigger_stats(std::string_view name) {
                 {"held", f.held},
                 {"steps", f.steps},
                 {"memory_peak_bytes", f.memory_peak},
-                {"run_us_mean", runs == 0 ? 0.0 : static_cast<double>(f.run_ns) / static_cast<double>(runs) / 1000},
-                {"run_us_max", static_cast<double>(f.run_ns_max) / 1000},
-                {"lag_us_mean", runs == 0 ? 0.0 : static_cast<double>(f.lag_us_total) / static_cast<double>(runs)},
-                {"lag_us_max", f.lag_us_max},
+                {"steps_max", f.steps_max},
+                {"run_us_mean", mean_of(f.run_ns) / 1000},
+                {"run_us_p50", static_cast<double>(f.run_ns.percentile(0.5)) / 1000},
+                {"run_us_p99", static_cast<double>(f.run_ns.percentile(0.99)) / 1000},
+                {"run_us_max", static_cast<double>(f.run_ns.max()) / 1000},
+                {"lag_us_mean", mean_of(f.lag_us)},
+                {"lag_us_p50", f.lag_us.percentile(0.5)},
+                {"lag_us_p99", f.lag_us.percentile(0.99)},
+                {"lag_us_max", f.lag_us.max()},
                 {"last_error", f.last_error}};
   });
 }

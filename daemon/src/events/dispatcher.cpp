@@ -255,11 +255,13 @@ void Dispatcher::take_report(Worker& worker, const RunReport& report) {
   }
   if (TriggerFigures& figures = figures_[run.trigger_slot]; run.trigger_slot != RunReport::kNoTriggerSlot) {
     figures.steps += report.steps;
-    figures.run_ns += report.run_ns;
-    figures.run_ns_max = std::max(figures.run_ns_max, report.run_ns);
+    figures.steps_max = std::max(figures.steps_max, report.steps);
     figures.memory_peak = std::max(figures.memory_peak, report.memory_peak);
-    figures.lag_us_max = std::max(figures.lag_us_max, report.lag_us);
-    figures.lag_us_total += report.lag_us;
+    if (run.status == RunStatus::ok || run.status == RunStatus::failed) {
+      figures.run_ns.add(report.run_ns);
+      figures.lag_us.add(static_cast<std::uint64_t>(std::max<std::int64_t>(report.lag_us, 0)));
+      if (slow_log_.wants(report.run_ns)) keep_slow_run(report, run, step);
+    }
   }
   const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
   if (spec != nullptr && run.from.depth > spec->depth_max && std::any_of(run.effects.begin(), run.effects.end(), is_cache_effect)) {
@@ -303,6 +305,27 @@ bool Dispatcher::is_over(EventSeq seq) {
   if (in_spool(seq)) return false;
   const auto left = store_->count_event(id_of(seq));
   return left && *left == 0;
+}
+
+/// `step` says which event it was, except for one of the ring that had no effects.
+void Dispatcher::keep_slow_run(const RunReport& report, const Run& run, const TraceStep& step) {
+  const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
+  SlowRun slow;
+  slow.wall_ms = wall_ms();
+  slow.run_ns = report.run_ns;
+  slow.steps = report.steps;
+  slow.trigger = spec != nullptr ? spec->name : "(removed)";
+  slow.event_id = id_of(run.seq);
+  EventKind kind = step.kind;
+  slow.key = step.key;
+  if (kind == EventKind::none) {
+    if (const auto event = reader_.at(run.seq)) {
+      kind = event->kind;
+      slow.key = std::string{event->key};
+    }
+  }
+  slow.event = to_string(kind);
+  slow_log_.add(std::move(slow));
 }
 
 void Dispatcher::keep_trace(Run& run, const TriggerSpec* spec) {

@@ -72,6 +72,7 @@
 #include "control/admin.hpp"
 #include "core/event_data.hpp"
 #include "core/outcome.hpp"
+#include "events/figures.hpp"
 #include "events/groups.hpp"
 #include "events/registry.hpp"
 #include "events/spool.hpp"
@@ -93,14 +94,6 @@ struct DispatcherOptions {
   std::uint64_t pinned_bytes_max = 0;
   SpoolOptions spool{};                 // an empty directory: "spool" in the store's
   LogRules log{};
-};
-
-/// Figures of one trigger since this cacheed started; what a crash must not lose is in the account.
-struct TriggerFigures {
-  std::uint64_t ok = 0, failed = 0, held = 0, dead = 0, retried = 0;
-  std::uint64_t steps = 0, run_ns = 0, run_ns_max = 0, memory_peak = 0;
-  std::int64_t lag_us_max = 0, lag_us_total = 0;
-  std::string last_error{};
 };
 
 class Dispatcher final : public TriggerAdmin {
@@ -132,6 +125,11 @@ class Dispatcher final : public TriggerAdmin {
   Outcome<std::vector<TriggerAccount>> account() override;
   Outcome<std::string> log_path(std::string_view channel) override;
   Outcome<nlohmann::json> log_info(std::string_view channel) override;
+  Outcome<std::vector<TriggerTimes>> trigger_times() override;
+  Outcome<nlohmann::json> slow_runs(std::size_t count_max) override;
+  Outcome<void> clear_slow_runs() override;
+  /// From now on; see SlowLog.
+  void set_slow_log(std::int64_t over_ns, std::size_t runs_max);
   nlohmann::json server_stats() override;
   GroupBroker& groups() noexcept override { return *groups_; }
 
@@ -238,6 +236,7 @@ class Dispatcher final : public TriggerAdmin {
   void take_group_result(GroupResult result);
   void post(std::function<void()> task);
   void count_run(const Run& run, const TriggerSpec* spec);
+  void keep_slow_run(const RunReport& report, const Run& run, const TraceStep& step);
   void keep_trace(Run& run, const TriggerSpec* spec);
   void release();
   void unblock_pairs();
@@ -310,6 +309,7 @@ class Dispatcher final : public TriggerAdmin {
   std::unordered_map<std::int64_t, StoredRun> in_hand_{};
   std::set<std::pair<std::uint64_t, std::uint32_t>> unblock_due_{};  // pairs that may be free again
   std::map<std::uint32_t, TriggerFigures> figures_{};
+  SlowLog slow_log_{};
   std::deque<TraceStep> trace_{};    // the last kTraceStepsMax
   std::map<std::uint64_t, std::promise<std::string>> tests_{};
   std::uint64_t next_test_ = 0;

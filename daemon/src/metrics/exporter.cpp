@@ -1,6 +1,7 @@
 #include "metrics/exporter.hpp"
 
 #include <exception>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,8 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
+constexpr double kSecondsBounds[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10};
+
 class Families {
  public:
   void gauge(const char* name, const char* help, double value) { add(name, help, MetricType::Gauge, value, {}); }
@@ -27,21 +30,36 @@ class Families {
   void labelled(const char* name, const char* help, MetricType type, std::uint64_t value, std::vector<ClientMetric::Label> labels) {
     add(name, help, type, static_cast<double>(value), std::move(labels));
   }
+  /// `unit`: how many of the histogram's units are a second.
+  void histogram(const char* name, const char* help, const Histogram& values, double unit, std::vector<ClientMetric::Label> labels) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.histogram.sample_count = values.count();
+    metric.histogram.sample_sum = static_cast<double>(values.sum()) / unit;
+    for (const double bound : kSecondsBounds) {
+      metric.histogram.bucket.push_back({values.count_through(static_cast<std::uint64_t>(bound * unit)), bound});
+    }
+    metric.histogram.bucket.push_back({values.count(), std::numeric_limits<double>::infinity()});
+    family(name, help, MetricType::Histogram).metric.push_back(std::move(metric));
+  }
   [[nodiscard]] std::vector<MetricFamily> take() { return std::move(families_); }
 
  private:
   void add(const char* name, const char* help, MetricType type, double value, std::vector<ClientMetric::Label> labels) {
-    if (families_.empty() || families_.back().name != name) {
-      MetricFamily family;
-      family.name = name;
-      family.help = help;
-      family.type = type;
-      families_.push_back(std::move(family));
-    }
     ClientMetric metric;
     metric.label = std::move(labels);
     (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
-    families_.back().metric.push_back(std::move(metric));
+    family(name, help, type).metric.push_back(std::move(metric));
+  }
+  MetricFamily& family(const char* name, const char* help, MetricType type) {
+    if (families_.empty() || families_.back().name != name) {
+      MetricFamily made;
+      made.name = name;
+      made.help = help;
+      made.type = type;
+      families_.push_back(std::move(made));
+    }
+    return families_.back();
   }
   std::vector<MetricFamily> families_;
 };
@@ -87,6 +105,21 @@ void add_triggers(TriggerAdmin& triggers, Families& out) {
   each("cachee_trigger_dead_letters", "Of them given up.", MetricType::Gauge, &TriggerAccount::dead);
 }
 
+void add_times(TriggerAdmin& triggers, Families& out) {
+  const auto rows = triggers.trigger_times();
+  if (!rows) return;
+  const auto each = [&](const char* name, const char* help, Histogram TriggerTimes::*histogram, double unit) {
+    for (const TriggerTimes& row : *rows) {
+      ClientMetric::Label label;
+      label.name = "trigger";
+      label.value = row.name;
+      out.histogram(name, help, row.*histogram, unit, {label});
+    }
+  };
+  each("cachee_trigger_run_seconds", "How long its handler ran.", &TriggerTimes::run_ns, 1e9);
+  each("cachee_trigger_lag_seconds", "From what happened to the start of the run.", &TriggerTimes::lag_us, 1e6);
+}
+
 class Collector final : public prometheus::Collectable {
  public:
   Collector(Cache cache, TriggerAdmin& triggers) : cache_{std::move(cache)}, triggers_{triggers} {}
@@ -94,6 +127,7 @@ class Collector final : public prometheus::Collectable {
     Families out;
     add_segment(cache_, out);
     add_triggers(triggers_, out);
+    add_times(triggers_, out);
     return out.take();
   }
 

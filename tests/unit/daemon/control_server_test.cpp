@@ -674,6 +674,27 @@ TEST_F(Control, DeadLettersOutboxTraceAccountAndLogsAreAsked) {
   EXPECT_EQ(client.show("LOG TAIL acct COUNT 2"), "[\"{2}\", \"{3}\"]");
 }
 
+TEST_F(Control, SlowLogAnswersAsRedisDoes) {
+  RespClient client = server.client();
+  EXPECT_EQ(client.show("SLOWLOG LEN"), ":3");
+  const Answer all = client.line("SLOWLOG GET");
+  ASSERT_EQ(all.items.size(), 3u);
+  const Answer& first = all.items[0];
+  ASSERT_EQ(first.items.size(), 6u);
+  EXPECT_EQ(first.items[0].integer, 3);
+  EXPECT_EQ(first.items[1].integer, 1);
+  EXPECT_EQ(first.items[2].integer, 23);
+  ASSERT_EQ(first.items[3].items.size(), 4u);
+  EXPECT_EQ(first.items[3].items[2].text, "k");
+  EXPECT_EQ(client.line("SLOWLOG GET 2").items.size(), 2u);
+  EXPECT_EQ(client.line("SLOWLOG GET -1").items.size(), 3u);
+  EXPECT_TRUE(client.line("SLOWLOG GET -2").is_error());
+  EXPECT_TRUE(client.line("SLOWLOG GET x").is_error());
+  EXPECT_TRUE(client.line("SLOWLOG GET 1 2").is_error());
+  EXPECT_EQ(client.show("SLOWLOG RESET"), "+OK");
+  EXPECT_EQ(client.show("SLOWLOG LEN"), ":0");
+}
+
 // ---- Server commands
 
 TEST_F(Control, InfoHasRedisSectionsAndCachees) {

@@ -340,6 +340,19 @@ class FakeAdmin : public TriggerAdmin {
   Outcome<nlohmann::json> log_info(std::string_view channel) override {
     return nlohmann::json{{"path", log_folder + "/" + std::string{channel} + ".jsonl"}, {"settled_bytes", 7}, {"chain", "abc"}};
   }
+  Outcome<std::vector<TriggerTimes>> trigger_times() override { return std::vector<TriggerTimes>{}; }
+  Outcome<nlohmann::json> slow_runs(std::size_t count_max) override {
+    nlohmann::json rows = nlohmann::json::array();
+    for (std::size_t n = slow_count; n > 0 && rows.size() < count_max; --n) {
+      rows.push_back({{"id", n}, {"wall_ms", 1500}, {"run_us", 20 + n}, {"steps", 9}, {"trigger", "t"}, {"event", "write"}, {"key", "k"}, {"event_id", "e-1"}});
+    }
+    return rows;
+  }
+  Outcome<void> clear_slow_runs() override {
+    slow_count = 0;
+    return {};
+  }
+  std::size_t slow_count = 3;
   nlohmann::json server_stats() override { return {{"executors", 2}, {"outbox", "idle"}}; }
   GroupBroker& groups() noexcept override { return broker; }
 

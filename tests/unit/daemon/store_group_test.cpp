@@ -108,9 +108,12 @@ TEST(StoreGroups, FileOfBeforeThereWereGroupsIsTakenOver) {
     db.script(
         "DROP INDEX runs_ready; DROP INDEX runs_due; ALTER TABLE runs DROP COLUMN for_group;"
         "ALTER TABLE triggers DROP COLUMN is_group;"
-        "CREATE INDEX runs_due ON runs (next_attempt_wall_ms, id) WHERE state = 0; PRAGMA user_version = 1");
+        "CREATE INDEX runs_due ON runs (next_attempt_wall_ms, id) WHERE state = 0;"
+        "ALTER TABLE log_files DROP COLUMN chain; ALTER TABLE log_files DROP COLUMN begun_wall_ms;"
+        "PRAGMA user_version = 1");
   }
   auto store = open_store(state.path());
+  ASSERT_NE(store, nullptr);
   EXPECT_EQ(ids_of(store->due_runs(1000, 100, {})), Ids{id});
   ASSERT_EQ(store->load_triggers()->size(), 1u);
   EXPECT_FALSE((*store->load_triggers())[0].is_group);

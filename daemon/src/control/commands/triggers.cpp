@@ -1,6 +1,7 @@
 // TRIGGER, VERIFY, OUTBOX, LOG: the words of Cachee that the dispatcher answers.
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::int64_t kSlowLogCountDefault = 10;
 constexpr std::size_t kListCountDefault = 1000;
 constexpr std::size_t kTailCountDefault = 10;
 constexpr std::size_t kTailBytesMax = std::size_t{1} << 20;
@@ -328,6 +330,40 @@ void run_log_tail(Call& call) {
   for (const std::string& line : *lines) call.reply.bulk(line);
 }
 
+// As Redis shows slow commands: id, Unix time, microseconds, words, then who.
+void run_slowlog_get(Call& call) {
+  std::int64_t count = kSlowLogCountDefault;
+  if (call.count() == 3) {
+    const auto given = take_integer(call, call[2]);
+    if (!given) return;
+    if (*given < -1) return call.reply.error("ERR count should be greater than or equal to -1");
+    count = *given == -1 ? std::numeric_limits<std::int64_t>::max() : *given;
+  } else if (call.count() > 3) {
+    return call.reply.error(kSyntaxError);
+  }
+  const auto runs = call.server.triggers.slow_runs(static_cast<std::size_t>(count));
+  if (!runs) return reply_failure(call.reply, runs.failure());
+  call.reply.array(runs->size());
+  for (const json& run : *runs) {
+    call.reply.array(6);
+    call.reply.integer(run["id"].get<std::int64_t>());
+    call.reply.integer(run["wall_ms"].get<std::int64_t>() / 1000);
+    call.reply.integer(run["run_us"].get<std::int64_t>());
+    call.reply.array(4);
+    for (const char* word : {"trigger", "event", "key", "event_id"}) call.reply.bulk(run[word].get_ref<const std::string&>());
+    call.reply.bulk("executor");
+    call.reply.bulk("");
+  }
+}
+
+void run_slowlog_len(Call& call) {
+  const auto runs = call.server.triggers.slow_runs(std::numeric_limits<std::size_t>::max());
+  if (!runs) return reply_failure(call.reply, runs.failure());
+  call.reply.integer(static_cast<std::int64_t>(runs->size()));
+}
+
+void run_slowlog_reset(Call& call) { reply_status(call, call.server.triggers.clear_slow_runs()); }
+
 constexpr std::string_view kRegisterSyntax =
     "pattern EVENT[,EVENT...] [NAME name] [PRIORITY n] [ON_FULL BLOCK ms | ON_FULL SHED] [RETRY n] "
     "[BACKOFF min max] [TIMEOUT ms] [MEMORY bytes] [STEPS n] [SAMPLE n] [MAXDEPTH n] [DISABLED] "
@@ -346,6 +382,12 @@ constexpr Command kCommands[] = {
     {"outbox|help", 2, 0, 0, 0, 0, "cachee", "", "Lists the subcommands.", run_help},
     {"outbox|list", -2, kAdmin, 0, 0, 0, "cachee", "[COUNT count]",
      "Returns the webhooks that wait to be sent, oldest first.", run_outbox_list},
+    {"slowlog", -2, kContainer, 0, 0, 0, "server", "", "Runs of handlers that took long.", nullptr},
+    {"slowlog|get", -2, kAdmin, 0, 0, 0, "server", "[count]",
+     "Returns the last slow runs, youngest first: id, time, microseconds, [trigger, event, key, event id].", run_slowlog_get},
+    {"slowlog|help", 2, 0, 0, 0, 0, "server", "", "Lists the subcommands.", run_help},
+    {"slowlog|len", 2, kAdmin, 0, 0, 0, "server", "", "Returns how many slow runs are kept.", run_slowlog_len},
+    {"slowlog|reset", 2, kAdmin, 0, 0, 0, "server", "", "Forgets the slow runs.", run_slowlog_reset},
     {"trigger", -2, kContainer, 0, 0, 0, "cachee", "", "Handlers of events.", nullptr},
     {"trigger|disable", 3, kAdmin, 0, 0, 0, "cachee", "name",
      "Switches a trigger off: its events are not made.", run_disable},
