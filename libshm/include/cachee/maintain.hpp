@@ -73,7 +73,7 @@ class EventView {
   [[nodiscard]] std::uint64_t age_ms() const noexcept;                // since the value was written
   [[nodiscard]] std::uint64_t hits() const noexcept;                  // evict, expire: approximate
   [[nodiscard]] std::uint64_t size() const noexcept;                  // bytes of the value
-  [[nodiscard]] Provenance provenance() const noexcept;
+  [[nodiscard]] Provenance provenance() const noexcept;               // write, delete: of the operation; else none
   [[nodiscard]] Role origin_role() const noexcept;
   [[nodiscard]] std::int32_t origin_pid() const noexcept;
   [[nodiscard]] std::string origin_client() const;

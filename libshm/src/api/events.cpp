@@ -98,12 +98,13 @@ std::uint64_t EventView::size() const noexcept { return value.size(); }
 
 Provenance EventView::provenance() const noexcept {
   const View& view = handle_->view();
-  // A delete is set off by whoever deleted, not by whoever wrote the value.
-  if (kind == EventKind::del) {
-    if (CellWord::Noted::get(view.cell(seq.value).word.load_acquire()) == 0) return {};
-    return shm::read_note(view, seq.value, origin_, view.record(record_)->rm);
+  switch (kind) {
+    case EventKind::write: return shm::extension_provenance(shm::extension_in_place(view, record_));
+    case EventKind::del:  // set off by whoever deleted
+      if (CellWord::Noted::get(view.cell(seq.value).word.load_acquire()) == 0) return {};
+      return shm::read_note(view, seq.value, origin_, view.record(record_)->rm);
+    default: return {};  // by time, by want of room, by a reader: not by whoever wrote the value
   }
-  return shm::extension_provenance(shm::extension_in_place(view, record_));
 }
 Role EventView::origin_role() const noexcept {
   return static_cast<Role>(handle_->view().clients[origin_].role.load_relaxed() & 7);

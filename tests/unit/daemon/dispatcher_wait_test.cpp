@@ -79,6 +79,19 @@ TEST_F(DispatcherTest, WhatAHandlerDeletesOrCountsCarriesItsChain) {
   for (const std::size_t i : {3u, 4u}) EXPECT_NE(lines("out")[i].find("\"d\":0"), std::string::npos) << lines("out")[i];
 }
 
+TEST_F(DispatcherTest, AHandlerThatSetsItsKeyAgainAtEachExpiryIsATimerAndNoLoop) {
+  put(spec("timer", EventKind::expire, "cachee.set(event.key, event.value, {ttl = 0.001})"
+                                       "cachee.log('ticks', {c = event.chain == event.id, d = event.depth, p = event.parent})"));
+  Cache cache = segment_->client();
+  ASSERT_TRUE(cache.set("timer", "v", {.ttl = 1ms}));
+  const std::size_t kTicks = 3 * TriggerSpec{}.depth_max;
+  ASSERT_TRUE(eventually([&] {
+    static_cast<void>(segment_->keeper().expire_due(std::chrono::steady_clock::now().time_since_epoch().count(), 10));
+    return lines("ticks").size() >= kTicks;
+  })) << lines("ticks").size() << ", dead " << account("timer").dead;
+  for (const std::string& line : lines("ticks")) EXPECT_TRUE(line.starts_with(R"({"c":true,"d":0,"_event")")) << line;
+}
+
 TEST_F(DispatcherTest, ADeleteThatSetsOffItselfEndsInTheDeadLetters) {
   TriggerSpec loop = spec("loop:*", EventKind::del, "cachee.del(event.key .. 'x')");
   loop.depth_max = 3;
