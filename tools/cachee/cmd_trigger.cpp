@@ -34,16 +34,6 @@ std::string milliseconds_of(const std::string& option, const std::string& text) 
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
 }
 
-/// Prints "OK" or whatever short answer a change has.
-Exit print_answer(Context& context, const Reply& reply) {
-  if (context.out.json()) {
-    context.out.print(to_value(reply));
-  } else {
-    context.out.print(to_record(reply));
-  }
-  return Exit::yes;
-}
-
 struct RegisterOptions {
   std::string pattern{};
   std::string events{};
@@ -311,6 +301,15 @@ Command import_command() {
 }
 
 }  // namespace
+
+Exit print_answer(Context& context, const Reply& reply) {
+  if (context.out.json()) {
+    context.out.print(to_value(reply));
+  } else {
+    context.out.print(to_record(reply));
+  }
+  return Exit::yes;
+}
 
 std::vector<Command> trigger_commands() {
   return {register_command(),

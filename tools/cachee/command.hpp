@@ -58,6 +58,9 @@ CLI::Option* declare_repeated(CLI::App& app, const std::string& name,
 [[nodiscard]] std::chrono::nanoseconds duration_of(const std::string& option,
                                                    const std::string& text);
 
+/// Prints "OK" or whatever short answer a change has.
+Exit print_answer(Context& context, const Reply& reply);
+
 [[nodiscard]] std::vector<Command> key_commands();      // get set del exists ttl expire incr scan
 [[nodiscard]] std::vector<Command> stat_commands();     // stat top
 [[nodiscard]] std::vector<Command> inspect_commands();  // clients slabs ring events
@@ -65,6 +68,7 @@ CLI::Option* declare_repeated(CLI::App& app, const std::string& name,
 [[nodiscard]] std::vector<Command> bulk_commands();  // load dump
 [[nodiscard]] std::vector<Command> bench_commands();
 [[nodiscard]] std::vector<Command> trigger_commands();
+[[nodiscard]] std::vector<Command> group_commands();
 [[nodiscard]] std::vector<Command> delivery_commands();  // dlq outbox log trace verify
 
 }  // namespace cachee::cli

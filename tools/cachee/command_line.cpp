@@ -180,7 +180,7 @@ const std::vector<Command>& command_table() {
   static const std::vector<Command> table = [] {
     std::vector<Command> all;
     for (auto part : {key_commands(), stat_commands(), inspect_commands(), fsck_commands(),
-                      bulk_commands(), bench_commands(), trigger_commands(), delivery_commands()}) {
+                      bulk_commands(), bench_commands(), trigger_commands(), group_commands(), delivery_commands()}) {
       std::move(part.begin(), part.end(), std::back_inserter(all));
     }
     return all;

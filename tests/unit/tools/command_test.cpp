@@ -196,6 +196,25 @@ TEST(CommandLine, WordsArriveAsTheyWereGiven) {
   EXPECT_EQ(server.received(), expected);
 }
 
+TEST(CommandLine, GroupCommandsSayTheWordsOfTheCommandLanguage) {
+  const TemporaryFolder folder;
+  const RespServer server{folder, [](const Words& words) { return words[1] == "LIST" ? array({}) : kOk; }};
+  for (const auto& words : std::vector<Words>{{"group", "create", "auth", "s:*", "ON_EXPIRE"},
+                                              {"group", "create", "auth", "s:*", "ON_EXPIRE", "RETRY", "8", "DISABLED"},
+                                              {"group", "list"},
+                                              {"group", "show", "auth"},
+                                              {"group", "remove", "auth"}}) {
+    const Done done = run_cachee(folder, words);
+    EXPECT_EQ(done.code, 0) << words[1] << ": " << done.err;
+  }
+  const std::vector<Words> expected{{"GROUP", "CREATE", "auth", "s:*", "ON_EXPIRE"},
+                                    {"GROUP", "CREATE", "auth", "s:*", "ON_EXPIRE", "RETRY", "8", "DISABLED"},
+                                    {"GROUP", "LIST"},
+                                    {"GROUP", "INFO", "auth"},
+                                    {"GROUP", "REMOVE", "auth"}};
+  EXPECT_EQ(server.received(), expected);
+}
+
 TEST(CommandLine, CommonOptionsStandBeforeOrAfterTheCommand) {
   const TemporaryFolder folder;
   const RespServer server{folder, [](const Words&) { return bulk("text"); }, "orders"};
