@@ -91,7 +91,7 @@ void insert_effect(sql::Connection& db, const RunRef& run, const Effect& effect,
 }  // namespace
 
 Batch::Batch(Batch&& other) noexcept
-    : db_{std::exchange(other.db_, nullptr)}, failure_{std::move(other.failure_)} {}
+    : db_{std::exchange(other.db_, nullptr)}, failure_{std::move(other.failure_)}, counts_{std::move(other.counts_)} {}
 
 Batch::~Batch() {
   if (db_ != nullptr) db_->rollback();
@@ -160,10 +160,7 @@ Outcome<MoveResult> Batch::move_in(const MovedRun& moved, const EventData& event
         bounded_text(moved.traceback), moved.for_group);
     const std::int64_t id = db_->last_id();
     db_->run("INSERT INTO run_events (id, event) VALUES (?, ?)", id, sql::Blob{encode(event)});
-    db_->run(
-        "INSERT INTO accounts (trigger, moved_in) VALUES (?, 1)"
-        " ON CONFLICT (trigger) DO UPDATE SET moved_in = moved_in + 1",
-        run.trigger);
+    ++counts_of(run.trigger).moved_in;
     return MoveResult{true, id};
   });
 }
@@ -193,8 +190,7 @@ Outcome<bool> Batch::finish(std::int64_t id, std::int64_t now_wall_ms) {
     if (!lane) return false;
     db_->run("DELETE FROM runs WHERE id = ?", id);
     db_->run("DELETE FROM run_events WHERE id = ?", id);
-    db_->run("UPDATE accounts SET acknowledged = acknowledged + 1 WHERE trigger = ?",
-             lane->trigger);
+    ++counts_of(lane->trigger).acknowledged;
     promote_next(*db_, *lane, now_wall_ms);
     return true;
   });
@@ -232,8 +228,22 @@ Outcome<bool> Batch::claim_once(const RunRef& run, std::string_view id, std::int
   });
 }
 
+Batch::Counts& Batch::counts_of(std::string_view trigger) {
+  const auto at = counts_.find(trigger);
+  return at != counts_.end() ? at->second : counts_.emplace(trigger, Counts{}).first->second;
+}
+
 Outcome<void> Batch::commit() {
-  auto outcome = step([&] { db_->run("COMMIT"); });
+  auto outcome = step([&] {
+    for (const auto& [trigger, counts] : counts_) {
+      db_->run(
+          "INSERT INTO accounts (trigger, moved_in, acknowledged) VALUES (?, ?, ?)"
+          " ON CONFLICT (trigger) DO UPDATE SET moved_in = moved_in + excluded.moved_in,"
+          " acknowledged = acknowledged + excluded.acknowledged",
+          trigger, counts.moved_in, counts.acknowledged);
+    }
+    db_->run("COMMIT");
+  });
   if (outcome) db_ = nullptr;
   return outcome;
 }

@@ -112,8 +112,15 @@ class Batch {
   template <class F>
   auto step(F&& work) -> Outcome<decltype(work())>;
 
+  struct Counts {
+    std::uint64_t moved_in = 0;
+    std::uint64_t acknowledged = 0;
+  };
+  Counts& counts_of(std::string_view trigger);
+
   sql::Connection* db_;
   std::optional<Failure> failure_{};
+  std::map<std::string, Counts, std::less<>> counts_{};  // for the accounts, written by commit()
 };
 
 class Store {
