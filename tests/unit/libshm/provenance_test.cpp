@@ -33,8 +33,8 @@ class ProvenanceTest : public testing::Test {
     small.page_bytes = 4096;
     return small;
   }
-  void set_by_handler(KeyView key, std::optional<Ttl> ttl = {}) {
-    ASSERT_TRUE(cache_.set(key, "value", {.ttl = ttl, .provenance = kHandler}));
+  void set_by_handler(KeyView key, std::optional<Ttl> ttl = {}, const std::string& value = "value") {
+    ASSERT_TRUE(cache_.set(key, value, {.ttl = ttl, .provenance = kHandler}));
     expect_next(EventKind::write, kHandler);
   }
   bool has_next() { return segment_.keeper().reader().at(EventSeq{next_}).has_value(); }
@@ -73,7 +73,7 @@ TEST_F(ProvenanceTest, OfAnExpiryIsNobodysWhoeverFindsIt) {
 }
 
 TEST_F(ProvenanceTest, OfAnEvictionIsNobodys) {
-  set_by_handler("p:old");
+  set_by_handler("p:old", {}, std::string(1000, 'o'));  // of the size of what needs its room
   for (int i = 0; i < 100'000 && !has_next(); ++i) {
     ASSERT_TRUE(cache_.set("filler:" + std::to_string(i), std::string(1000, 'f')));
     static_cast<void>(segment_.keeper().evict(100));
