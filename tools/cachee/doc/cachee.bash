@@ -21,6 +21,7 @@ _cachee() {
         command=$word
         case $command in
     trigger) verbs='register list show source stats test remove enable disable pause resume export import' ;;
+    group) verbs='create list show remove' ;;
     dlq) verbs='list show replay purge' ;;
     outbox) verbs='list' ;;
         esac
@@ -78,6 +79,10 @@ _cachee() {
     'trigger resume') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
     'trigger export') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
     'trigger import') options='-h --help -n --name --json --runtime-dir --state-dir'; files=yes ;;
+    'group create') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
+    'group list') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
+    'group show') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
+    'group remove') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
     'dlq list') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
     'dlq show') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
     'dlq replay') options='-h --help -n --name --json --runtime-dir --state-dir'; files= ;;
@@ -90,7 +95,7 @@ _cachee() {
   if [[ $current == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
   elif [[ -z $command ]]; then
-    mapfile -t COMPREPLY < <(compgen -W 'get set del exists ttl expire incr scan stat top clients slabs ring events fsck load dump bench trigger dlq outbox log trace verify' -- "$current")
+    mapfile -t COMPREPLY < <(compgen -W 'get set del exists ttl expire incr scan stat top clients slabs ring events fsck load dump bench trigger group dlq outbox log trace verify' -- "$current")
   elif [[ -n $verbs ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$current")
   elif [[ -n $files ]]; then
