@@ -35,7 +35,8 @@ struct Step {
     pass_time,
     publish,
     recover,
-    drain_page
+    drain_page,
+    vacate
   };
   std::string name{};
   Duty duty = Duty::none;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "clients/clients.hpp"
+#include "eviction/eviction.hpp"
 #include "expiry/expiry.hpp"
 #include "fsck/fsck.hpp"
 #include "index/index.hpp"
@@ -272,6 +273,13 @@ class World {
       case Step::Duty::drain_page:
         for (std::uint64_t page = 0; page < view_.shape.page_count; ++page)
           static_cast<void>(shm::drain_page(context, page));
+        break;
+      case Step::Duty::vacate:
+        for (std::uint64_t page = 0; page < view_.shape.page_count; ++page) {
+          if (layout::PageWord::kind(view_.pages[page].load_acquire()) != layout::PageWord::kSlab) continue;
+          static_cast<void>(shm::vacate_page(context, page));
+          break;
+        }
         break;
       case Step::Duty::reclaim:
         shm::reclaim_retired(context);

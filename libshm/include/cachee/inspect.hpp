@@ -2,6 +2,7 @@
 // nothing. Figures of running clients are snapshots: each is true, their sum may be a moment off.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -16,6 +17,10 @@ class Cache;
 struct ClientStats {
   std::uint64_t hits = 0, misses = 0, sets = 0, deletes = 0;
   std::uint64_t expired = 0, evicted = 0, events = 0, backpressure = 0, retries = 0;
+  std::uint64_t inserts = 0;          // keys that were new
+  std::uint64_t returned = 0;         // of them: evicted not long before
+  std::uint64_t waited_for_room = 0;  // writes that had to evict themselves: the supervisor was behind, or dead
+  double evicted_cost = 0;            // sum of the costs of what was evicted
 };
 
 struct ClientInfo {
@@ -57,6 +62,9 @@ struct SegmentInfo {
   std::uint64_t supervisor_heartbeat_age_ms = 0;
   std::uint64_t uptime_ms = 0;
   std::string eviction_policy{};
+  /// Estimated misses per read with 1/2, 1, 2 and 4 times the memory, if the mix of keys and sizes
+  /// stays; all 0 until the supervisor has seen enough reads.
+  std::array<double, 4> miss_ratios{};
   ClientStats totals{};             // of all clients, living and gone
   RingInfo ring{};
 };

@@ -183,6 +183,9 @@ class Maintainer {
   void wait_for_deadline(TimeNs until) noexcept;
   /// Evicts down to the low watermark once above the high one; at most `count_max` keys.
   [[nodiscard]] std::uint64_t evict(std::uint64_t count_max) noexcept;
+  /// Takes in the sampled reads and says what other sizes would miss (SegmentInfo::miss_ratios). To
+  /// be called some hundred times a second; what clients read faster is sampled less.
+  void estimate() noexcept;
   /// Recovers up to `count_max` dead clients. Returns how many.
   [[nodiscard]] std::uint64_t reap(std::uint64_t count_max) noexcept;
   /// Pays the debts of clients that have not moved for 10 ms (stopped ones); undoes nothing.

@@ -33,6 +33,10 @@ void add_stats(ClientStats& to, const mem::Word* stats) noexcept {
   to.events += get(layout::kEvents);
   to.backpressure += get(layout::kBackpressure);
   to.retries += get(layout::kRetries);
+  to.inserts += get(layout::kInserts);
+  to.returned += get(layout::kReturned);
+  to.waited_for_room += get(layout::kWaitedForRoom);
+  to.evicted_cost += static_cast<double>(get(layout::kEvictedCost)) / 1000;
 }
 
 const char* act_name(std::uint64_t act) noexcept {
@@ -89,6 +93,11 @@ Result<SegmentInfo> segment_info(const Cache& cache) {
   info.supervisor_heartbeat_age_ms = now_unsigned > beat ? (now_unsigned - beat) / base::kNsPerMs : 0;
   info.uptime_ms = view.ms_since_created(now);
   info.eviction_policy = to_string(static_cast<EvictionPolicy>(header.evict_policy.load_relaxed() & 3));
+  if (const std::uint64_t word = header.miss_estimates.load_relaxed(); word != 0) {
+    for (unsigned i = 0; i < layout::kMissEstimates; ++i) {
+      info.miss_ratios[i] = static_cast<double>(word >> (16 * i) & 0xffff) / layout::kMissEstimateOne;
+    }
+  }
   info.ring = ring_info(view);
   return info;
 }

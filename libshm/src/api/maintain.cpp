@@ -8,6 +8,7 @@
 
 #include "api/handle.hpp"
 #include "eviction/eviction.hpp"
+#include "eviction/reuse.hpp"
 #include "expiry/expiry.hpp"
 #include "fsck/fsck.hpp"
 #include "index/index.hpp"
@@ -31,9 +32,7 @@ namespace {
 constexpr std::uint32_t kClientsOfSmallSegments = 32;
 constexpr std::uint32_t kRingOfSmallSegments = 1024;
 constexpr std::uint64_t kSmallSegmentBytes = std::uint64_t{16} << 20;
-constexpr std::uint64_t kPagesFreeShare = 64;     // eviction keeps 1/64 of the pages free ...
-constexpr std::uint64_t kBlocksFreeShare = 64;    // ... and 1/64 of the blocks of a wanted class
-constexpr std::uint64_t kEpochsPerTurnover = 64;  // expiry-eviction.md: 16 to 256 give about the same
+constexpr std::uint64_t kReadsPerEstimate = 10000;
 constexpr TimeNs kStallNs = 10 * base::kNsPerMs;
 
 layout::ShapeRequest request_of(const SegmentOptions& options) noexcept {
@@ -43,6 +42,24 @@ layout::ShapeRequest request_of(const SegmentOptions& options) noexcept {
   std::uint32_t ring = small ? std::min(options.ring_events, kRingOfSmallSegments) : options.ring_events;
   ring = std::max(ring, 4 * clients + 64);
   return {options.memory_bytes, options.value_bytes_max, ring, clients, options.bucket_count, options.page_bytes};
+}
+
+struct Totals {
+  std::uint64_t hits = 0, misses = 0, keys = 0;
+};
+Totals segment_totals(const View& view) noexcept {
+  Totals totals;
+  std::uint64_t gone = 0;
+  const auto add = [&](const mem::Word* stats) {
+    totals.hits += stats[layout::kHits].load_relaxed();
+    totals.misses += stats[layout::kMisses].load_relaxed();
+    totals.keys += stats[layout::kInserts].load_relaxed();
+    gone += stats[layout::kDeletes].load_relaxed() + stats[layout::kExpired].load_relaxed() + stats[layout::kEvicted].load_relaxed();
+  };
+  add(view.header->gone_stats);
+  for (std::uint64_t c = 0; c < view.shape.clients_max; ++c) add(view.clients[c].stats);
+  totals.keys -= std::min(totals.keys, gone);
+  return totals;
 }
 
 /// What one client's intent was when it was last looked at.
@@ -68,8 +85,10 @@ struct Maintainer::Impl {
   std::vector<Watch> watches;
   std::uint64_t reap_cursor = 0;
   std::uint64_t scrub_cursor = 0;
-  std::uint64_t inserts_seen = 0;
-  std::uint64_t keys_estimate = 0;
+  shm::Evictor evictor;
+  shm::ReuseSampler sampler;
+  std::uint64_t hits_seen = 0;    // at the last publication
+  std::uint64_t misses_seen = 0;
 
   const View& view() const noexcept { return handle->view(); }
   /// In a forked child, which has neither the mapping nor the parent's threads.
@@ -78,9 +97,6 @@ struct Maintainer::Impl {
     const auto claimed = handle->context();
     return claimed ? *claimed : nullptr;
   }
-  std::uint64_t total_inserts() const noexcept;
-  bool advance_epoch() noexcept;
-  bool class_is_short(unsigned size_class) const noexcept;
 };
 
 namespace {
@@ -219,74 +235,30 @@ void Maintainer::wait_for_deadline(TimeNs until) noexcept {
   header.deadline_wanted.store_relaxed(0);
 }
 
-std::uint64_t Maintainer::Impl::total_inserts() const noexcept {
-  const View& v = view();
-  std::uint64_t inserts = v.header->gone_stats[layout::kInserts].load_relaxed();
-  for (std::uint64_t i = 0; i < v.shape.clients_max; ++i) inserts += v.clients[i].stats[layout::kInserts].load_relaxed();
-  return inserts;
-}
-
-bool Maintainer::Impl::advance_epoch() noexcept {
-  const std::uint64_t inserts = total_inserts();
-  if (keys_estimate == 0 || inserts - inserts_seen > keys_estimate) keys_estimate = std::max<std::uint64_t>(64, shm::count_live(view()));
-  if (inserts - inserts_seen < std::max<std::uint64_t>(1, keys_estimate / kEpochsPerTurnover)) return false;
-  inserts_seen = inserts;
-  view().header->evict_epoch.store_relaxed(view().header->evict_epoch.load_relaxed() + 1);
-  return true;
-}
-
-bool Maintainer::Impl::class_is_short(unsigned size_class) const noexcept {
-  const View& v = view();
-  std::uint64_t blocks = 0;
-  std::uint64_t free = 0;
-  for (std::uint64_t p = 0; p < v.shape.page_count; ++p) {
-    const std::uint64_t word = v.pages[p].load_relaxed();
-    if (PageWord::kind(word) != PageWord::kSlab || PageWord::Class::get(word) != size_class) continue;
-    blocks += v.shape.page_bytes / layout::kClassBytes[size_class];
-    for (std::uint64_t w = 0; w < v.bit_words; ++w) {
-      free += static_cast<std::uint64_t>(__builtin_popcountll(v.free_bits[p * v.bit_words + w].load_relaxed()));
-    }
-  }
-  return free < blocks / kBlocksFreeShare;
-}
-
 std::uint64_t Maintainer::evict(std::uint64_t count_max) noexcept {
   Context* const context = impl_->context();
   if (context == nullptr) return 0;
   const std::lock_guard duty{impl_->duty};
+  return impl_->evictor.step(*context, count_max);
+}
+
+void Maintainer::estimate() noexcept {
+  if (impl_->closed()) return;
+  const std::lock_guard duty{impl_->duty};
   const View& view = impl_->view();
-  impl_->advance_epoch();
-  auto& header = *view.header;
-  const std::uint64_t wanted = header.memory_wanted.load_relaxed();
-  const auto policy = static_cast<EvictionPolicy>(header.evict_policy.load_relaxed() & 3);
-  if (wanted == 0 || policy == EvictionPolicy::none) return 0;
-  std::uint64_t free_pages = 0;
-  for (std::uint64_t p = 0; p < view.shape.page_count; ++p) {
-    free_pages += PageWord::kind(view.pages[p].load_relaxed()) == PageWord::kFree ? 1 : 0;
+  try {
+    impl_->sampler.collect(view);
+    const auto info = segment_totals(view);
+    const std::uint64_t hits = info.hits - impl_->hits_seen;
+    const std::uint64_t misses = info.misses - impl_->misses_seen;
+    if (hits + misses < kReadsPerEstimate) return;
+    impl_->hits_seen = info.hits;
+    impl_->misses_seen = info.misses;
+    const double missed = static_cast<double>(misses) / static_cast<double>(hits + misses);
+    impl_->sampler.publish(view, info.keys, missed);
+  } catch (...) {
+    // No memory for it now: the last estimate stands.
   }
-  if (free_pages >= view.shape.page_count / kPagesFreeShare + 1) {
-    header.memory_wanted.store_relaxed(0);
-    return 0;
-  }
-  const auto size_class = static_cast<unsigned>(wanted - 1);
-  std::uint64_t evicted = 0;
-  if (size_class >= view.shape.classes) {
-    const std::uint64_t page = header.page_hand.fetch_add(1) % view.shape.page_count;
-    evicted += shm::empty_page(*context, page) ? 1 : 0;
-    header.memory_wanted.store_relaxed(0);
-    return evicted;
-  }
-  for (std::uint64_t tries = 0; evicted < count_max && tries < 4 * count_max; ++tries) {
-    if ((tries & 63) == 0 && !impl_->class_is_short(size_class)) {
-      header.memory_wanted.store_relaxed(0);
-      break;
-    }
-    const auto victim = shm::choose_victim(*context, policy, size_class);
-    if (victim && shm::evict_slot(*context, victim->bucket, *victim->slot, victim->word)) ++evicted;
-    if (context->retired.size() >= shm::kRetiredBatch) shm::reclaim_retired(*context);
-  }
-  shm::reclaim_retired(*context);
-  return evicted;
 }
 
 std::uint64_t Maintainer::reap(std::uint64_t count_max) noexcept {

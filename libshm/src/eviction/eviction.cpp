@@ -1,7 +1,6 @@
 #include "eviction/eviction.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "expiry/expiry.hpp"
 #include "index/index.hpp"
@@ -11,64 +10,36 @@
 
 namespace cachee::shm {
 
-using layout::HeatWord;
 using layout::PageWord;
 using layout::Slot;
 
 namespace {
 
-constexpr double kFrequencyOffset = 0.25;
-constexpr double kReturnedBonus = 2.0;
-constexpr double kCostExponent = 0.5;
-constexpr double kCostLogMax = 20.0;  // one absurd cost must not pin an item for ever
-constexpr double kEpochMs = 1000.0;   // age is in ms, recency in epochs: both relative within a window
 constexpr std::uint64_t kWindowsPerCall = 64;
 constexpr std::uint64_t kPagesPerCall = 64;
 constexpr std::uint64_t kPendingEvictionsMax = 256;
-
-struct Candidate {
-  double score;
-  Victim victim;
-};
-
-double score_of(const View& view, const Record& record, std::uint64_t unit, std::uint16_t heat, EvictionPolicy policy,
-                std::uint64_t now_ms) noexcept {
-  const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
-  const auto recency = static_cast<double>((epoch - HeatWord::epoch(heat)) & HeatWord::kEpochMask) + 1;
-  if (policy == EvictionPolicy::lru) return -recency;
-  const std::uint64_t birth = birth_us_of(record) / 1000;
-  const double age = static_cast<double>(now_ms > birth ? now_ms - birth : 0) / kEpochMs + 1;
-  const RecordBounds b = bounds_of(view, unit, record.lens.load_relaxed());
-  const auto bytes = static_cast<double>(sizeof(Record) + b.extension_at);
-  double score = std::log2(HeatWord::frequency(heat) + kFrequencyOffset) +
-                 (HeatWord::returned(heat) ? kReturnedBonus : 0) - (std::log2(age) + std::log2(recency)) / 2 -
-                 std::log2(bytes);
-  if (policy == EvictionPolicy::cost) {
-    const double cost = extension_cost(extension_in_place(view, unit));
-    score += kCostExponent * std::clamp(std::log2(std::max(cost, 1e-9)), -kCostLogMax, kCostLogMax);
-  }
-  return score;
-}
-
-/// Looks at one slot without protection; what it reads may be of another record, which only makes
-/// the score wrong. evict_slot() validates before it acts.
-void consider(const View& view, std::uint64_t bucket, Word& slot, std::uint16_t heat, EvictionPolicy policy,
-              std::optional<unsigned> size_class, std::uint64_t now_ms, std::optional<Candidate>& best) noexcept {
-  const std::uint64_t word = slot.load_acquire();
-  if (!Slot::occupied(word) || Slot::mark(word) != layout::Mark::live) return;
-  const std::uint64_t unit = Slot::Offset::get(word);
-  const Record* record = view.record(unit);
-  if (record == nullptr) return;
-  if (size_class) {
-    const std::uint64_t page = view.pages[view.page_of(unit)].load_relaxed();
-    if (PageWord::kind(page) != PageWord::kSlab || PageWord::Class::get(page) != *size_class) return;
-  }
-  const double score = score_of(view, *record, unit, heat, policy, now_ms);
-  if (!best || score < best->score) best = Candidate{score, {bucket, &slot, word}};
-}
+constexpr std::uint64_t kEvictionsPerCall = 4;
+constexpr unsigned kClassCandidates = 16;  // as good as 32: expiry-eviction.md
+constexpr unsigned kWindowsPerChoice = 24;
+constexpr std::uint64_t kGroupsPerWindow = 256;  // of a sparse index
 
 EvictionPolicy policy_of(const View& view) noexcept {
   return static_cast<EvictionPolicy>(view.header->evict_policy.load_relaxed() & 3);
+}
+
+/// The class of a block and its bytes, by the page table alone. False: no block is there.
+bool block_of(const View& view, std::uint64_t unit, unsigned& size_class, std::uint64_t& bytes) noexcept {
+  if (view.record(unit) == nullptr) return false;
+  const std::uint64_t page = view.pages[view.page_of(unit)].load_relaxed();
+  if (PageWord::kind(page) == PageWord::kSlab && PageWord::Class::get(page) < view.shape.classes) {
+    size_class = static_cast<unsigned>(PageWord::Class::get(page));
+    bytes = layout::kClassBytes[size_class];
+    return true;
+  }
+  if (PageWord::kind(page) != PageWord::kRunHead) return false;
+  size_class = view.shape.classes;
+  bytes = std::max<std::uint64_t>(1, PageWord::Length::get(page)) * view.shape.page_bytes;
+  return true;
 }
 
 std::uint64_t reclaim_everywhere(Context& context) noexcept {
@@ -79,56 +50,70 @@ std::uint64_t reclaim_everywhere(Context& context) noexcept {
 
 }  // namespace
 
-std::optional<Victim> choose_victim(Context& context, EvictionPolicy policy, std::optional<unsigned> size_class) noexcept {
-  const View& view = *context.view;
+void look(const View& view, EvictionPolicy policy, unsigned size_class, Window& window) noexcept {
   const std::uint64_t groups = std::uint64_t{view.shape.bucket_count} + view.shape.overflow_count;
-  const std::uint64_t window_groups = kWindowSlots / layout::kHeadSlots + 1;
-  const std::uint64_t start = view.header->evict_hand.fetch_add(window_groups);
-  const std::uint64_t now_ms = view.ms_since_created(base::now_coarse_ns());
-  std::optional<Candidate> best;
-  for (std::uint64_t g = 0; g < window_groups; ++g) {
-    const std::uint64_t group = (start + g) % groups;
+  const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
+  unsigned seen = 0;
+  // Empty slots do not count, within reason: the index may be sparse.
+  for (std::uint64_t g = 0; g < kGroupsPerWindow && seen < kWindowSlots; ++g) {
+    const std::uint64_t group = view.header->evict_hand.fetch_add(1) % groups;
     const std::uint64_t bucket = chain_of_group(view, group);
     if (bucket == view.shape.bucket_count) continue;
     const bool head = group < view.shape.bucket_count;
     Word* slots = head ? view.buckets[group].slots : view.overflow[group - view.shape.bucket_count].slots;
     const unsigned count = head ? layout::kHeadSlots : layout::kOverflowSlots;
     for (unsigned i = 0; i < count; ++i) {
-      consider(view, bucket, slots[i], view.heat[group * layout::kHeatPerBucket + i].load_relaxed(), policy, size_class,
-               now_ms, best);
+      const std::uint64_t word = slots[i].load_acquire();
+      unsigned of = 0;
+      std::uint64_t bytes = 0;
+      if (!Slot::occupied(word) || Slot::mark(word) != layout::Mark::live || !block_of(view, Slot::Offset::get(word), of, bytes)) continue;
+      ++seen;
+      Heat& heat = view.heat[group * layout::kHeatPerBucket + i];
+      const std::uint32_t w = heat.load_relaxed();
+      const std::uint32_t now = aged(w, epoch);
+      if (now != w) heat.store_relaxed(now);
+      const Victim victim{bucket, &slots[i], word, score_of(now, epoch, bytes, policy), of};
+      if (!window.any || victim.score < window.any->score) window.any = victim;
+      if (of != size_class) continue;
+      ++window.seen_of_class;
+      if (!window.of_class || victim.score < window.of_class->score) window.of_class = victim;
     }
   }
-  if (!best) return std::nullopt;
-  return best->victim;
 }
 
-bool empty_page(Context& context, std::uint64_t page) noexcept {
+Window look_for(const View& view, EvictionPolicy policy, unsigned size_class) noexcept {
+  Window window;
+  for (unsigned n = 0; n < kWindowsPerChoice && window.seen_of_class < kClassCandidates; ++n) {
+    look(view, policy, size_class, window);
+  }
+  return window;
+}
+
+bool evict_in_chain(Context& context, std::uint64_t bucket) noexcept {
   const View& view = *context.view;
-  bool all = true;
-  for_each_block(view, page, [&](std::uint64_t unit, Record& record) {
-    const auto state = layout::Hdr::state(record.hdr.load_acquire());
-    if (state == layout::RecordState::free || state == layout::RecordState::retired ||
-        state == layout::RecordState::aborted) {
-      return;
-    }
-    // The key says where the slot is; a torn key finds nothing and the page stays.
-    const std::uint64_t hash = view.hash(key_in_place(view, unit));
-    const std::uint64_t bucket = view.bucket_of(hash);
-    bool evicted = false;
-    ChainWalk walk{view, bucket};
-    while (walk.next()) {
-      const std::uint64_t word = walk.slot().load_acquire();
-      if (!Slot::occupied(word) || Slot::Offset::get(word) != unit) continue;
-      evicted = evict_slot(context, bucket, walk.slot(), word);
-      break;
-    }
-    all = all && evicted;
-  });
-  reclaim_retired(context);
-  reclaim_page(context, page, true);
-  const std::uint64_t word = view.pages[page].load_acquire();
-  if (PageWord::kind(word) == PageWord::kFree) return true;  // it was a run
-  return all && drain_page(context, page);
+  const EvictionPolicy policy = policy_of(view);
+  if (policy == EvictionPolicy::none) return false;
+  const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
+  std::optional<Victim> lowest;
+  ChainWalk walk{view, bucket};
+  while (walk.next()) {
+    const std::uint64_t word = walk.slot().load_acquire();
+    unsigned of = 0;
+    std::uint64_t bytes = 0;
+    if (!Slot::occupied(word) || Slot::mark(word) != layout::Mark::live || !block_of(view, Slot::Offset::get(word), of, bytes)) continue;
+    const std::int32_t score = score_of(walk.heat().load_relaxed(), epoch, bytes, policy);
+    if (!lowest || score < lowest->score) lowest = Victim{bucket, &walk.slot(), word, score, of};
+  }
+  if (!lowest) return false;
+  bool evicted = evict_slot(context, bucket, *lowest->slot, lowest->word);
+  // It may be that one's event that finds no room, or a race that it lost: then any other.
+  for (ChainWalk any{view, bucket}; !evicted && any.next();) {
+    const std::uint64_t word = any.slot().load_acquire();
+    evicted = Slot::occupied(word) && Slot::mark(word) == layout::Mark::live && evict_slot(context, bucket, any.slot(), word);
+  }
+  if (!evicted) return false;
+  reclaim_retired(context);  // the supervisor cannot see what a writer keeps for itself
+  return true;
 }
 
 namespace {
@@ -157,7 +142,7 @@ Room make_room(Context& context, std::uint64_t record_bytes) noexcept {
   const EvictionPolicy policy = policy_of(view);
   const unsigned size_class = layout::class_of(record_bytes);
   const bool slab = size_class < view.shape.classes;
-  view.header->memory_wanted.store_relaxed(slab ? size_class + 1 : view.shape.classes + 1);
+  if (slab) view.header->memory_wanted.store_relaxed(size_class + 1);
   // Expired records first: they are dead already [EV-2].
   std::uint64_t expired = 0;
   const std::uint64_t now_ms = view.ms_since_created(base::now_ns());
@@ -165,30 +150,34 @@ Room make_room(Context& context, std::uint64_t record_bytes) noexcept {
                   [&](std::uint64_t bucket) { return tend_bucket(context, bucket, expired); });
   if (expired > 0) return reclaim_retired(context) > 0 ? Room::freed : Room::pending;
   if (policy == EvictionPolicy::none) return Room::none;
+  context.count(layout::kWaitedForRoom);
   if (slab) {
     std::uint64_t evicted = 0;
-    for (std::uint64_t n = 0; n < kWindowsPerCall && evicted < 4; ++n) {
-      const auto victim = choose_victim(context, policy, size_class);
-      if (victim && evict_slot(context, victim->bucket, *victim->slot, victim->word)) ++evicted;
+    for (std::uint64_t n = 0; n < kWindowsPerCall && evicted < kEvictionsPerCall; ++n) {
+      const auto victim = look_for(view, policy, size_class).of_class;
+      if (!victim) break;
+      if (evict_slot(context, victim->bucket, *victim->slot, victim->word)) ++evicted;
     }
     if (evicted > 0) return reclaim_retired(context) > 0 ? Room::freed : Room::pending;
   }
-  // No page of the class, or a run: empty pages in the order of the hand until some are free.
-  bool freed = false;
+  // No page of the class, or a run: whole pages, until some are free.
   const std::uint64_t evicted_before = context.me->stats[layout::kEvicted].load_relaxed();
-  const std::uint64_t pages = slab ? 1 : record_bytes / view.shape.page_bytes + 1;
+  const auto evicted = [&] { return context.me->stats[layout::kEvicted].load_relaxed() - evicted_before; };
+  const std::uint64_t pages = slab ? 1 : base::align_up(record_bytes, view.shape.page_bytes) / view.shape.page_bytes;
+  if (!slab && make_hole(context, policy, pages)) return Room::freed;
+  if (!slab && evicted() > 0) return Room::pending;
   const std::uint64_t tries = std::min<std::uint64_t>(view.shape.page_count, pages + kPagesPerCall);
+  bool freed = false;
   for (std::uint64_t n = 0; n < tries; ++n) {
-    const std::uint64_t page = view.header->page_hand.fetch_add(1) % view.shape.page_count;
-    freed = empty_page(context, page) || freed;
+    freed = empty_page(context, view.header->page_hand.fetch_add(1) % view.shape.page_count) || freed;
     if (freed && (slab || n >= pages)) return Room::freed;
     // More eviction does not help while the values that went are held by their events.
-    if (!freed && context.me->stats[layout::kEvicted].load_relaxed() - evicted_before >= kPendingEvictionsMax) return Room::pending;
+    if (evicted() >= kPendingEvictionsMax) return Room::pending;
   }
   if (freed) return Room::freed;
   // Everything may have gone already, and wait for its events to be handled.
   const bool events_wait = view.header->ring_head.load_acquire() != view.header->ring_tail.load_acquire();
-  return events_wait || context.me->stats[layout::kEvicted].load_relaxed() != evicted_before ? Room::pending : Room::none;
+  return events_wait || evicted() > 0 ? Room::pending : Room::none;
 }
 
 }  // namespace cachee::shm

@@ -1,18 +1,31 @@
-// Which record goes when memory is short.
+// Which record goes when memory is short, and how memory moves between size classes.
 //
 // Epoch window sweep: a reader stores one small word per slot (epoch, saturating count), and only
 // the first time the key is hit in an epoch. The sweep looks at windows of neighbouring slots
 // (hash order, so a random sample) and evicts the one of lowest score:
 //
-//   score = log2(f + 1/4) + 2[returned] - (log2 age + log2 recency) / 2 - log2 size + g log2 cost
+//   score = log2(f + 1/2) + 3/2 [returned] - (log2 age + log2 recency) / 2 - log2 block bytes
+//           + 5/8 log2 cost  (policy `cost`)
 //
-//   [EV-1] Eviction words live in memory that is never anything else: readers store unprotected.
+// all in sixteenths of an octave, from the eviction words and the page table alone: no record is
+// touched. Ages are in epochs; the supervisor begins one every 1/64 of a turnover of the cache. A
+// key that was evicted leaves its fingerprint, f and last epoch in the ghost; when it comes back it
+// goes on from there.
+//
+//   [EV-1] Eviction words live in memory that is never anything else: readers store unprotected. A
+//          lost race loses one count.
 //   [EV-2] A record whose deadline has passed is never evicted: it expires.
 //   [EV-3] A record is evicted only when its EVICT event, if one is owed, is admitted.
+//   [EV-4] Heat and ghost are hints: any value is safe, and no invariant of another module reads them.
+//
+// In the steady state the supervisor keeps a reserve of free blocks in every size class (Evictor),
+// so that writers need make_room() only when they are faster than it, or it is dead.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include <cachee/maintain.hpp>
 
@@ -22,16 +35,63 @@
 namespace cachee::shm {
 
 inline constexpr std::uint64_t kWindowSlots = 32;
+inline constexpr std::uint64_t kEpochsPerTurnover = 64;  // expiry-eviction.md: 16 to 256 give about the same
+
+/// Octave of a recomputation cost, clamped: one absurd cost must not pin a record for ever.
+[[nodiscard]] unsigned cost_class_of(double cost) noexcept;
+/// That of the cost in a record's extension.
+[[nodiscard]] unsigned cost_class_in(std::string_view extension) noexcept;
+/// First word of a key that was just inserted; what the ghost knows of it is taken over.
+[[nodiscard]] std::uint32_t first_heat(Context& context, std::uint64_t hash, std::string_view extension) noexcept;
+/// An overwrite is a use, and may bring another cost.
+inline void touch_overwritten(const View& view, Heat& heat, std::string_view extension) noexcept {
+  const std::uint32_t w = heat.load_relaxed();
+  const unsigned cost_class = extension.empty() ? layout::HeatWord::kCostClassOne : cost_class_in(extension);
+  const std::uint32_t touched = layout::HeatWord::touched(w, view.header->evict_epoch.load_relaxed());
+  if (const std::uint32_t now = layout::HeatWord::with_cost_class(touched, cost_class); now != w) heat.store_relaxed(now);
+}
+/// Takes a key that was just evicted into the ghost, and its cost into the counts.
+void remember_evicted(Context& context, std::uint64_t hash, std::uint32_t heat, double cost) noexcept;
+
+/// Leaves a read to the supervisor's estimate of other sizes, if its key is of the sample.
+void keep_sample(Context& context, std::uint64_t hash) noexcept;
+inline void sample_read(Context& context, std::uint64_t hash) noexcept {
+  if (layout::sample_bits(hash) < context.view->header->sample_below.load_relaxed()) [[unlikely]] keep_sample(context, hash);
+}
+
+/// How little a record is worth keeping, in sixteenths of an octave.
+[[nodiscard]] std::int32_t score_of(std::uint32_t heat, std::uint64_t epoch, std::uint64_t block_bytes,
+                                    EvictionPolicy policy) noexcept;
+
+/// The word with its frequency and age halved, when the one is saturated or the other would come round.
+[[nodiscard]] std::uint32_t aged(std::uint32_t heat, std::uint64_t epoch) noexcept;
 
 struct Victim {
   std::uint64_t bucket = 0;
   Word* slot = nullptr;
   std::uint64_t word = 0;
+  std::int32_t score = 0;
+  unsigned size_class = 0;  // classes: a run
 };
+/// The lowest score in a window, over all and over one size class.
+struct Window {
+  std::optional<Victim> any{};
+  std::optional<Victim> of_class{};
+  unsigned seen_of_class = 0;
+};
+/// Looks at the next window, on top of what `window` has. `size_class` = shape.classes: runs.
+void look(const View& view, EvictionPolicy policy, unsigned size_class, Window& window) noexcept;
+/// Windows until enough of the class were seen to choose among, or too many were looked at.
+[[nodiscard]] Window look_for(const View& view, EvictionPolicy policy, unsigned size_class) noexcept;
 
-/// The lowest score in the next window. `size_class`: only records of that class, or any.
-[[nodiscard]] std::optional<Victim> choose_victim(Context& context, EvictionPolicy policy,
-                                                  std::optional<unsigned> size_class) noexcept;
+/// Where a record is linked, found by its own key; slot is null when it is not, or its key is torn.
+struct Linked {
+  std::uint64_t bucket = 0;
+  Word* slot = nullptr;
+  std::uint64_t word = 0;
+  std::uint32_t heat = 0;
+};
+[[nodiscard]] Linked find_by_key(const View& view, std::uint64_t unit) noexcept;
 
 /// What came of an attempt to make room.
 enum class Room : std::uint8_t {
@@ -41,10 +101,58 @@ enum class Room : std::uint8_t {
 };
 
 /// Frees room for a record of `record_bytes`: evicts of its class, or empties pages. Called by the
-/// allocator's slow path.
+/// allocator's slow path, inside an operation.
 Room make_room(Context& context, std::uint64_t record_bytes) noexcept;
+
+/// Evicts the lowest score of one chain, whose slots are all taken. False: nothing in it may go now.
+bool evict_in_chain(Context& context, std::uint64_t bucket) noexcept;
 
 /// Evicts every record of a page and gives the page back. False: something in it is in use.
 bool empty_page(Context& context, std::uint64_t page) noexcept;
+/// Empties neighbouring pages for a run: those whose contents are worth least together. True: they
+/// are free.
+bool make_hole(Context& context, EvictionPolicy policy, std::uint64_t pages) noexcept;
+/// Moves every record of a slab page to other free blocks of its class and gives the page back. Not
+/// inside an operation. False: something in it is in use, or there are too few free blocks.
+bool vacate_page(Context& context, std::uint64_t page) noexcept;
+
+/// The supervisor's side: epochs, and a reserve of free blocks in every size class.
+///
+/// A class that is short evicts of its own. Whether that was right a ledger tells: each window also
+/// shows which class the lowest score of all was in, and that class owes the bytes. A class that
+/// owes more than a page gives one up: enough of its lowest scores are evicted, its emptiest page is
+/// vacated, and the class that is short takes it. So bytes go where they are worth most, at the
+/// price of one move per block of a page that changes hands.
+class Evictor {
+ public:
+  /// One bounded step; returns how many records went.
+  std::uint64_t step(Context& context, std::uint64_t count_max) noexcept;
+
+ private:
+  struct Class {
+    std::uint64_t pages = 0, blocks = 0, free = 0, waiting = 0;
+    std::int64_t owed_bytes = 0;  // > 0: others should have these
+  };
+  struct Counts {
+    std::uint64_t allocations = 0, inserts = 0, keys = 0;
+  };
+  Counts count(const View& view) const noexcept;
+  void advance_epoch(const View& view, const Counts& counts) noexcept;
+  void survey(Context& context) noexcept;
+  void set_headroom(const View& view) noexcept;
+  std::uint64_t deficit(const View& view, unsigned size_class) const noexcept;
+  bool evict_of_class(Context& context, EvictionPolicy policy, unsigned size_class, bool note) noexcept;
+  bool evict_in_pages(Context& context, EvictionPolicy policy, unsigned size_class) noexcept;
+  bool vacate_emptiest(Context& context, unsigned size_class) noexcept;
+  std::uint64_t move_page(Context& context, EvictionPolicy policy, unsigned taker) noexcept;
+
+  std::array<Class, layout::kClassesMax + 1> classes_{};  // last: runs
+  std::uint64_t free_pages_ = 0;
+  std::uint64_t headroom_ = 0;     // allocations until the next survey
+  std::uint64_t allocations_ = 0;  // at the last survey
+  std::uint64_t inserts_ = 0;      // at the last epoch
+  bool counting_ = false;          // `inserts_` is known
+  std::uint64_t page_cursor_ = 0;
+};
 
 }  // namespace cachee::shm

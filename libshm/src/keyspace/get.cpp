@@ -11,6 +11,7 @@ using layout::Slot;
 namespace {
 
 using detail::note_hit;
+using detail::note_miss;
 using detail::Outcome;
 using detail::read_slot;
 
@@ -48,10 +49,10 @@ template <class Take>
     if (outcome == Outcome::restart) continue;
     if (outcome == Outcome::expired && after_expired(context, bucket, expired_rounds)) continue;
     if (outcome == Outcome::hit) {
-      if (context != nullptr) note_hit(view, *context, walk.heat());
+      if (context != nullptr) note_hit(view, *context, walk.heat(), hash);
       return hit;
     }
-    if (context != nullptr) context->count(layout::kMisses);
+    if (context != nullptr) note_miss(*context, hash);
     return Errc::not_found;
   }
   return Error{Errc::corrupt, 0, static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(&view.buckets[bucket]) - view.base)};
@@ -137,7 +138,7 @@ Result<Pinned> pin_record(Context& context, KeyView key) noexcept {
       if (deadline_passed(record->exp.load_acquire())) {
         hazard.store_release(0);
         if (++expired_rounds > kExpiredRoundsMax) {
-          context.count(layout::kMisses);
+          note_miss(context, hash);
           return Errc::not_found;
         }
         std::uint64_t expired = 0;
@@ -145,12 +146,12 @@ Result<Pinned> pin_record(Context& context, KeyView key) noexcept {
         restart = true;
         continue;
       }
-      note_hit(view, context, walk.heat());
+      note_hit(view, context, walk.heat(), hash);
       return Pinned{unit, pin};
     }
     if (!restart) {
       hazard.store_release(0);
-      context.count(layout::kMisses);
+      note_miss(context, hash);
       return Errc::not_found;
     }
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "eviction/eviction.hpp"
 #include "index/probe.hpp"
 #include "keyspace/keyspace.hpp"
 
@@ -62,16 +63,20 @@ template <bool kUntimed = false, class Take>
 
 /// At most one relaxed store per hit, none when this epoch's is there.
 [[gnu::always_inline]] inline void touch_heat(const View& view, Heat& heat) noexcept {
-  const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
-  const std::uint16_t w = heat.load_relaxed();
-  if (layout::HeatWord::epoch(w) == (epoch & layout::HeatWord::kEpochMask)) [[likely]] return;
-  const unsigned f = std::min(layout::HeatWord::frequency(w) + 1, layout::HeatWord::kFrequencyMax);
-  heat.store_relaxed(layout::HeatWord::make(f, layout::HeatWord::returned(w), epoch));
+  const std::uint32_t w = heat.load_relaxed();
+  const std::uint32_t touched = layout::HeatWord::touched(w, view.header->evict_epoch.load_relaxed());
+  if (touched != w) [[unlikely]] heat.store_relaxed(touched);
 }
 
-[[gnu::always_inline]] inline void note_hit(const View& view, Context& context, Heat& heat) noexcept {
+[[gnu::always_inline]] inline void note_hit(const View& view, Context& context, Heat& heat, std::uint64_t hash) noexcept {
   touch_heat(view, heat);
   context.count(layout::kHits);
+  sample_read(context, hash);
+}
+
+[[gnu::always_inline]] inline void note_miss(Context& context, std::uint64_t hash) noexcept {
+  context.count(layout::kMisses);
+  sample_read(context, hash);
 }
 
 /// What the straight way found; `unsure` has to begin again with care.
@@ -102,18 +107,18 @@ struct Place {
 /// whatever else is met begins again in a function of its own, so that a rare step costs the usual ones no
 /// register. `take` is small and goes by value: a reference would keep it in memory.
 template <bool kUntimed = false, class Take>
-[[gnu::always_inline]] inline Quick read_place(const View& view, Context* context, KeyView key, const Place& place, Take take,
-                                               Hit& hit) noexcept {
+[[gnu::always_inline]] inline Quick read_place(const View& view, Context* context, KeyView key, std::uint64_t hash,
+                                               const Place& place, Take take, Hit& hit) noexcept {
   if (place.word != 0) [[likely]] {
     if (!same_tag(place.word, place.live)) [[unlikely]] return Quick::unsure;
     if (read_slot<kUntimed>(view, place.bucket->slots[place.slot], place.word, key, take, hit) != Outcome::hit) [[unlikely]] {
       return Quick::unsure;
     }
-    if (context != nullptr) [[likely]] note_hit(view, *context, place.heats[place.slot]);
+    if (context != nullptr) [[likely]] note_hit(view, *context, place.heats[place.slot], hash);
     return Quick::hit;
   }
   if (layout::Link::Overflow::get(place.bucket->link.load_acquire()) != 0) [[unlikely]] return Quick::unsure;
-  if (context != nullptr) [[likely]] context->count(layout::kMisses);
+  if (context != nullptr) [[likely]] note_miss(*context, hash);
   return Quick::miss;
 }
 
@@ -124,7 +129,7 @@ template <bool kUntimed = false, class Take>
   // Its address is known now and its line is wanted at the end: fetched beside the bucket's.
   __builtin_prefetch(place.heats, 1);
   place.look();
-  return read_place<kUntimed>(view, context, key, place, take, hit);
+  return read_place<kUntimed>(view, context, key, hash, place, take, hit);
 }
 
 /// The value alone, if the caller's memory holds it.
@@ -195,7 +200,7 @@ class Seek {
   }
   [[gnu::always_inline]] detail::Quick read(const View& view, Context* context, KeyView key, std::string& value) const noexcept {
     Hit hit;
-    return detail::read_place(view, context, key, place_, detail::IntoString{value}, hit);
+    return detail::read_place(view, context, key, hash_, place_, detail::IntoString{value}, hit);
   }
   std::uint64_t hash() const noexcept { return hash_; }
 

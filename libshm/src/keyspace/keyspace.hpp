@@ -87,6 +87,7 @@ struct WritePlan {
   bool keeps_deadline = false;  // freeze the old deadline before the new record takes it over
   bool same_parts = false;      // prepare() gives the same bytes each time
   bool touch_copy = false;      // same value and version, no event
+  bool makes_room = true;       // false: rather not written than that something else goes
   static constexpr bool independent() noexcept { return false; }  // of the old record: see PlainSet
   /// Called when the write replaced this record, which is still protected.
   void show_old(const View&, std::uint64_t) noexcept {}

@@ -38,6 +38,7 @@ struct FoundSlot {
   Word* slot = nullptr;
   std::uint64_t word = 0;
   int empty_place = -1;
+  Heat* heat = nullptr;  // of `slot`
 };
 
 /// One live slot whose tag fits: protected, then compared.
@@ -72,7 +73,7 @@ Lookup finish_mark_of(Context& context, std::uint64_t bucket, Word& slot, std::u
                                  : look_at(context, walk.slot(), word, key);
       if (what != Lookup::absent) {
         if (what != Lookup::live) clear_old(context);
-        return {what, &walk.slot(), word, found.empty_place};
+        return {what, &walk.slot(), word, found.empty_place, &walk.heat()};
       }
       if (Slot::occupied(walk.slot().load_relaxed())) continue;
     }
@@ -89,10 +90,11 @@ Lookup finish_mark_of(Context& context, std::uint64_t bucket, Word& slot, std::u
   const std::uint64_t live = Slot::live(0, View::tag_of(hash));
   Bucket& head = context.view->buckets[bucket];
   if (const unsigned matches = matching_slots(head, live); matches != 0) [[likely]] {
-    Word& slot = head.slots[__builtin_ctz(matches)];
+    const auto i = static_cast<unsigned>(__builtin_ctz(matches));
+    Word& slot = head.slots[i];
     const std::uint64_t word = slot.load_seq_cst();
     if (same_tag(word, live) && look_at(context, slot, word, key) == Lookup::live) [[likely]] {
-      return {Lookup::live, &slot, word, -1};
+      return {Lookup::live, &slot, word, -1, context.view->heat + bucket * layout::kHeatPerBucket + i};
     }
   }
   return find_in_chain(context, bucket, live, key);
@@ -201,8 +203,8 @@ std::uint64_t freeze_deadline(Record& record) noexcept {
   return exp;
 }
 
-/// How used the record in a slot is: the eviction word beside the slot.
-std::uint64_t frequency_of(const View& view, const Word& slot) noexcept {
+/// The eviction word beside a slot.
+std::uint32_t heat_of(const View& view, const Word& slot) noexcept {
   const auto at = static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&slot) - view.base);
   const auto index_of = [&](const void* first) {
     return (at - static_cast<std::uint64_t>(static_cast<const std::byte*>(first) - view.base)) / sizeof(Word);
@@ -211,7 +213,12 @@ std::uint64_t frequency_of(const View& view, const Word& slot) noexcept {
   const std::uint64_t index = reinterpret_cast<const std::byte*>(&slot) < reinterpret_cast<const std::byte*>(view.overflow)
                                   ? index_of(view.buckets)
                                   : index_of(view.overflow) + std::uint64_t{view.shape.bucket_count} * 8;
-  return layout::HeatWord::frequency(view.heat[index].load_relaxed());
+  return view.heat[index].load_relaxed();
+}
+
+/// How used the record in a slot is.
+std::uint64_t frequency_of(const View& view, const Word& slot) noexcept {
+  return layout::HeatWord::frequency(heat_of(view, slot));
 }
 
 enum class ExpireOutcome {
@@ -279,6 +286,7 @@ class PlainSet {
  public:
   static constexpr bool touch_copy = false;
   static constexpr bool same_parts = true;
+  static constexpr bool makes_room = true;
 
   PlainSet(KeyView key, ValueView value, const SetOptions& options)
       : parts_{key, value, {}, 0}, options_{options}, keeps_deadline{options.keep_ttl} {
@@ -334,6 +342,7 @@ class BareSet {
  public:
   static constexpr bool touch_copy = false;
   static constexpr bool same_parts = true;
+  static constexpr bool makes_room = true;
   static constexpr bool keeps_deadline = false;
 
   BareSet(KeyView key, ValueView value) noexcept : key_{key}, value_{value} {}
@@ -384,7 +393,7 @@ struct Write {
     return {code, 0, code == Errc::no_space ? record_bytes(parts) : 0};
   }
   /// S1 without the bytes: a block that fits. would_block: there is room now, try again.
-  [[gnu::always_inline]] Errc claim(const RecordParts& parts) noexcept {
+  [[gnu::always_inline]] Errc claim(const RecordParts& parts, bool makes_room) noexcept {
     if (const Errc why = check_sizes(view, parts); why != Errc::ok) [[unlikely]] return give_up(why);
     const std::uint64_t bytes = record_bytes(parts);
     if (block.unit != 0) [[unlikely]] {
@@ -393,7 +402,7 @@ struct Write {
     }
     block = allocate(context, bytes);
     block_bytes = block_bytes_for(view, bytes);
-    if (block.unit == 0) [[unlikely]] return make_room_for(bytes) == Errc::ok ? Errc::would_block : Errc::no_space;
+    if (block.unit == 0) [[unlikely]] return makes_room && make_room_for(bytes) == Errc::ok ? Errc::would_block : Errc::no_space;
     return Errc::ok;
   }
   [[gnu::always_inline]] void fill(const RecordParts& parts, std::uint64_t deadline_ms) noexcept {
@@ -412,26 +421,21 @@ struct Write {
   [[gnu::noinline]] Errc make_place() noexcept {
     if (extend_chain(context, bucket)) return Errc::ok;
     // The chain is as long as it may get: something in it has to go.
-    if (++rooms > kRoomRoundsMax || view.header->evict_policy.load_relaxed() == 0) return Errc::no_space;
-    bool evicted = false;
-    ChainWalk walk{view, bucket};
-    while (!evicted && walk.next()) {
-      const std::uint64_t word = walk.slot().load_acquire();
-      evicted = Slot::occupied(word) && Slot::mark(word) == Mark::live && evict_slot(context, bucket, walk.slot(), word);
-    }
+    if (++rooms > kRoomRoundsMax) return Errc::no_space;
+    const bool evicted = evict_in_chain(context, bucket);
     begin(context, act, bucket);
     return evicted ? Errc::ok : Errc::no_space;
   }
   /// N1-N3. False: the announcement was not ours to make.
-  [[gnu::noinline]] bool announce(std::uint64_t idle, int place, std::uint64_t tag) noexcept {
-    const std::uint64_t busy = Ins::make(static_cast<std::uint64_t>(place), tag, block.unit);
+  [[gnu::noinline]] bool announce(std::uint64_t idle, int place, std::uint64_t hash, std::string_view extension) noexcept {
+    const std::uint64_t busy = Ins::make(static_cast<std::uint64_t>(place), View::tag_of(hash), block.unit);
     if (!view.buckets[bucket].ins.cas_seq_cst(idle, busy)) return false;  // N1
     CACHEE_CRASH_POINT("keyspace.set.announced");
     help_insert(context, bucket, busy);  // LINEARIZES in N2, whoever does it
     ChainWalk walk{view, bucket};
     while (walk.next()) {
       if (static_cast<int>(walk.place()) != place) continue;
-      walk.heat().store_relaxed(layout::HeatWord::make(0, false, view.header->evict_epoch.load_relaxed()));
+      walk.heat().store_relaxed(first_heat(context, hash, extension));
       break;
     }
     context.count(layout::kInserts);
@@ -476,7 +480,7 @@ template <class Plan>
       // S1 before S2, so that the lines of the bucket and of the old record are on their way meanwhile: the locked
       // instructions of a claim and of a hazard would otherwise wait one by one for what they order.
       if (plan.prepare(view, 0, 0, parts, deadline_ms) != Errc::ok) return write.give_up(Errc::corrupt);
-      if (const Errc why = write.claim(parts); why != Errc::ok) [[unlikely]] {
+      if (const Errc why = write.claim(parts, plan.makes_room); why != Errc::ok) [[unlikely]] {
         if (why == Errc::would_block) continue;
         return write.refused(why, parts);
       }
@@ -519,7 +523,7 @@ template <class Plan>
       }
       // S1. Again after a lost race only when the bytes depend on the old record.
       if (write.block.unit == 0 || !plan.same_parts || plan.keeps_deadline) [[likely]] {
-        if (const Errc why = write.claim(parts); why != Errc::ok) [[unlikely]] {
+        if (const Errc why = write.claim(parts, plan.makes_room); why != Errc::ok) [[unlikely]] {
           if (why == Errc::would_block) continue;
           return write.refused(why, parts);
         }
@@ -542,10 +546,11 @@ template <class Plan>
         continue;
       }
       CACHEE_CRASH_POINT("keyspace.set.installed");
+      if (!plan.touch_copy) touch_overwritten(view, *found.heat, parts.extension);
     } else if (found.empty_place < 0) {
       if (const Errc why = write.make_place(); why != Errc::ok) return write.give_up(why);
       continue;
-    } else if (!write.announce(idle, found.empty_place, View::tag_of(hash))) {
+    } else if (!write.announce(idle, found.empty_place, hash, parts.extension)) {
       write.lost_race(backoff);
       continue;
     }
@@ -737,7 +742,11 @@ bool evict_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_
   }
   const std::uint64_t unit = Slot::Offset::get(word);
   bool evicted = false;
-  const Interest interest = match_triggers(view, key_in_place(view, unit));
+  const KeyView key = key_in_place(view, unit);
+  const std::uint64_t hash = view.hash(key);
+  const std::uint32_t heat = heat_of(view, slot);
+  const double cost = extension_cost(extension_in_place(view, unit));
+  const Interest interest = match_triggers(view, key);
   const bool admitted = !interest.wants(EventKind::evict) || ring_admits(view, Role::sweep);  // [EV-3]
   const bool announced = Ins::busy(view.buckets[bucket].ins.load_seq_cst());                  // [IX-3]
   if (!announced && Slot::mark(word) == Mark::live) {
@@ -746,6 +755,7 @@ bool evict_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_
     if (expired == ExpireOutcome::alive && admitted && pay_debt(context, unit, nullptr) &&
         remove_slot(context, bucket, slot, word, Mark::evict, Cause::explicit_, true)) {
       context.count(layout::kEvicted);
+      remember_evicted(context, hash, heat, cost);
       evicted = true;
     }
   }

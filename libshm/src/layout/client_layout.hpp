@@ -30,7 +30,8 @@ struct ClientState {
 };
 
 enum Stat : unsigned {
-  kHits, kMisses, kSets, kDeletes, kExpired, kEvicted, kEvents, kBackpressure, kRetries, kInserts, kStatCount = 16
+  kHits, kMisses, kSets, kDeletes, kExpired, kEvicted, kEvents, kBackpressure, kRetries, kInserts, kReturned, kEvictedCost, kWaitedForRoom, kSampled,
+  kStatCount = 16
 };
 
 struct alignas(64) Client {

@@ -23,7 +23,8 @@ constexpr std::uint64_t compute_fingerprint() noexcept {
   for (const std::uint64_t v : std::initializer_list<std::uint64_t>{
            kLayoutMajor, kLayoutMinor, sizeof(SegmentHeader), sizeof(Client), sizeof(Bucket), sizeof(OverflowBucket),
            sizeof(Record), sizeof(ExtensionHeader), sizeof(Cell), sizeof(LanePage), sizeof(TriggerCounters),
-           sizeof(Journal), kRegionCount, kHeadSlots, kOverflowSlots, kHeatPerBucket, kOffsetBits, kOffsetUnit,
+           sizeof(Journal), kRegionCount, kHeadSlots, kOverflowSlots, kHeatPerBucket, sizeof(Heat), kGhostWays,
+           kBucketsPerGhostSet, kSampleWords, kSampleRange, kOffsetBits, kOffsetUnit,
            kBlockBytesMin, kClassesMax, kClassBytes.back(), kItemWords, kPrefixLengthsMax, kLanes, kClientPins,
            offsetof(SegmentHeader, ring_head), offsetof(SegmentHeader, ring_tail),
            offsetof(SegmentHeader, evict_epoch), offsetof(SegmentHeader, registrations), offsetof(SegmentHeader, wait_slots), offsetof(Client, stats),

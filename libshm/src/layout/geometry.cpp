@@ -49,6 +49,8 @@ std::array<RegionEntry, kRegionCount> compute_regions(const Shape& shape) noexce
   bytes[kRegionOverflow] = overflow * sizeof(OverflowBucket);
   bytes[kRegionOverflowOwners] = overflow * sizeof(Word);
   bytes[kRegionHeat] = (buckets + overflow) * kHeatPerBucket * sizeof(Heat);
+  bytes[kRegionGhost] = ghost_sets(shape.bucket_count) * kGhostWays * sizeof(Ghost);
+  bytes[kRegionSamples] = shape.clients_max * kSampleWords * sizeof(Word);
   bytes[kRegionMinima] = (minima.start[minima.count - 1] + minima.entries[minima.count - 1]) * sizeof(Word);
   bytes[kRegionLanes] = sizeof(LanePage);
   bytes[kRegionRing] = shape.ring_events * sizeof(Cell);

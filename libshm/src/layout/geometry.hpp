@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "layout/index_layout.hpp"
 #include "layout/segment_header.hpp"
 
 namespace cachee::layout {
@@ -26,6 +27,11 @@ struct ShapeRequest {
 
 /// Region table of a shape; the last region ends within segment_bytes.
 [[nodiscard]] std::array<RegionEntry, kRegionCount> compute_regions(const Shape& shape) noexcept;
+
+/// Sets of the ghost: at least one.
+[[nodiscard]] constexpr std::uint64_t ghost_sets(std::uint64_t bucket_count) noexcept {
+  return (bucket_count + kBucketsPerGhostSet - 1) / kBucketsPerGhostSet;
+}
 
 /// Levels of the deadline summary above the buckets: entries of level n (0: per 64 buckets).
 inline constexpr unsigned kMinimaLevelsMax = 6;

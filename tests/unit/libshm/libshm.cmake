@@ -32,3 +32,6 @@ foreach(name IN ITEMS capacity copy full_segment invariants limits processes pro
   cachee_test(NAME ${name}_test LABEL unit TIMEOUT 300 LIBS cachee_shm SOURCES ${CMAKE_CURRENT_LIST_DIR}/${name}_test.cpp)
   target_include_directories(${name}_test PRIVATE ${shm_tree}/libshm/src)
 endforeach()
+cachee_test(NAME eviction_test LABEL unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/eviction_test.cpp LIBS cachee_shm)
+target_include_directories(eviction_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)  # scores and the sampler are internals
+cachee_test(NAME expiry_test LABEL unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/expiry_test.cpp LIBS cachee_shm)

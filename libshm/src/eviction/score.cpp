@@ -1,0 +1,117 @@
+#include <algorithm>
+#include <cmath>
+
+#include "eviction/eviction.hpp"
+#include "keyspace/keyspace.hpp"
+
+namespace cachee::shm {
+
+using layout::GhostWord;
+using layout::HeatWord;
+
+namespace {
+
+constexpr int kOctave = 16;            // score units of a factor of two
+constexpr int kReturnedBonus = 24;     // 3/2 octaves
+constexpr int kCostClassWeight = 10;   // an octave of cost counts for 5/8 of one
+constexpr double kCostMilliMax = 1e12;  // of one record, in the sum of evicted costs
+
+constexpr std::uint64_t kAgeShare = HeatWord::kEpochMask / 2;  // older: halved before it comes round
+
+/// 16 log2(x / 16), rounded, for x in 16..31.
+constexpr std::int8_t kMantissa[16] = {0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 14, 15};
+/// 16 log2(f + 1/2), rounded.
+constexpr std::int8_t kFrequency[32] = {-16, 9,  21, 29, 35, 39, 43, 47, 49, 52, 54, 56, 58, 60, 62, 63,
+                                        65,  66, 67, 69, 70, 71, 72, 73, 74, 75, 76, 76, 77, 78, 79, 80};
+
+/// 16 log2(x), within one; x > 0.
+constexpr int log_of(std::uint64_t x) noexcept {
+  const int top = 63 - __builtin_clzll(x);
+  const std::uint64_t mantissa = top >= 4 ? x >> (top - 4) : x << (4 - top);
+  return top * kOctave + kMantissa[mantissa & 15];
+}
+static_assert(log_of(1) == 0 && log_of(2) == 16 && log_of(1024) == 160 && log_of(3) == 25);
+
+Heat* ghost_set(const View& view, std::uint64_t hash) noexcept {
+  const std::uint64_t sets = layout::ghost_sets(view.shape.bucket_count);
+  const auto set = static_cast<std::uint64_t>((static_cast<unsigned __int128>(hash) * sets) >> 64);
+  return view.ghost + set * layout::kGhostWays;
+}
+/// Not 0, so that no entry is taken for an empty one.
+std::uint32_t fingerprint_of(std::uint64_t hash) noexcept {
+  return std::max<std::uint32_t>(1, static_cast<std::uint32_t>(View::tag_of(hash)));
+}
+
+}  // namespace
+
+std::int32_t score_of(std::uint32_t heat, std::uint64_t epoch, std::uint64_t block_bytes, EvictionPolicy policy) noexcept {
+  const auto recency = static_cast<std::int32_t>(HeatWord::recency(heat, epoch));
+  const auto age = static_cast<std::int32_t>(HeatWord::age(heat, epoch));
+  if (policy == EvictionPolicy::lru) return -recency * static_cast<std::int32_t>(HeatWord::kEpochMask + 1) - age;
+  std::int32_t score = kFrequency[HeatWord::frequency(heat)] + (HeatWord::returned(heat) ? kReturnedBonus : 0) -
+                       (log_of(static_cast<std::uint64_t>(age) + 1) + log_of(static_cast<std::uint64_t>(recency) + 1)) / 2 -
+                       log_of(block_bytes);
+  if (policy == EvictionPolicy::cost) {
+    score += kCostClassWeight * (static_cast<int>(HeatWord::cost_class(heat)) - static_cast<int>(HeatWord::kCostClassOne));
+  }
+  return score;
+}
+
+unsigned cost_class_of(double cost) noexcept {
+  if (!(cost > 0)) return 0;
+  const int octave = std::ilogb(cost * std::sqrt(2.0));  // rounded to the nearest octave
+  return static_cast<unsigned>(std::clamp(octave + static_cast<int>(HeatWord::kCostClassOne), 0,
+                                          static_cast<int>(HeatWord::kCostClasses) - 1));
+}
+
+unsigned cost_class_in(std::string_view extension) noexcept { return cost_class_of(extension_cost(extension)); }
+
+std::uint32_t first_heat(Context& context, std::uint64_t hash, std::string_view extension) noexcept {
+  const View& view = *context.view;
+  const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
+  const unsigned cost_class = extension.empty() ? HeatWord::kCostClassOne : cost_class_in(extension);
+  if (view.header->ghost_used.load_relaxed() != 0) {
+    const std::uint32_t fingerprint = fingerprint_of(hash);
+    layout::Ghost* const set = ghost_set(view, hash);
+    for (unsigned way = 0; way < layout::kGhostWays; ++way) {
+      const std::uint32_t w = set[way].load_relaxed();
+      if (w == 0 || GhostWord::fingerprint(w) != fingerprint) continue;
+      set[way].store_relaxed(0);
+      context.count(layout::kReturned);
+      // It was away since its last hit; half of that time counts as its age.
+      const std::uint32_t away = (static_cast<std::uint32_t>(epoch) - GhostWord::hit_epoch(w)) & HeatWord::kEpochMask;
+      const std::uint32_t f = std::min(GhostWord::frequency(w) + 1, HeatWord::kFrequencyMax);
+      return HeatWord::make(f, true, cost_class, epoch, epoch - away / 2);
+    }
+  }
+  return HeatWord::make(0, false, cost_class, epoch, epoch);
+}
+
+void remember_evicted(Context& context, std::uint64_t hash, std::uint32_t heat, double cost) noexcept {
+  const View& view = *context.view;
+  context.count(layout::kEvictedCost, static_cast<std::uint64_t>(std::min(cost * 1000, kCostMilliMax)));
+  if (view.header->ghost_used.load_relaxed() == 0) view.header->ghost_used.store_relaxed(1);
+  const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
+  layout::Ghost* const set = ghost_set(view, hash);
+  unsigned oldest = 0;
+  std::uint32_t oldest_away = 0;
+  for (unsigned way = 0; way < layout::kGhostWays; ++way) {
+    const std::uint32_t w = set[way].load_relaxed();
+    const std::uint32_t away =
+        w == 0 ? ~std::uint32_t{0} : (static_cast<std::uint32_t>(epoch) - GhostWord::hit_epoch(w)) & HeatWord::kEpochMask;
+    if (away < oldest_away) continue;
+    oldest = way;
+    oldest_away = away;
+  }
+  set[oldest].store_relaxed(GhostWord::make(fingerprint_of(hash), HeatWord::frequency(heat), HeatWord::hit_epoch(heat)));
+}
+
+std::uint32_t aged(std::uint32_t heat, std::uint64_t epoch) noexcept {
+  const std::uint32_t age = HeatWord::age(heat, epoch);
+  if (HeatWord::frequency(heat) < HeatWord::kFrequencyMax && age <= kAgeShare) return heat;
+  const std::uint32_t recency = std::min(HeatWord::recency(heat, epoch), age / 2);
+  return HeatWord::make(HeatWord::frequency(heat) / 2, HeatWord::returned(heat), HeatWord::cost_class(heat), epoch - recency,
+                        epoch - age / 2);
+}
+
+}  // namespace cachee::shm
