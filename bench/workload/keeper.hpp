@@ -63,6 +63,7 @@ class Keeper {
       const TimeNs now = monotonic_now();
       maintainer_->heartbeat(now);
       static_cast<void>(maintainer_->expire_due(now, 1000));
+      maintainer_->estimate();
       static_cast<void>(maintainer_->evict(1000));
       static_cast<void>(maintainer_->reap(4));
       static_cast<void>(maintainer_->help_stalled(now));

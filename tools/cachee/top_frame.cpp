@@ -255,6 +255,8 @@ Rates rates_between(const Sample& before, const Sample& after) noexcept {
   rates.evicted = rate(&ClientStats::evicted);
   rates.events = rate(&ClientStats::events);
   rates.backpressure = rate(&ClientStats::backpressure);
+  const double cost = after.info.totals.evicted_cost - before.info.totals.evicted_cost;
+  rates.evicted_cost = seconds > 0 ? std::max(0.0, cost) / seconds : 0;
   return rates;
 }
 
@@ -290,7 +292,18 @@ Value stat_value(const Sample& sample, const Rates& rates) {
       .add("evicted", totals.evicted)
       .add("events", totals.events)
       .add("backpressure", totals.backpressure)
-      .add("retries", totals.retries);
+      .add("retries", totals.retries)
+      .add("returned", totals.returned)
+      .add("waited_for_room", totals.waited_for_room)
+      .add("evicted_cost", totals.evicted_cost);
+  Value sizing = Value::object();
+  const bool estimated = info.miss_ratios[1] > 0;
+  const auto miss = [&](std::size_t n) { return estimated ? Value{100.0 * info.miss_ratios[n], Unit::percent} : Value{}; };
+  sizing.add("evicted_cost_per_minute", 60.0 * rates.evicted_cost)
+      .add("miss_percent_half", miss(0))
+      .add("miss_percent_now", miss(1))
+      .add("miss_percent_double", miss(2))
+      .add("miss_percent_fourfold", miss(3));
   Value per_second = Value::object();
   per_second.add("gets", rates.gets)
       .add("sets", rates.sets)
@@ -322,6 +335,7 @@ Value stat_value(const Sample& sample, const Rates& rates) {
       .add("index", std::move(index))
       .add("operations", std::move(operations))
       .add("per_second", std::move(per_second))
+      .add("sizing", std::move(sizing))
       .add("ring", std::move(ring));
   return value;
 }
