@@ -55,8 +55,11 @@ void remember_evicted(Context& context, std::uint64_t hash, std::uint32_t heat, 
 
 /// Leaves a read to the supervisor's estimate of other sizes, if its key is of the sample.
 void keep_sample(Context& context, std::uint64_t hash) noexcept;
+[[nodiscard]] inline bool is_sampled(const View& view, std::uint64_t hash) noexcept {
+  return layout::sample_bits(hash) < view.header->sample_below.load_relaxed();
+}
 inline void sample_read(Context& context, std::uint64_t hash) noexcept {
-  if (layout::sample_bits(hash) < context.view->header->sample_below.load_relaxed()) [[unlikely]] keep_sample(context, hash);
+  if (is_sampled(*context.view, hash)) [[unlikely]] keep_sample(context, hash);
 }
 
 /// How little a record is worth keeping, in sixteenths of an octave.

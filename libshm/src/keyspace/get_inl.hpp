@@ -68,15 +68,18 @@ template <bool kUntimed = false, class Take>
   if (touched != w) [[unlikely]] heat.store_relaxed(touched);
 }
 
+/// `kUnsampled`: the caller has seen already that the key is not of the sample.
+template <bool kUnsampled = false>
 [[gnu::always_inline]] inline void note_hit(const View& view, Context& context, Heat& heat, std::uint64_t hash) noexcept {
   touch_heat(view, heat);
   context.count(layout::kHits);
-  sample_read(context, hash);
+  if constexpr (!kUnsampled) sample_read(context, hash);
 }
 
+template <bool kUnsampled = false>
 [[gnu::always_inline]] inline void note_miss(Context& context, std::uint64_t hash) noexcept {
   context.count(layout::kMisses);
-  sample_read(context, hash);
+  if constexpr (!kUnsampled) sample_read(context, hash);
 }
 
 /// What the straight way found; `unsure` has to begin again with care.
@@ -109,16 +112,18 @@ struct Place {
 template <bool kUntimed = false, class Take>
 [[gnu::always_inline]] inline Quick read_place(const View& view, Context* context, KeyView key, std::uint64_t hash,
                                                const Place& place, Take take, Hit& hit) noexcept {
+  // To leave a sample is a call, as the clock is: the way with care does it.
+  if (kUntimed && is_sampled(view, hash)) [[unlikely]] return Quick::unsure;
   if (place.word != 0) [[likely]] {
     if (!same_tag(place.word, place.live)) [[unlikely]] return Quick::unsure;
     if (read_slot<kUntimed>(view, place.bucket->slots[place.slot], place.word, key, take, hit) != Outcome::hit) [[unlikely]] {
       return Quick::unsure;
     }
-    if (context != nullptr) [[likely]] note_hit(view, *context, place.heats[place.slot], hash);
+    if (context != nullptr) [[likely]] note_hit<kUntimed>(view, *context, place.heats[place.slot], hash);
     return Quick::hit;
   }
   if (layout::Link::Overflow::get(place.bucket->link.load_acquire()) != 0) [[unlikely]] return Quick::unsure;
-  if (context != nullptr) [[likely]] note_miss(*context, hash);
+  if (context != nullptr) [[likely]] note_miss<kUntimed>(*context, hash);
   return Quick::miss;
 }
 
