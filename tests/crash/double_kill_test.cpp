@@ -112,13 +112,14 @@ void kill_duty(const char* name, SegmentOptions options, EventMask events, const
   const auto play = [&](World& world, const KillPlan& plan, Passed& passed) {
     prepare(world);
     world.drop_keeper();
-    run_child(plan, passed, [&] {
+    const ChildEnd end = run_child(plan, passed, [&] {
       Maintainer keeper = world.make_keeper();
       static_cast<void>(keeper.cache().contains("nothing"));
       arm();
       duty(keeper);
       disarm();
     });
+    EXPECT_NE(end, ChildEnd::failed) << name;
     world.new_keeper();
   };
   Passed passed;
@@ -128,7 +129,8 @@ void kill_duty(const char* name, SegmentOptions options, EventMask events, const
     EXPECT_EQ(judge(world), "") << name;
   }
   std::vector<KillPlan> plans = plans_of(passed, 4);
-  const long stride = std::max(setting("CACHEE_KILL_STRIDE", 23), passed.accesses / 40 + 1);
+  const long few = std::max(23L, passed.accesses / 40 + 1);
+  const long stride = setting("CACHEE_KILL_STRIDE", few);
   for (long access = 1; access <= passed.accesses; access += stride) plans.push_back({.access = access});
   int bad = 0;
   for (const KillPlan& plan : plans) {
@@ -171,6 +173,51 @@ TEST(SupervisorKill, EvictionSweepLosesNoEvent) {
               w.cache().set("wanted", std::string(1500, 'w'));
             },
             [](Maintainer& keeper) { static_cast<void>(keeper.evict(20)); }, whole);
+}
+
+/// Fills the segment, then takes four of five keys away: every page has something to move. Every
+/// other key has a deadline.
+void fill_sparsely(World& world) {
+  constexpr int kStoredMax = 5000;  // far more than fit
+  int stored = 0;
+  for (; segment_info(world.cache())->pages_free > 0 && stored < kStoredMax; ++stored) {
+    const std::optional<Ttl> ttl = stored % 2 == 0 ? std::optional<Ttl>{std::chrono::hours{1}} : std::nullopt;
+    world.cache().set("k" + std::to_string(stored), std::string(700, 'v'), {.ttl = ttl});
+    if (stored % 60 == 0) world.drain();
+  }
+  for (int i = 0; i < stored; ++i) {
+    if (i % 5 != 0) world.cache().erase("k" + std::to_string(i));
+    if (i % 60 == 0) world.drain();
+  }
+  world.drain();
+}
+
+TEST(SupervisorKill, VacatingAPageLosesAndChangesNothing) {
+  State before;
+  std::uint64_t events_before = 0;
+  kill_duty("vacate", small_world(256), kAllEvents,
+            [&](World& w) {
+              fill_sparsely(w);
+              before = w.state();
+              events_before = w.history().events();
+              w.leave();
+              static_cast<void>(w.keeper().scrub(1 << 20));
+            },
+            [](Maintainer& keeper) {
+              static_cast<void>(keeper.evict(20));
+              if (segment_info(keeper.cache())->pages_free == 0) throw std::runtime_error("no page was vacated");
+            },
+            [&](World& w) {
+              std::string text = w.verdict();
+              if (const State now = w.state(); now != before) text += "there is " + World::describe(now) + "\n";
+              if (w.history().events() != events_before) text += "a move made an event\n";
+              for (const auto& [key, value] : before) {
+                const auto ttl = w.cache().ttl(key);
+                const bool wants_one = std::stoi(key.substr(1)) % 2 == 0;
+                if (!ttl || ttl->has_value() != wants_one) text += key + " has another deadline\n";
+              }
+              return text += w.leaks();
+            });
 }
 
 TEST(SupervisorKill, ReleaseCountsEachEventOnce) {

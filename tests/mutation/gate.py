@@ -21,7 +21,8 @@ import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCES = HERE.parent.parent / "libshm" / "src"
-LIBRARY_OF = {"slow_client_test": "cachee_shm_crash"}  # others: the one that is run by the instruction
+# Others: the one that is run by the instruction.
+LIBRARY_OF = dict.fromkeys(["slow_client_test", "double_kill_test", "exhaustive_test"], "cachee_shm_crash")
 TEST_SECONDS_MAX = 240
 
 
