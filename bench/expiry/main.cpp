@@ -4,19 +4,17 @@
 // Prediction: p50 below 2 ms and p99 below 10 ms behind the deadline where the sweeper gets its CPU;
 // nearly no CPU while nothing expires, however many keys have a deadline.
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include <cachee/cachee.hpp>
-#include <cachee/maintain.hpp>
-
-#include "workload/keeper.hpp"
+#include "expiry/expiring.hpp"
 #include "workload/keys.hpp"
 
 namespace cachee::bench {
@@ -24,97 +22,53 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr TimeNs kMs = 1'000'000;
-constexpr std::uint64_t kVisitsPerSweep = 20000;
+constexpr const char* kUsage =
+    "usage: cachee_bench_expiry [--only random,idle,sessions,mass,among,writer] [--keys N] [--seconds N] [--json FILE]\n"
+    "random    N keys with random TTLs and no reads: how late are the events?\n"
+    "idle      N keys that do not expire: what does the sweeper cost?\n"
+    "sessions  the same while their TTLs of half an hour are renewed all the time\n"
+    "mass      N keys with one deadline: when are all events out, and what does a client notice?\n"
+    "among     1,000 keys that are due at one time among 100,000 that are not\n"
+    "writer    what a TTL adds to a set\n";
 
-double cpu_now_s() noexcept {
-  timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
-}
+constexpr std::uint64_t kDueAmong = 1000;
+constexpr std::uint64_t kOthersAmong = 100'000;
 
-template <class T>
-T at_share(std::vector<T>& sorted, double share) {
-  if (sorted.empty()) return T{};
-  return sorted[std::min(sorted.size() - 1, static_cast<std::size_t>(share * static_cast<double>(sorted.size())))];
-}
+struct Options {
+  std::string only = "random,idle,sessions,mass,among,writer";
+  std::uint64_t keys = 1'000'000;
+  std::uint64_t seconds = 10;
+  std::string json{};
+  [[nodiscard]] bool wants(std::string_view part) const noexcept { return ("," + only + ",").find("," + std::string{part} + ",") != std::string::npos; }
+};
 
-/// A segment whose expiry runs as in cacheed; its events are taken by a thread of their own.
-class Expiring {
+/// Figures in the order in which they were found.
+class Report {
  public:
-  explicit Expiring(std::uint64_t keys) {
-    SegmentOptions options;
-    options.name = name_;
-    options.fresh = true;
-    options.memory_bytes = std::max<std::uint64_t>(64 << 20, keys * 400);
-    options.ring_events = 1 << 20;
-    maintainer_.emplace(must(Maintainer::create(options), "segment"));
-    TriggerSpec all;
-    all.name = "all";
-    all.pattern = "*";
-    all.source = "return";
-    all.events = event_bit(EventKind::expire);
-    TriggerTable table;
-    table.triggers.push_back(all);
-    must(maintainer_->publish_triggers(table, 1s), "trigger");
-    sweeper_ = std::jthread{[this](const std::stop_token& stop) { sweep(stop); }};
-    reader_ = std::jthread{[this](const std::stop_token& stop) { read(stop); }};
+  void add(const std::string& part, const std::string& name, double value) {
+    std::printf("%-10s %-28s %.3f\n", part.c_str(), name.c_str(), value);
+    std::fflush(stdout);
+    figures_.emplace_back(part + "." + name, value);
   }
-  Expiring(const Expiring&) = delete;
-  Expiring& operator=(const Expiring&) = delete;
-  ~Expiring() {
-    sweeper_ = std::jthread{};
-    reader_ = std::jthread{};
-    maintainer_.reset();
-    static_cast<void>(remove_segment(name_));
+  [[nodiscard]] std::string json() const {
+    std::string text = "{";
+    for (const auto& [name, value] : figures_) {
+      char number[64];
+      std::snprintf(number, sizeof number, "%.4f", value);
+      text += (text.size() > 1 ? ",\n \"" : "\n \"") + name + "\": " + number;
+    }
+    return text + "\n}\n";
   }
-  Cache open() const { return must(Cache::open({.name = name_}), "attach"); }
-  std::uint64_t events() const noexcept { return events_.load(); }
-  double sweep_cpu_s() const noexcept { return static_cast<double>(sweep_cpu_ns_.load()) * 1e-9; }
-  /// Behind the last event only.
-  std::vector<std::int64_t>& lags_us() noexcept { return lags_us_; }
 
  private:
-  void sweep(const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-      const TimeNs now = monotonic_now();
-      const std::uint64_t done = maintainer_->expire_due(now, kVisitsPerSweep);
-      sweep_cpu_ns_.store(static_cast<std::uint64_t>(cpu_now_s() * 1e9));
-      if (done >= kVisitsPerSweep) continue;
-      // Never sooner than a ms: deadlines are whole ms.
-      const TimeNs next = maintainer_->next_deadline();
-      maintainer_->wait_for_deadline(std::clamp(next == 0 ? now + 100 * kMs : next, now + kMs, now + 100 * kMs));
-    }
-  }
-  void read(const std::stop_token& stop) {
-    const EventReader reader = maintainer_->reader();
-    std::uint64_t position = reader.head();
-    while (!stop.stop_requested()) {
-      const std::uint64_t first = position;
-      for (; position - first < 4096; ++position) {
-        const auto event = reader.at(EventSeq{position});
-        if (!event) break;
-        lags_us_.push_back(event->lag_us());
-        maintainer_->acknowledge(EventSeq{position});
-      }
-      if (position == first) {
-        std::this_thread::sleep_for(1ms);
-        continue;
-      }
-      const Maintainer::Delta delta{0, {.emitted = position - first, .acknowledged = position - first}};
-      maintainer_->release_through(position, {&delta, 1});
-      events_.store(position);
-    }
-  }
-
-  const std::string name_ = "bench-expiry-" + std::to_string(getpid());
-  std::optional<Maintainer> maintainer_{};
-  std::vector<std::int64_t> lags_us_{};
-  std::atomic<std::uint64_t> events_{0};
-  std::atomic<std::uint64_t> sweep_cpu_ns_{0};
-  std::jthread sweeper_{};
-  std::jthread reader_{};
+  std::vector<std::pair<std::string, double>> figures_{};
 };
+
+template <class T>
+double at_share(const std::vector<T>& sorted, double share) {
+  if (sorted.empty()) return 0;
+  return static_cast<double>(sorted[std::min(sorted.size() - 1, static_cast<std::size_t>(share * static_cast<double>(sorted.size())))]);
+}
 
 bool wait_for_events(const Expiring& segment, std::uint64_t count, std::chrono::seconds patience) {
   const TimeNs end = monotonic_now() + patience.count() * 1000 * kMs;
@@ -122,93 +76,156 @@ bool wait_for_events(const Expiring& segment, std::uint64_t count, std::chrono::
   return segment.events() >= count;
 }
 
-void print_lags(const char* what, std::vector<std::int64_t>& lags) {
+void report_lags(Report& report, const std::string& part, std::vector<std::int64_t> lags) {
   std::sort(lags.begin(), lags.end());
-  std::printf("%-28s %zu events, behind the deadline: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, max %.2f ms\n", what, lags.size(),
-              static_cast<double>(at_share(lags, 0.5)) / 1e3, static_cast<double>(at_share(lags, 0.99)) / 1e3,
-              static_cast<double>(at_share(lags, 0.999)) / 1e3, lags.empty() ? 0 : static_cast<double>(lags.back()) / 1e3);
+  report.add(part, "events", static_cast<double>(lags.size()));
+  report.add(part, "late_p50_ms", at_share(lags, 0.5) / 1e3);
+  report.add(part, "late_p99_ms", at_share(lags, 0.99) / 1e3);
+  report.add(part, "late_p999_ms", at_share(lags, 0.999) / 1e3);
+  report.add(part, "late_max_ms", lags.empty() ? 0 : static_cast<double>(lags.back()) / 1e3);
 }
 
-/// Random TTLs, no reads.
-bool lateness(std::uint64_t keys, std::uint64_t seconds) {
-  Expiring segment{keys};
+/// Loading takes time: no deadline is due before it is over.
+TimeNs load_time(std::uint64_t keys) { return (static_cast<TimeNs>(keys / 200'000) + 2) * 1000 * kMs; }
+
+bool random_ttls(const Options& options, Report& report) {
+  Expiring segment{options.keys};
   Cache cache = segment.open();
   std::mt19937_64 random{1};
-  const TimeNs start = monotonic_now();
-  // Loading takes time: no deadline is due before it is over.
-  for (std::uint64_t i = 0; i < keys; ++i) {
-    const TimeNs due = start + (static_cast<TimeNs>(keys / 200'000) + 2) * 1000 * kMs + static_cast<TimeNs>(random() % (seconds * 1000)) * kMs;
-    const TimeNs left = due - monotonic_now();
-    static_cast<void>(must(cache.set(view(make_key(i)), "v", {.ttl = Ttl{left}}), "set"));
+  const TimeNs first = monotonic_now() + load_time(options.keys);
+  for (std::uint64_t i = 0; i < options.keys; ++i) {
+    const TimeNs due = first + static_cast<TimeNs>(random() % (options.seconds * 1000)) * kMs;
+    static_cast<void>(must(cache.set(view(make_key(i)), "v", {.ttl = Ttl{due - monotonic_now()}}), "set"));
   }
   const double before = segment.sweep_cpu_s();
-  const bool all = wait_for_events(segment, keys, std::chrono::seconds{seconds + keys / 100'000 + 60});
-  std::printf("%-28s %.2f %% of a core\n", "sweeper while they expire", 100 * (segment.sweep_cpu_s() - before) / static_cast<double>(seconds));
-  print_lags("random TTLs", segment.lags_us());
+  const bool all = wait_for_events(segment, options.keys, std::chrono::seconds{options.seconds + options.keys / 100'000 + 60});
+  report.add("random", "sweeper_percent_of_core", 100 * (segment.sweep_cpu_s() - before) / static_cast<double>(options.seconds));
+  report_lags(report, "random", segment.take_lags_us());
   return all;
 }
 
-/// Keys that do not expire, and refreshes of sessions.
-void idle(std::uint64_t keys, std::uint64_t seconds) {
-  Expiring segment{keys};
+void idle_and_sessions(const Options& options, Report& report) {
+  Expiring segment{options.keys};
   Cache cache = segment.open();
-  for (std::uint64_t i = 0; i < keys; ++i) static_cast<void>(must(cache.set(view(make_key(i)), "v", {.ttl = 30min}), "set"));
-  const double before = segment.sweep_cpu_s();
-  std::this_thread::sleep_for(std::chrono::seconds{seconds});
-  std::printf("%-28s %.3f %% of a core with %llu keys\n", "sweeper, nothing expires", 100 * (segment.sweep_cpu_s() - before) / static_cast<double>(seconds),
-              static_cast<unsigned long long>(keys));
-  const double busy = segment.sweep_cpu_s();
-  const TimeNs start = monotonic_now();
-  std::uint64_t refreshes = 0;
-  for (std::uint64_t i = 0; monotonic_now() - start < static_cast<TimeNs>(seconds) * 1000 * kMs; ++i, ++refreshes) {
-    static_cast<void>(must(cache.touch(view(make_key(i % keys)), 30min), "touch"));
+  for (std::uint64_t i = 0; i < options.keys; ++i) static_cast<void>(must(cache.set(view(make_key(i)), "v", {.ttl = 30min}), "set"));
+  const auto percent = [&](double since) { return 100 * (segment.sweep_cpu_s() - since) / static_cast<double>(options.seconds); };
+  if (options.wants("idle")) {
+    const double before = segment.sweep_cpu_s();
+    std::this_thread::sleep_for(std::chrono::seconds{options.seconds});
+    report.add("idle", "keys", static_cast<double>(options.keys));
+    report.add("idle", "sweeper_percent_of_core", percent(before));
   }
-  std::printf("%-28s %.3f %% of a core, %.0f refreshes/s\n", "sweeper, sessions refreshed", 100 * (segment.sweep_cpu_s() - busy) / static_cast<double>(seconds),
-              static_cast<double>(refreshes) / static_cast<double>(seconds));
+  if (!options.wants("sessions")) return;
+  const double before = segment.sweep_cpu_s();
+  const TimeNs end = monotonic_now() + static_cast<TimeNs>(options.seconds) * 1000 * kMs;
+  std::uint64_t renewed = 0;
+  for (; monotonic_now() < end; ++renewed) static_cast<void>(must(cache.touch(view(make_key(renewed % options.keys)), 30min), "touch"));
+  report.add("sessions", "renewed_per_second", static_cast<double>(renewed) / static_cast<double>(options.seconds));
+  report.add("sessions", "sweeper_percent_of_core", percent(before));
 }
 
 /// All in one millisecond, while a client works.
-bool mass(std::uint64_t keys) {
-  Expiring segment{keys};
+bool mass(const Options& options, Report& report) {
+  constexpr std::size_t kTimesKept = 20'000'000;
+  constexpr TimeNs kPatience = 20'000 * kMs;
+  Expiring segment{options.keys};
   Cache cache = segment.open();
-  const TimeNs due = monotonic_now() + (static_cast<TimeNs>(keys / 100'000) + 3) * 1000 * kMs;
-  for (std::uint64_t i = 0; i < keys; ++i) {
+  const TimeNs due = monotonic_now() + 2 * load_time(options.keys);
+  for (std::uint64_t i = 0; i < options.keys; ++i) {
     static_cast<void>(must(cache.set(view(make_key(i)), "v", {.ttl = Ttl{due - monotonic_now()}}), "set"));
   }
   std::vector<TimeNs> took;
-  took.reserve(20'000'000);
-  std::uint64_t i = keys;
-  TimeNs all_out = 0;
+  took.reserve(kTimesKept);
   while (monotonic_now() < due) std::this_thread::sleep_for(1ms);
-  for (TimeNs last = monotonic_now(); last < due + 20'000 * kMs; ++i) {
-    static_cast<void>(must(cache.set(view(make_key(i % 1000 + keys)), "w"), "set"));
+  TimeNs all_out = 0;
+  TimeNs last = monotonic_now();
+  for (std::uint64_t i = 0; all_out == 0 && last < due + kPatience; ++i) {
+    static_cast<void>(must(cache.set(view(make_key(i % 1000 + options.keys)), "w"), "set"));
     const TimeNs now = monotonic_now();
-    if (took.size() < took.capacity()) took.push_back(now - last);
+    if (took.size() < kTimesKept) took.push_back(now - last);
     last = now;
-    if (segment.events() >= keys) {
-      all_out = now;
-      break;
-    }
+    if (segment.events() >= options.keys) all_out = now;
   }
   std::sort(took.begin(), took.end());
-  std::printf("%-28s all %llu events out %.0f ms behind the deadline; a client's set meanwhile: p50 %.1f us, p99.9 %.1f us, max %.0f us\n", "one deadline for all",
-              static_cast<unsigned long long>(keys), all_out == 0 ? -1.0 : static_cast<double>(all_out - due) / 1e6, static_cast<double>(at_share(took, 0.5)) / 1e3,
-              static_cast<double>(at_share(took, 0.999)) / 1e3, took.empty() ? 0 : static_cast<double>(took.back()) / 1e3);
+  report.add("mass", "events", static_cast<double>(segment.events()));
+  report.add("mass", "all_out_ms", all_out == 0 ? -1 : static_cast<double>(all_out - due) / 1e6);
+  report.add("mass", "set_p50_us", at_share(took, 0.5) / 1e3);
+  report.add("mass", "set_p99_us", at_share(took, 0.99) / 1e3);
+  report.add("mass", "set_p999_us", at_share(took, 0.999) / 1e3);
+  report.add("mass", "set_max_us", took.empty() ? 0 : static_cast<double>(took.back()) / 1e3);
   return all_out != 0;
+}
+
+/// The case that Redis is bad at: few keys are due, many others have a deadline too.
+bool among(Report& report) {
+  Expiring segment{kOthersAmong + kDueAmong};
+  Cache cache = segment.open();
+  for (std::uint64_t i = 0; i < kOthersAmong; ++i) static_cast<void>(must(cache.set(view(make_key(i)), "v", {.ttl = 1h}), "set"));
+  const TimeNs due = monotonic_now() + 2000 * kMs;
+  for (std::uint64_t i = 0; i < kDueAmong; ++i) {
+    static_cast<void>(must(cache.set(view(make_key(kOthersAmong + i)), "v", {.ttl = Ttl{due - monotonic_now()}}), "set"));
+  }
+  const bool all = wait_for_events(segment, kDueAmong, 62s);
+  report_lags(report, "among", segment.take_lags_us());
+  return all;
+}
+
+/// CPU of one set with and without a TTL, taking turns so that both meet the same machine.
+void writer(const Options& options, Report& report) {
+  constexpr int kRounds = 15;
+  constexpr std::uint64_t kSets = 200'000;
+  constexpr std::uint64_t kStride = 7919;  // prime: neighbouring sets meet distant buckets
+  Expiring segment{options.keys};
+  Cache cache = segment.open();
+  for (std::uint64_t i = 0; i < options.keys; ++i) static_cast<void>(must(cache.set(view(make_key(i)), "v", {.ttl = 30min}), "set"));
+  std::vector<double> plain_ns, with_ns, added_ns;
+  std::uint64_t next = 0;
+  const auto round = [&](const SetOptions& set) {
+    const double before = cpu_now_s();
+    for (std::uint64_t i = 0; i < kSets; ++i) static_cast<void>(must(cache.set(view(make_key((next += kStride) % options.keys)), "v", set), "set"));
+    return (cpu_now_s() - before) * 1e9 / static_cast<double>(kSets);
+  };
+  for (int n = 0; n < kRounds; ++n) {
+    plain_ns.push_back(round({}));
+    with_ns.push_back(round({.ttl = 30min}));
+    added_ns.push_back(with_ns.back() - plain_ns.back());
+  }
+  for (auto* times : {&plain_ns, &with_ns, &added_ns}) std::sort(times->begin(), times->end());
+  report.add("writer", "set_ns", at_share(plain_ns, 0.5));
+  report.add("writer", "set_with_ttl_ns", at_share(with_ns, 0.5));
+  report.add("writer", "ttl_adds_ns", at_share(added_ns, 0.5));
+}
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; i += 2) {
+    if (i + 1 == argc) die(kUsage);
+    const std::string name = argv[i];
+    const char* const value = argv[i + 1];
+    if (name == "--only") options.only = value;
+    else if (name == "--keys") options.keys = std::strtoull(value, nullptr, 10);
+    else if (name == "--seconds") options.seconds = std::strtoull(value, nullptr, 10);
+    else if (name == "--json") options.json = value;
+    else die(kUsage);
+  }
+  if (options.keys == 0 || options.seconds == 0) die(kUsage);
+  return options;
+}
+
+int run(const Options& options) {
+  Report report;
+  bool good = true;
+  if (options.wants("random")) good = random_ttls(options, report) && good;
+  if (options.wants("idle") || options.wants("sessions")) idle_and_sessions(options, report);
+  if (options.wants("mass")) good = mass(options, report) && good;
+  if (options.wants("among")) good = among(report) && good;
+  if (options.wants("writer")) writer(options, report);
+  if (!options.json.empty()) std::ofstream{options.json} << report.json();
+  if (!good) std::printf("not every key expired with its event\n");
+  return good ? 0 : 1;
 }
 
 }  // namespace
 }  // namespace cachee::bench
 
-int main(int argc, char** argv) {
-  std::uint64_t keys = 1'000'000;
-  std::uint64_t seconds = 10;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (std::strcmp(argv[i], "--keys") == 0) keys = std::strtoull(argv[i + 1], nullptr, 10);
-    if (std::strcmp(argv[i], "--seconds") == 0) seconds = std::strtoull(argv[i + 1], nullptr, 10);
-  }
-  bool good = cachee::bench::lateness(keys, seconds);
-  cachee::bench::idle(keys, seconds);
-  good = cachee::bench::mass(keys) && good;
-  return good ? 0 : 1;
-}
+int main(int argc, char** argv) { return cachee::bench::run(cachee::bench::parse(argc, argv)); }

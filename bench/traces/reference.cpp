@@ -2,47 +2,10 @@
 
 #include <algorithm>
 
+#include "traces/queue.hpp"
+
 namespace cachee::bench {
 namespace {
-
-constexpr std::uint32_t kNone = ~std::uint32_t{0};
-
-/// A queue of keys that can also lose one from its middle; keys know their neighbours.
-class Queue {
- public:
-  explicit Queue(std::uint32_t keys) : links_(keys) {}
-
-  [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-  [[nodiscard]] bool empty() const noexcept { return tail_ == kNone; }
-  [[nodiscard]] std::uint32_t tail() const noexcept { return tail_; }
-  /// The next one towards the head, where the young are.
-  [[nodiscard]] std::uint32_t younger(std::uint32_t key) const noexcept { return links_[key].younger; }
-
-  void push(std::uint32_t key, std::uint64_t size) noexcept {
-    links_[key] = {kNone, head_, size};
-    (head_ == kNone ? tail_ : links_[head_].younger) = key;
-    head_ = key;
-    size_ += size;
-  }
-  std::uint64_t remove(std::uint32_t key) noexcept {
-    const Link link = links_[key];
-    (link.younger == kNone ? head_ : links_[link.younger].older) = link.older;
-    (link.older == kNone ? tail_ : links_[link.older].younger) = link.younger;
-    size_ -= link.size;
-    return link.size;
-  }
-
- private:
-  struct Link {
-    std::uint32_t younger = kNone;
-    std::uint32_t older = kNone;
-    std::uint64_t size = 0;
-  };
-  std::vector<Link> links_;
-  std::uint32_t head_ = kNone;
-  std::uint32_t tail_ = kNone;
-  std::uint64_t size_ = 0;
-};
 
 /// FIFO; LRU when a hit moves the key to the head.
 class OneQueue final : public Reference {
@@ -113,11 +76,11 @@ class Sieve final : public Reference {
     }
     if (size > capacity_) return false;
     while (queue_.size() + size > capacity_) {
-      std::uint32_t victim = hand_ == kNone ? queue_.tail() : hand_;
+      std::uint32_t victim = hand_ == Queue::kNone ? queue_.tail() : hand_;
       while (state_[victim] == kVisited) {
         state_[victim] = kIn;
         victim = queue_.younger(victim);
-        if (victim == kNone) victim = queue_.tail();
+        if (victim == Queue::kNone) victim = queue_.tail();
       }
       hand_ = queue_.younger(victim);
       state_[victim] = kOut;
@@ -132,7 +95,7 @@ class Sieve final : public Reference {
   enum : std::uint8_t { kOut, kIn, kVisited };
   std::uint64_t capacity_;
   Queue queue_;
-  std::uint32_t hand_ = kNone;
+  std::uint32_t hand_ = Queue::kNone;
   std::vector<std::uint8_t> state_;
 };
 
@@ -294,6 +257,8 @@ std::unique_ptr<Reference> make_reference(std::string_view name, std::uint64_t c
   if (name == "SIEVE") return std::make_unique<Sieve>(capacity, keys);
   if (name == "S3-FIFO") return std::make_unique<S3Fifo>(capacity, keys);
   if (name == "ARC") return std::make_unique<Arc>(capacity, keys);
+  if (name == "LIRS") return make_lirs(capacity, keys);
+  if (name == "W-TinyLFU") return make_tiny_lfu(capacity, keys);
   return nullptr;
 }
 

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Few keys are due at one time among many that are not: how late is the event, here and in Redis?
+
+    bench/expiry_redis.py [--build build/release] [--json FILE]
+
+Redis runs privately, without persistence, with notify-keyspace-events Ex; an event's time is that of its
+message here. Ours is the event's own time, and all must be read. Both get a minute, one after the other.
+"""
+import argparse
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+TREE = pathlib.Path(__file__).resolve().parents[1]
+DUE, OTHERS, PATIENCE_S = 1000, 100_000, 60
+BATCH = 1000
+
+
+def command(*words):
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        data = str(word).encode()
+        parts.append(b"$%d\r\n%s\r\n" % (len(data), data))
+    return b"".join(parts)
+
+
+def connect(path):
+    end = time.monotonic() + 5
+    while True:
+        try:
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(path)
+            return client
+        except OSError:
+            client.close()
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
+def send_all(client, commands):
+    """Pipelined, with every answer an OK line."""
+    for first in range(0, len(commands), BATCH):
+        batch = commands[first:first + BATCH]
+        client.sendall(b"".join(batch))
+        answers = b""
+        while answers.count(b"\r\n") < len(batch):
+            answers += client.recv(1 << 16)
+        if answers != b"+OK\r\n" * len(batch):
+            sys.exit(f"redis answered {answers[:200]!r}")
+
+
+def lateness_of_redis(path):
+    writer, reader = connect(path), connect(path)
+    reader.sendall(command("SUBSCRIBE", "__keyevent@0__:expired"))
+    reader.recv(1 << 16)
+    send_all(writer, [command("SET", f"other{n}", "v", "PX", 3_600_000) for n in range(OTHERS)])
+    due_ms = int(time.time() * 1000) + 2000
+    send_all(writer, [command("SET", f"due{n}", "v", "PXAT", due_ms) for n in range(DUE)])
+    late, end = [], due_ms / 1000 + PATIENCE_S
+    while len(late) < DUE and time.time() < end:
+        reader.settimeout(max(0.01, end - time.time()))
+        try:
+            got = reader.recv(1 << 16)
+        except TimeoutError:
+            break
+        late += [time.time() * 1000 - due_ms] * got.count(b"$7\r\nmessage\r\n")
+    return late
+
+
+def run_redis():
+    with tempfile.TemporaryDirectory(prefix="cachee-redis-") as folder:
+        path = f"{folder}/socket"
+        server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no",
+                                   "--notify-keyspace-events", "Ex", "--dir", folder], stdout=subprocess.DEVNULL)
+        try:
+            late = sorted(lateness_of_redis(path))
+        finally:
+            server.terminate()
+            server.wait()
+    figures = {"redis.events_in_a_minute": len(late)}
+    if late:
+        figures |= {"redis.late_p50_ms": round(late[len(late) // 2], 1), "redis.late_max_ms": round(late[-1], 1)}
+    return figures
+
+
+def run_ours(build):
+    with tempfile.NamedTemporaryFile() as out:
+        subprocess.run([build / "bench/cachee_bench_expiry", "--only", "among", "--json", out.name], check=True,
+                       stdout=subprocess.DEVNULL)
+        with open(out.name, encoding="utf-8") as file:
+            return json.load(file)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--build", type=pathlib.Path, default=TREE / "build/release")
+    parser.add_argument("--json", type=pathlib.Path)
+    arguments = parser.parse_args()
+    figures = run_ours(arguments.build) | run_redis()
+    text = json.dumps(figures, indent=1)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
