@@ -66,6 +66,19 @@ class ChargeTest : public DispatcherTest {
     for (std::uint64_t i = 0; i < kWrites; ++i) set("backlog:" + std::to_string(i));
     ASSERT_TRUE(eventually([&] { return account("k").spooled > kWrites / 2; })) << account("k").spooled;
   }
+  /// Two executors have a run in hand each when everything dies; one begins again, with the first of them.
+  void crash_under_two_runs(EventSeq& first, EventSeq& other, std::string& key) {
+    begin_with(2);
+    other = first = set("first", "stay");
+    for (int i = 0; lane_of(other) == lane_of(first); ++i) other = set(key = "other:" + std::to_string(i), "stay");
+    ASSERT_TRUE(eventually([&] {
+      return runs(first, static_cast<std::uint32_t>(lane_of(first))) && runs(other, static_cast<std::uint32_t>(lane_of(other)));
+    }));
+    crash();
+    executors_ = 1;
+    start();
+    ASSERT_TRUE(eventually([&] { return runs(first); }));
+  }
   void let_go() { ASSERT_TRUE(cache_->set("go", "")); }
   void expect_acknowledged(std::uint64_t count) {
     ASSERT_TRUE(eventually([&] { return account("k").acknowledged == count; }))
@@ -126,18 +139,10 @@ TEST_F(ChargeTest, ARunOfTheSpoolThatACrashEndedSaysDuplicate) {
 }
 
 TEST_F(ChargeTest, ARunOfTheRingThatACrashEndedSaysDuplicateAlsoFromTheSpool) {
-  begin_with(2);
-  const EventSeq first = set("first", "stay");
-  EventSeq other = first;
+  EventSeq first;
+  EventSeq other;
   std::string key;
-  for (int i = 0; lane_of(other) == lane_of(first); ++i) other = set(key = "other:" + std::to_string(i), "stay");
-  ASSERT_TRUE(eventually([&] {
-    return runs(first, static_cast<std::uint32_t>(lane_of(first))) && runs(other, static_cast<std::uint32_t>(lane_of(other)));
-  }));
-  crash();
-  executors_ = 1;
-  start();
-  ASSERT_TRUE(eventually([&] { return runs(first); }));  // the other one's is not claimed any more
+  ASSERT_NO_FATAL_FAILURE(crash_under_two_runs(first, other, key));  // the other one's is not claimed any more
   write_backlog();
   let_go();
   expect_acknowledged(other.value + 1 + kWrites);
@@ -148,18 +153,10 @@ TEST_F(ChargeTest, ARunOfTheRingThatACrashEndedSaysDuplicateAlsoFromTheSpool) {
 }
 
 TEST_F(ChargeTest, RunsThatWereClaimedOnlyAreHandedBackAndSayWhatTheyWouldHaveSaid) {
-  begin_with(2);
-  const EventSeq first = set("first", "stay");
-  EventSeq other = first;
+  EventSeq first;
+  EventSeq other;
   std::string key;
-  for (int i = 0; lane_of(other) == lane_of(first); ++i) other = set(key = "other:" + std::to_string(i), "stay");
-  ASSERT_TRUE(eventually([&] {
-    return runs(first, static_cast<std::uint32_t>(lane_of(first))) && runs(other, static_cast<std::uint32_t>(lane_of(other)));
-  }));
-  crash();
-  executors_ = 1;
-  start();
-  ASSERT_TRUE(eventually([&] { return runs(first); }));
+  ASSERT_NO_FATAL_FAILURE(crash_under_two_runs(first, other, key));
   const EventSeq young = set("young");
   // As an executor leaves it that dies behind its claim.
   ASSERT_TRUE(segment_->keeper().lane(0)->try_advance(first.value + 1, young.value + 1));
