@@ -39,6 +39,13 @@ def text(x, y, words, size=12, anchor="start", weight="normal", fill=TEXT):
             f'font-weight="{weight}" fill="{fill}">{html.escape(words)}</text>')
 
 
+def frame(width, height):
+    """How every picture begins: its size, and a white ground."""
+    return [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+            'font-family="system-ui, sans-serif">',
+            f'<rect width="{width}" height="{height}" fill="#ffffff"/>']
+
+
 def draw_panel(y, title, unit, rows):
     values = [value for _, _, value, _ in rows if value > 0]
     low = 10 ** math.floor(math.log10(min(values) / 1.5))
@@ -70,9 +77,7 @@ def draw(result):
         body += drawn
     width = LEFT + PANEL + VALUE + 60
     head = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}" '
-        'font-family="system-ui, sans-serif">',
-        f'<rect width="{width}" height="{y}" fill="#ffffff"/>',
+        *frame(width, y),
         text(16, 24, f'Cachee beside other stores: {versus["keys"]:,} keys of {versus["key_bytes"]} bytes, '
                      f'values of {versus["value_bytes"]}', 15, weight="bold"),
         text(16, 42, f'{machine["cpu"]}, {machine["cores"]} cores · median of {versus["rounds"]} interleaved '

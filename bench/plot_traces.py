@@ -6,7 +6,7 @@
 import json
 import sys
 
-from plot import BAR, FAINT, GAP, LEFT, OTHER, OURS, PANEL, text
+from plot import BAR, FAINT, GAP, LEFT, OTHER, OURS, PANEL, frame, text
 
 
 def panels_of(rows):
@@ -44,9 +44,7 @@ def draw(result):
         body += drawn
     width = LEFT + PANEL + 260
     what = f'cost of misses ({result["cost"]})' if result["cost"] else "misses"
-    head = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y}" viewBox="0 0 {width} {y}" '
-            'font-family="system-ui, sans-serif">',
-            f'<rect width="{width}" height="{y}" fill="#ffffff"/>',
+    head = [*frame(width, y),
             text(16, 24, f"Share of {what}, real segment and sweep beside simulators: less is better", 15, weight="bold")]
     return "\n".join([*head, *body, "</svg>", ""])
 
