@@ -22,7 +22,6 @@
 namespace cachee::cli {
 namespace {
 
-constexpr std::size_t kScanStep = 1024;
 // Each attempt waits as long as the triggers that want the event say (ON_FULL BLOCK).
 constexpr int kBackpressureAttempts = 30;
 // JSON writes a byte as at most six ("\u0000"); the rest is room for key, metadata and names.

@@ -39,7 +39,7 @@ Command create_command() {
           }};
 }
 
-Command list_command() {
+Command group_list_command() {
   return {.words = "group list",
           .group = kSupervisorGroup,
           .summary = "List the consumer groups",
@@ -70,7 +70,7 @@ Command named_command(const char* verb, const char* word, const char* summary) {
 }  // namespace
 
 std::vector<Command> group_commands() {
-  return {create_command(), list_command(), named_command("show", "INFO", "Show a group's options, its consumers and its lag"),
+  return {create_command(), group_list_command(), named_command("show", "INFO", "Show a group's options, its consumers and its lag"),
           named_command("remove", "REMOVE", "Remove a group and acknowledge what waits for it")};
 }
 

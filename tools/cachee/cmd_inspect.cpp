@@ -146,12 +146,6 @@ Value pending_value(const PendingEvent& event, const std::string& id) {
       .add("acknowledged", event.acknowledged);
 }
 
-Value metadata_value(const Metadata& metadata) {
-  Value object = Value::object();
-  for (const auto& [field, text] : metadata) object.add(field, text);
-  return object;
-}
-
 /// A copy of an event while it is in the ring. nullopt when it left during the copy: its memory
 /// may then hold something else already.
 std::optional<Value> copy_event(const EventReader& reader, const EventView& view) {

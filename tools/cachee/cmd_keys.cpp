@@ -16,14 +16,6 @@
 namespace cachee::cli {
 namespace {
 
-constexpr std::size_t kScanStep = 1024;
-
-Value metadata_value(const Metadata& metadata) {
-  Value object = Value::object();
-  for (const auto& [field, text] : metadata) object.add(field, text);
-  return object;
-}
-
 Value entry_value(const std::string& key, const Entry& entry, bool with_value) {
   Value depends_on = Value::list();
   for (const auto& parent : entry.depends_on) depends_on.push(parent);

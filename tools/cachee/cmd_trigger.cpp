@@ -133,7 +133,7 @@ Command register_command() {
       }};
 }
 
-Command list_command() {
+Command trigger_list_command() {
   return {
       .words = "trigger list",
       .group = kSupervisorGroup,
@@ -313,7 +313,7 @@ Exit print_answer(Context& context, const Reply& reply) {
 
 std::vector<Command> trigger_commands() {
   return {register_command(),
-          list_command(),
+          trigger_list_command(),
           show_command(),
           source_command(),
           stats_command(),

@@ -347,4 +347,10 @@ Supervisor& Source::supervisor() {
   return *supervisor_;
 }
 
+Value metadata_value(const Metadata& metadata) {
+  Value object = Value::object();
+  for (const auto& [field, text] : metadata) object.add(field, text);
+  return object;
+}
+
 }  // namespace cachee::cli

@@ -83,6 +83,11 @@ class Source {
   std::optional<Supervisor> supervisor_{};
 };
 
+/// Keys that a walk over all of them asks for at a time.
+inline constexpr std::size_t kScanStep = 1024;
+
+/// An entry's or event's metadata as a command prints it.
+[[nodiscard]] Value metadata_value(const Metadata& metadata);
 /// "cacheed" or "cacheed --name orders": what starts the supervisor of that name.
 [[nodiscard]] std::string start_command(std::string_view name);
 /// True for 1 to 64 of a-z 0-9 _ . -

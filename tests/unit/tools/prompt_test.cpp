@@ -8,7 +8,7 @@
 namespace cachee::cli::test {
 namespace {
 
-std::string answer(const Words& words) {
+std::string prompt_answer(const Words& words) {
   if (words[0] == "GET") return bulk("v\n1");
   if (words[0] == "INCR") return integer(8);
   if (words[0] == "INFO") return bulk("# Server\r\nname:orders\r\n");
