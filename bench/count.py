@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 TREE = pathlib.Path(__file__).resolve().parents[1]
-OPERATIONS = ["get", "get_many", "miss", "view", "set", "set_new"]
+OPERATIONS = ["get", "get_many", "miss", "view", "set", "set_ttl", "set_new"]
 SHORT, LONG = 4096, 20480
 
 

@@ -1,6 +1,6 @@
 // One operation in a loop, for callgrind to count: bench/count.py runs it and divides.
 //
-//   cachee_bench_count get|get_many|miss|set|set_new|view OPERATIONS
+//   cachee_bench_count get|get_many|miss|set|set_ttl|set_new|view OPERATIONS
 #include <cstdlib>
 #include <cstring>
 
@@ -23,9 +23,9 @@ struct Bench {
     for (Key& key : absent) key[0] = 'x';
     for (std::uint64_t n = 0; n < kKeys; ++n) store(make_key(n), n);
   }
-  void store(const Key& key, std::uint64_t turn) {
+  void store(const Key& key, std::uint64_t turn, const SetOptions& options = {}) {
     const ValueBytes value = make_value(key, turn);
-    static_cast<void>(must(cache.set(view(key), {value.data(), value.size()}), "set"));
+    static_cast<void>(must(cache.set(view(key), {value.data(), value.size()}, options), "set"));
   }
   static const Key& at(const std::vector<Key>& stream, std::size_t n) { return stream[n % kStreamLength]; }
 };
@@ -55,6 +55,10 @@ struct Bench {
 [[gnu::noinline]] void counted_set(Bench& bench, std::size_t operations) {
   for (std::size_t n = 0; n < operations; ++n) bench.store(Bench::at(bench.present, n), n);
 }
+[[gnu::noinline]] void counted_set_ttl(Bench& bench, std::size_t operations) {
+  const SetOptions options{.ttl = std::chrono::minutes{30}};
+  for (std::size_t n = 0; n < operations; ++n) bench.store(Bench::at(bench.present, n), n, options);
+}
 [[gnu::noinline]] void counted_set_new(Bench& bench, std::size_t operations) {
   for (std::size_t n = 0; n < operations; ++n) bench.store(make_key(bench.next_new++), n);
 }
@@ -69,7 +73,8 @@ struct Operation {
   void (*run)(Bench&, std::size_t);
 };
 constexpr Operation kOperations[] = {{"get", counted_get}, {"get_many", counted_get_many}, {"miss", counted_miss},
-                                     {"set", counted_set}, {"set_new", counted_set_new},   {"view", counted_view}};
+                                     {"set", counted_set}, {"set_ttl", counted_set_ttl},   {"set_new", counted_set_new},
+                                     {"view", counted_view}};
 
 }  // namespace
 }  // namespace cachee::bench

@@ -22,7 +22,7 @@ void lower_node(const View& view, unsigned level, std::uint64_t bucket, std::uin
 
 }  // namespace
 
-void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept {
+void detail::lower_nodes(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept {
   // Root first: a writer that stops half-way leaves a node too low above, never too high [EX-1].
   for (unsigned level = view.levels.count; level-- > 0;) {
     lower_node(view, level, bucket, ms);
@@ -35,12 +35,11 @@ void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t ms) no
   // Upwards again, each node behind its child: a sweep that came in between may have raised a node
   // that was low enough for another bucket's sake, before it could see this child lowered.
   for (unsigned level = 0; level < view.levels.count; ++level) lower_node(view, level, bucket, ms);
-  // A sweeper that sleeps past this deadline is woken.
-  auto& header = *view.header;
-  if (header.deadline_wanted.load_seq_cst() != 0 && ms < header.sweep_until_ms.load_relaxed()) {
-    header.deadline_wake.fetch_add(1);
-    os::wake_all(header.deadline_wake);
-  }
+}
+
+void detail::wake_sweeper(const View& view) noexcept {
+  view.header->deadline_wake.fetch_add(1);
+  os::wake_all(view.header->deadline_wake);
 }
 
 std::uint64_t earliest_deadline(const View& view) noexcept {

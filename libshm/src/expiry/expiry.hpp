@@ -4,7 +4,7 @@
 // EXPIRY PROTOCOL
 //
 //   writer   W1 lower every level, root first, bucket last, then look at every level upwards
-//            W2 publish (slot CAS or exp CAS)   W3 lower again
+//            W2 publish (slot CAS or exp CAS)   W3 lower again   W4 wake a sweeper that sleeps past it
 //   sweeper  S0 name the bucket in the intent   S1 exchange the node with NEVER   S2 read the
 //            children   S3 lower the node to what was seen, all levels above it too
 //
@@ -36,8 +36,31 @@ namespace cachee::shm {
 /// Deadline of a record (ms, monotonic) in the ms of the summary, rounded down and clamped.
 [[nodiscard]] std::uint64_t summary_ms(const View& view, std::uint64_t deadline_ms) noexcept;
 
-/// W1, W3. `ms` = 0 asks for a visit at the next sweep.
-void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept;
+namespace detail {
+void lower_nodes(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept;
+void wake_sweeper(const View& view) noexcept;
+}  // namespace detail
+
+/// W1.
+inline void lower_minima(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept {
+  // Mostly every level is low enough: the bucket holds something that is due before. Looking upwards is then all
+  // that W1 and W3 are; the way down would have lowered nothing.
+  bool low = layout::Link::Deadline::get(view.buckets[bucket].link.load_seq_cst()) <= ms;
+  for (unsigned level = 0; low && level < view.levels.count; ++level) {
+    low = view.minima[view.levels.start[level] + (bucket >> (6 * (level + 1)))].load_seq_cst() <= ms;
+  }
+  if (!low) [[unlikely]] detail::lower_nodes(view, bucket, ms);
+}
+
+/// W3, and whoever lowers for another. `ms` = 0 asks for a visit at the next sweep.
+inline void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept {
+  lower_minima(view, bucket, ms);
+  // A sweeper that sleeps past this deadline is woken.
+  SegmentHeader& header = *view.header;
+  if (header.deadline_wanted.load_seq_cst() != 0 && ms < header.sweep_until_ms.load_relaxed()) [[unlikely]] {
+    detail::wake_sweeper(view);
+  }
+}
 
 /// Earliest deadline of all, in ms of the summary; Link::kNever: none.
 [[nodiscard]] std::uint64_t earliest_deadline(const View& view) noexcept;

@@ -179,14 +179,17 @@ inline std::int64_t us_until(std::int64_t wall_ms) noexcept {
   const std::int64_t now_us_wall = base::wall_ns() / base::kNsPerUs;
   return std::clamp(wall_ms, -kFarMs, kFarMs) * 1000 - now_us_wall;
 }
-/// True when a deadline has passed; reads the precise clock only when the coarse one cannot tell.
-inline bool deadline_passed(std::uint64_t exp) noexcept {
+/// True when a deadline has passed; reads the precise clock only when `coarse_now` cannot tell.
+inline bool deadline_passed(std::uint64_t exp, TimeNs coarse_now) noexcept {
   const std::uint64_t deadline_ms = layout::Exp::Deadline::get(exp);
   if (deadline_ms == 0) return false;
   const std::uint64_t deadline_us = deadline_ms * 1000;
-  const auto coarse_us = static_cast<std::uint64_t>(base::now_coarse_ns() / base::kNsPerUs);
+  const auto coarse_us = static_cast<std::uint64_t>(coarse_now / base::kNsPerUs);
   if (coarse_us + base::kCoarseLagNs / base::kNsPerUs < deadline_us) return false;
   return coarse_us >= deadline_us || now_us() >= deadline_us;
+}
+inline bool deadline_passed(std::uint64_t exp) noexcept {
+  return layout::Exp::Deadline::get(exp) != 0 && deadline_passed(exp, base::now_coarse_ns());
 }
 
 template <class Sink>

@@ -152,6 +152,7 @@ bool admit(Context& context, const Interest& interest, EventKind kind) noexcept 
   if (!interest.wants(kind)) return true;
   const View& view = *context.view;
   const auto role = static_cast<Role>(context.me->role.load_relaxed());
+  __builtin_prefetch(&view.cell(view.header->ring_tail.load_relaxed()), 1);  // where the event most likely goes
   if (ring_admits(view, role)) return true;
   context.count(layout::kBackpressure);
   // What handlers write never waits: the room may be theirs to make.
@@ -180,16 +181,15 @@ class RoomWait {
   TimeNs until_ = 0;
 };
 
-std::uint64_t version_now(const View& view) noexcept {
-  const TimeNs now = base::now_coarse_ns();
+std::uint64_t version_at(const View& view, TimeNs coarse_now) noexcept {
   const auto origin = static_cast<TimeNs>(view.created_mono_ns);
-  return now <= origin ? 1 : static_cast<std::uint64_t>((now - origin) / base::kNsPerUs) + 1;
+  return coarse_now <= origin ? 1 : static_cast<std::uint64_t>((coarse_now - origin) / base::kNsPerUs) + 1;
 }
 
 /// A new key must not meet a version that this key had before: removals of records that are ahead
 /// of the clock raise the floor first.
 void raise_version_floor(const View& view, std::uint64_t version) noexcept {
-  if (version < version_now(view)) return;
+  if (version < version_at(view, base::now_coarse_ns())) return;
   Word& floor = view.header->version_floor;
   for (std::uint64_t seen = floor.load_acquire(); seen <= version && !floor.cas_acq_rel(seen, version + 1);) {
   }
@@ -252,10 +252,11 @@ enum class ExpireOutcome {
 }
 
 /// The same for a record whose deadline may have passed.
-[[gnu::always_inline]] inline ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept {
+[[gnu::always_inline]] inline ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word,
+                                                        TimeNs coarse_now) noexcept {
   const Record& record = context.view->record_at(Slot::Offset::get(word));
   const std::uint64_t exp = record.exp.load_acquire();
-  if (!deadline_passed(exp)) [[likely]] return ExpireOutcome::alive;
+  if (!deadline_passed(exp, coarse_now)) [[likely]] return ExpireOutcome::alive;
   // R2 freezes the very deadline that has passed [EX-2]: a TOUCH may have set another one since.
   return expire_due_slot(context, bucket, slot, word, exp);
 }
@@ -337,7 +338,8 @@ class PlainSet {
   std::string* old_value = nullptr;
 };
 
-/// SET without any option, as most are.
+/// SET without any option, as most are, or with a TTL and nothing else.
+template <bool kTimed>
 class BareSet {
  public:
   static constexpr bool touch_copy = false;
@@ -345,11 +347,12 @@ class BareSet {
   static constexpr bool makes_room = true;
   static constexpr bool keeps_deadline = false;
 
-  BareSet(KeyView key, ValueView value) noexcept : key_{key}, value_{value} {}
+  BareSet(KeyView key, ValueView value, Ttl ttl) noexcept : key_{key}, value_{value}, ttl_{ttl} {}
   RecordParts parts() const noexcept { return {key_, value_, {}, 0}; }
   Errc prepare(const View&, std::uint64_t, std::uint64_t, RecordParts& parts, std::uint64_t& deadline_ms) noexcept {
     parts = {key_, value_, {}, 0};
-    deadline_ms = 0;
+    // The clock is read while the line of the bucket is on its way.
+    deadline_ms = kTimed ? deadline_after(ttl_) : 0;
     return Errc::ok;
   }
   static constexpr bool independent() noexcept { return true; }
@@ -358,9 +361,11 @@ class BareSet {
  private:
   KeyView key_;
   ValueView value_;
+  Ttl ttl_;
 };
+/// A TTL does not count.
 bool without_options(const SetOptions& o) noexcept {
-  return !o.ttl && !o.deadline_wall_ms && !o.keep_ttl && o.condition == Condition::always && !o.if_version &&
+  return !o.deadline_wall_ms && !o.keep_ttl && o.condition == Condition::always && !o.if_version &&
          !o.return_old && !needs_extension(o.cost, o.provenance, o.metadata, o.depends_on);
 }
 
@@ -495,6 +500,7 @@ template <class Plan>
     const FoundSlot found = find_for_write(context, bucket, hash, key);  // S2
     if (found.what == Lookup::moved) [[unlikely]] continue;
     if (found.what == Lookup::blocked) [[unlikely]] return write.give_up(Errc::full);
+    const TimeNs now = base::now_coarse_ns();
     std::uint64_t old_unit = 0;
     std::uint64_t old_deadline_ms = 0;
     std::uint64_t version = 0;
@@ -505,7 +511,7 @@ template <class Plan>
       }
       old_unit = Slot::Offset::get(found.word);
       Record& old = view.record_at(old_unit);
-      if (const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word);
+      if (const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word, now);
           expired != ExpireOutcome::alive) [[unlikely]] {
         if (expired == ExpireOutcome::blocked) return write.give_up(Errc::full);
         continue;
@@ -532,12 +538,12 @@ template <class Plan>
     }
     Record& record = view.record_at(write.block.unit);
     if (old_unit == 0) {
-      version = std::max(version_now(view), view.header->version_floor.load_acquire());
+      version = std::max(version_at(view, now), view.header->version_floor.load_acquire());
     } else if (!plan.touch_copy) {
-      version = std::max(version + 1, version_now(view));
+      version = std::max(version + 1, version_at(view, now));
     }
     set_lineage(record, plan.touch_copy ? 0 : old_unit, version);
-    if (deadline_ms != 0) lower_deadline(view, bucket, summary_ms(view, deadline_ms));  // S3
+    if (deadline_ms != 0) lower_minima(view, bucket, summary_ms(view, deadline_ms));  // S3
     CACHEE_CRASH_POINT("keyspace.set.ready");
     if (old_unit != 0) [[likely]] {
       std::uint64_t expected = found.word;
@@ -583,6 +589,13 @@ Result<WriteResult> result_of(const Result<Written>& written) noexcept {
   return Result<WriteResult>{std::in_place, written->version, written->event(), written->created, std::nullopt};
 }
 
+template <bool kTimed>
+[[gnu::noinline]] Result<WriteResult> set_bare(Context& context, KeyView key, ValueView value, Ttl ttl) noexcept {
+  BareSet<kTimed> plan{key, value, ttl};
+  if (const Errc why = check_sizes(*context.view, plan.parts()); why != Errc::ok) [[unlikely]] return why;
+  return result_of(write_by(context, key, plan));
+}
+
 [[gnu::noinline]] Result<WriteResult> set_with_options(Context& context, KeyView key, ValueView value,
                                                        const SetOptions& options) noexcept {
   if (options.cost && !(*options.cost > 0)) return Errc::invalid_argument;
@@ -606,9 +619,8 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
 
 Result<WriteResult> set_record(Context& context, KeyView key, ValueView value, const SetOptions& options) noexcept {
   if (!without_options(options)) return set_with_options(context, key, value, options);
-  BareSet plan{key, value};
-  if (const Errc why = check_sizes(*context.view, plan.parts()); why != Errc::ok) [[unlikely]] return why;
-  return result_of(write_by(context, key, plan));
+  if (options.ttl) return set_bare<true>(context, key, value, *options.ttl);
+  return set_bare<false>(context, key, value, Ttl{});
 }
 
 Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptions& options) noexcept {
@@ -639,7 +651,7 @@ Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptio
     }
     const std::uint64_t unit = Slot::Offset::get(found.word);
     Record& record = *view.record(unit);
-    const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word);
+    const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word, base::now_coarse_ns());
     if (expired == ExpireOutcome::changed) continue;
     if (expired != ExpireOutcome::alive) return Errc::not_found;
     if (options.if_version && version_of(record) != *options.if_version) return Errc::stale;
@@ -709,7 +721,7 @@ Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexce
       }
       const std::uint64_t unit = Slot::Offset::get(found.word);
       Record& record = *view.record(unit);
-      const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word);
+      const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word, base::now_coarse_ns());
       if (expired == ExpireOutcome::changed) continue;
       if (expired != ExpireOutcome::alive) return Errc::not_found;
       std::uint64_t exp = record.exp.load_acquire();
@@ -717,7 +729,7 @@ Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexce
       if (frozen) break;
       const auto wanted = plan.decide(Exp::Deadline::get(exp));
       if (!wanted) return false;
-      if (*wanted != 0) lower_deadline(view, bucket, summary_ms(view, *wanted));  // T1
+      if (*wanted != 0) lower_minima(view, bucket, summary_ms(view, *wanted));  // T1
       // T2. LINEARIZES, or just before the slot changed if it did meanwhile.
       if (!record.exp.cas_seq_cst(exp, Exp::Deadline::set(exp, *wanted))) continue;
       CACHEE_CRASH_POINT("keyspace.touched");
@@ -750,7 +762,7 @@ bool evict_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_
   const bool admitted = !interest.wants(EventKind::evict) || ring_admits(view, Role::sweep);  // [EV-3]
   const bool announced = Ins::busy(view.buckets[bucket].ins.load_seq_cst());                  // [IX-3]
   if (!announced && Slot::mark(word) == Mark::live) {
-    const ExpireOutcome expired = expire_slot(context, bucket, slot, word);  // [EV-2]
+    const ExpireOutcome expired = expire_slot(context, bucket, slot, word, base::now_coarse_ns());  // [EV-2]
     evicted = expired == ExpireOutcome::removed;
     if (expired == ExpireOutcome::alive && admitted && pay_debt(context, unit, nullptr) &&
         remove_slot(context, bucket, slot, word, Mark::evict, Cause::explicit_, true)) {
@@ -795,7 +807,7 @@ std::uint64_t tend_bucket(Context& context, std::uint64_t bucket, std::uint64_t&
     if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy) && Ins::Offset::get(busy) == unit) {
       help_insert(context, bucket, busy);
     }
-    switch (expire_slot(context, bucket, walk.slot(), word)) {
+    switch (expire_slot(context, bucket, walk.slot(), word, base::now_coarse_ns())) {
       case ExpireOutcome::removed: ++expired; break;
       default: earliest = 0; break;
     }
