@@ -25,7 +25,7 @@ constexpr std::uint64_t compute_fingerprint() noexcept {
            sizeof(Record), sizeof(ExtensionHeader), sizeof(Cell), sizeof(LanePage), sizeof(TriggerCounters),
            sizeof(Journal), kRegionCount, kHeadSlots, kOverflowSlots, kHeatPerBucket, sizeof(Heat), kGhostWays,
            kBucketsPerGhostSet, kSampleWords, kSampleRange, kOffsetBits, kOffsetUnit,
-           kBlockBytesMin, kClassesMax, kClassBytes.back(), kItemWords, kPrefixLengthsMax, kLanes, kClientPins,
+           kBlockBytesMin, kClassesMax, kClassBytes.back(), kItemWords, kTableFilterAt, kFilterBitsPerItem, kLanes, kClientPins,
            offsetof(SegmentHeader, ring_head), offsetof(SegmentHeader, ring_tail),
            offsetof(SegmentHeader, evict_epoch), offsetof(SegmentHeader, registrations), offsetof(SegmentHeader, wait_slots), offsetof(Client, stats),
            offsetof(Client, note)}) {

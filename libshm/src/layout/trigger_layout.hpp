@@ -19,9 +19,16 @@ struct TriggerWord {
   using Mask = Field<0, 24>;
 };
 
-/// A buffer is an array of words: TableHeader, prefix lengths, hash heads, items, text.
+/// A buffer is an array of words: TableHeader, prefix lengths, filter, hash heads, items, text.
 /// Text of an item: name, pattern, source, at `text` (byte offset in the buffer).
-enum TableHeader : unsigned { kTableBytes, kTableItems, kTableLengths, kTableHeads, kTableHeaderWords };
+enum TableHeader : unsigned {
+  kTableBytes,
+  kTableItems,
+  kTableLengths,
+  kTableFilter,  // words of the filter, a power of two
+  kTableHeads,
+  kTableHeaderWords
+};
 
 enum TableItem : unsigned {
   kItemNext,        // item index + 1 with the same prefix hash head, 0: none
@@ -45,6 +52,15 @@ enum TableItem : unsigned {
   kItemWords
 };
 inline constexpr unsigned kPrefixLengthsMax = 64;
+
+/// A bit for the hash of each prefix, and of each prefix's beginning that is as long as the shortest of all: a key
+/// that no pattern wants mostly meets a zero in its first look. With 16 bits to an item few ones are by chance.
+inline constexpr std::uint64_t kFilterBitsPerItem = 16;
+inline constexpr unsigned kTableFilterAt = kTableHeaderWords + kPrefixLengthsMax;
+/// First word of the items.
+constexpr std::uint64_t table_items_at(std::uint64_t filter_words, std::uint64_t heads) noexcept {
+  return kTableFilterAt + filter_words + heads;
+}
 
 struct alignas(64) TriggerCounters {
   Word emitted;       //  0

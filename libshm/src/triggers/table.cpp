@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <set>
 #include <string>
@@ -35,6 +36,15 @@ std::uint64_t shape_of(std::string_view pattern) noexcept {
   return prefix + 1 == pattern.size() && pattern.back() == '*' ? kPrefixBit : 0;
 }
 
+/// Where a hash stands in a filter of so many words.
+struct FilterBit {
+  // The heads go by the low bits.
+  FilterBit(std::uint64_t hash, std::uint64_t words) noexcept
+      : word{(hash >> 38) & (words - 1)}, shift{static_cast<unsigned>(hash >> 32 & 63)} {}
+  std::uint64_t word;
+  unsigned shift;
+};
+
 /// Bounds-checked reads of one buffer; anything out of range is zero.
 class TableView {
  public:
@@ -46,13 +56,19 @@ class TableView {
     return std::min<std::uint64_t>(word(layout::kTableLengths), layout::kPrefixLengthsMax);
   }
   std::uint64_t heads() const noexcept { return std::min(word(layout::kTableHeads), capacity_); }
+  std::uint64_t filter_words() const noexcept { return std::min(word(layout::kTableFilter), capacity_); }
   std::uint64_t length(std::uint64_t i) const noexcept { return word(layout::kTableHeaderWords + i); }
+  /// False: no prefix has this hash.
+  bool may_have(std::uint64_t hash) const noexcept {
+    const FilterBit bit{hash, filter_words()};
+    return (word(layout::kTableFilterAt + bit.word) >> bit.shift & 1) != 0;
+  }
   std::uint64_t head(std::uint64_t hash) const noexcept {
     const std::uint64_t count = heads();
-    return count == 0 ? 0 : word(layout::kTableHeaderWords + layout::kPrefixLengthsMax + hash % count);
+    return count == 0 ? 0 : word(layout::kTableFilterAt + filter_words() + hash % count);
   }
   std::uint64_t item(std::uint64_t index, unsigned field) const noexcept {
-    return word(layout::kTableHeaderWords + layout::kPrefixLengthsMax + heads() + index * layout::kItemWords + field);
+    return word(layout::table_items_at(filter_words(), heads()) + index * layout::kItemWords + field);
   }
   /// Copies text out; false when it does not lie in the buffer.
   bool text(std::uint64_t at, std::uint64_t bytes, char* out) const noexcept {
@@ -89,6 +105,12 @@ void match_item(const TableView& table, std::uint64_t index, KeyView key, Intere
   interest.block_ms = std::max(interest.block_ms, sheds ? kShedWaitMs : std::min(block_ms, base::kBlockMsMax));
 }
 
+/// Most keys that no pattern wants differ from all of them in their first bytes.
+bool may_match(const TableView& table, KeyView key) noexcept {
+  const std::uint64_t shortest = table.length(0);
+  return shortest <= key.size() && table.may_have(base::hash_bytes(key.substr(0, shortest), kHashSeed));
+}
+
 }  // namespace
 
 Interest match_table(const View& view, KeyView key) noexcept {
@@ -97,13 +119,14 @@ Interest match_table(const View& view, KeyView key) noexcept {
     interest.word = view.header->trigger_word.load_seq_cst();  // M1
     if (TriggerWord::Mask::get(interest.word) == 0) return interest;
     const TableView table{view, interest.generation()};
-    const std::uint64_t lengths = table.lengths();
+    const std::uint64_t lengths = may_match(table, key) ? table.lengths() : 0;
     // A sound table has each item in one chain: whoever makes rings of chains gets no more work done.
     std::uint64_t matches_left = table.items();
     for (std::uint64_t i = 0; i < lengths; ++i) {  // M2
       const std::uint64_t prefix_bytes = table.length(i);
       if (prefix_bytes > key.size()) break;  // ascending
       const std::uint64_t hash = base::hash_bytes(key.substr(0, prefix_bytes), kHashSeed);
+      if (!table.may_have(hash)) continue;
       std::uint64_t next = table.head(hash);
       for (std::uint64_t steps = table.items(); next != 0 && steps > 0; --steps) {
         const std::uint64_t index = next - 1;
@@ -133,7 +156,8 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
   while (lengths.size() > layout::kPrefixLengthsMax) lengths.erase(std::prev(lengths.end()));
   if (!lengths.empty()) longest = *lengths.rbegin();
   const std::uint64_t heads = count == 0 ? 0 : std::max<std::uint64_t>(16, count * 2);
-  const std::uint64_t items_at = layout::kTableHeaderWords + layout::kPrefixLengthsMax + heads;
+  const std::uint64_t filter_words = std::bit_ceil(std::max<std::uint64_t>(8, count * layout::kFilterBitsPerItem / 64));
+  const std::uint64_t items_at = layout::table_items_at(filter_words, heads);
   std::uint64_t text_at = items_at + count * layout::kItemWords;
   std::uint64_t bytes = text_at * 8;
   for (const TriggerSpec& t : table.triggers) {
@@ -145,20 +169,27 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
   words[layout::kTableBytes].store_relaxed(bytes);
   words[layout::kTableItems].store_relaxed(count);
   words[layout::kTableLengths].store_relaxed(lengths.size());
+  words[layout::kTableFilter].store_relaxed(filter_words);
   words[layout::kTableHeads].store_relaxed(heads);
   std::uint64_t at = layout::kTableHeaderWords;
   for (const std::uint64_t length : lengths) words[at++].store_relaxed(length);
-  for (std::uint64_t i = 0; i < heads; ++i) {
-    words[layout::kTableHeaderWords + layout::kPrefixLengthsMax + i].store_relaxed(0);
-  }
+  for (std::uint64_t i = layout::kTableFilterAt; i < items_at; ++i) words[i].store_relaxed(0);
   EventMask mask = 0;
   for (std::uint64_t i = 0; i < count; ++i) {
     const TriggerSpec& t = table.triggers[i];
     const std::uint64_t prefix_bytes = std::min<std::uint64_t>(literal_prefix(t.pattern), longest);
     // Only registered lengths are probed: round down to one.
     const auto length = *std::prev(lengths.upper_bound(prefix_bytes));
-    const std::uint64_t hash = base::hash_bytes(std::string_view{t.pattern}.substr(0, length), kHashSeed);
-    Word& head = words[layout::kTableHeaderWords + layout::kPrefixLengthsMax + hash % heads];
+    const auto hash_of = [&](std::uint64_t bytes_of) {
+      return base::hash_bytes(std::string_view{t.pattern}.substr(0, bytes_of), kHashSeed);
+    };
+    const std::uint64_t hash = hash_of(length);
+    for (const std::uint64_t known : {hash, hash_of(*lengths.begin())}) {
+      const FilterBit bit{known, filter_words};
+      Word& word = words[layout::kTableFilterAt + bit.word];
+      word.store_relaxed(word.load_relaxed() | std::uint64_t{1} << bit.shift);
+    }
+    Word& head = words[layout::kTableFilterAt + filter_words + hash % heads];
     const auto put = [&](unsigned field, std::uint64_t v) { words[items_at + i * layout::kItemWords + field].store_relaxed(v); };
     put(layout::kItemNext, head.load_relaxed());
     head.store_relaxed(i + 1);

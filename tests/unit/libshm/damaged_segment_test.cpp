@@ -113,7 +113,7 @@ TEST_F(DamagedSegment, AFullChainWithASlotThatNamesNothingGivesAnAnswer) {
 TEST_F(DamagedSegment, ReadingTheTriggersTakesNoMoreMemoryThanTheTable) {
   ASSERT_TRUE(segment_.keeper().publish_triggers(everything(), 1s));
   mem::Word* const table = view().tables[1];
-  const std::uint64_t first = layout::kTableHeaderWords + layout::kPrefixLengthsMax + table[layout::kTableHeads].load_relaxed();
+  const std::uint64_t first = layout::table_items_at(table[layout::kTableFilter].load_relaxed(), table[layout::kTableHeads].load_relaxed());
   const std::uint64_t items = (view().shape.table_bytes / 8 - first) / layout::kItemWords;
   table[layout::kTableItems].store_relaxed(items);
   for (std::uint64_t i = 0; i < items; ++i) {  // all of them claim most of the buffer as their text
@@ -129,7 +129,7 @@ TEST_F(DamagedSegment, ReadingTheTriggersTakesNoMoreMemoryThanTheTable) {
 TEST_F(DamagedSegment, NoTriggerHoldsAWriteBackForDays) {
   ASSERT_TRUE(segment_.keeper().publish_triggers(everything(), 1s));
   mem::Word* const table = view().tables[1];
-  const std::uint64_t first = layout::kTableHeaderWords + layout::kPrefixLengthsMax + table[layout::kTableHeads].load_relaxed();
+  const std::uint64_t first = layout::table_items_at(table[layout::kTableFilter].load_relaxed(), table[layout::kTableHeads].load_relaxed());
   table[first + layout::kItemNext].store_relaxed(1);  // and its chain runs in a ring
   table[first + layout::kItemBlockMs].store_relaxed(~std::uint64_t{0});
   table[layout::kTableItems].store_relaxed(~std::uint64_t{0});

@@ -349,7 +349,7 @@ const Damage kDamages[] = {
     {"[TR-1]", "the table cannot be read",
      [](Sound& s) {
        Word* const table = s.view().tables[1];
-       const std::uint64_t item = layout::kTableHeaderWords + layout::kPrefixLengthsMax + table[layout::kTableHeads].load_relaxed();
+       const std::uint64_t item = layout::table_items_at(table[layout::kTableFilter].load_relaxed(), table[layout::kTableHeads].load_relaxed());
        table[item + layout::kItemPatternBytes].store_relaxed(1 << 20);
      }},
 };

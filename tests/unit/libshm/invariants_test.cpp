@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <random>
 #include <thread>
 
 #include <sys/wait.h>
@@ -154,6 +155,44 @@ TEST(Triggers, AMatchIsDecidedByOneTableWhileTablesChange) {  // [TR-3]
   stop = true;
   publisher.join();
   EXPECT_GE(generations, 50u);
+}
+
+TEST(Triggers, AMatchInTheTableIsThatOfEachPattern) {
+  // Few letters and short patterns, so that prefixes, their filter and whole patterns agree, nearly agree and differ;
+  // the last rounds have more lengths of prefixes than the table keeps.
+  TempSegment segment;
+  const SegmentBytes bytes{segment.name()};
+  std::mt19937_64 random{23};
+  const auto word_of = [&](std::size_t bytes_max, std::string_view letters) {
+    std::string word(random() % (bytes_max + 1), ' ');
+    for (char& c : word) c = letters[random() % letters.size()];
+    return word;
+  };
+  std::uint64_t wanted = 0;
+  std::uint64_t unwanted = 0;
+  for (std::size_t round = 0; round < 60; ++round) {
+    TriggerTable table;
+    const std::size_t patterns = random() % 40;
+    for (std::size_t i = 0; i < patterns; ++i) {
+      const std::string pattern = std::string(round < 50 ? 0 : i * 3, 'a') + word_of(4, "ab") + word_of(3, "ab*?");
+      if (pattern.empty()) continue;
+      const std::string name = std::to_string(i);
+      table.triggers.push_back({.name = name, .pattern = pattern, .events = static_cast<EventMask>(1u << (1 + random() % 5)),
+                                .source = "return", .enabled = random() % 8 != 0});
+    }
+    ASSERT_TRUE(segment.keeper().publish_triggers(table, 1s));
+    for (int n = 0; n < 400; ++n) {
+      const std::string key = std::string(round < 50 ? 0 : random() % 120, 'a') + word_of(8, "ab");
+      EventMask expected = 0;
+      for (const TriggerSpec& t : table.triggers) {
+        if (t.enabled && glob_match(t.pattern, key)) expected |= t.events;
+      }
+      ASSERT_EQ(shm::match_triggers(bytes.view(), key).wanted, expected) << "key " << key << " round " << round;
+      (expected != 0 ? wanted : unwanted) += 1;
+    }
+  }
+  EXPECT_GT(wanted, 1000u);
+  EXPECT_GT(unwanted, 1000u);
 }
 
 }  // namespace
