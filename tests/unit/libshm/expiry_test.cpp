@@ -3,7 +3,7 @@
 // are possible. Time is real, so where an operation and a deadline overlap the model allows both; a
 // value that is read behind its deadline or expires ahead of it is an error whatever the overlap.
 //
-//   CACHEE_MODEL_OPERATIONS=1000000 build/test/tests/expiry_test --gtest_filter='Expiry.Model*'
+//   CACHEE_MODEL_OPERATIONS=100000000 build/test/tests/expiry_test --gtest_filter='Expiry.Model*'
 //
 // runs the long form; CACHEE_MODEL_SEED repeats one.
 #include <gtest/gtest.h>
@@ -253,7 +253,7 @@ SegmentOptions little(std::uint32_t buckets) {
 }
 
 TEST(Expiry, ModelOfRandomOperationsAgreesWithEveryEvent) {
-  const std::uint64_t operations = number_from("CACHEE_MODEL_OPERATIONS", 60000);
+  const std::uint64_t operations = number_from("CACHEE_MODEL_OPERATIONS", 1'000'000);
   const std::uint64_t seed = number_from("CACHEE_MODEL_SEED", std::random_device{}());
   SCOPED_TRACE("CACHEE_MODEL_SEED=" + std::to_string(seed));
   World world{little(64), kAllEvents};

@@ -19,7 +19,7 @@ std::string prompt_answer(const Words& words) {
 
 TEST(Prompt, AnswersAreTypedAsInRedisCli) {
   const TemporaryFolder folder;
-  const RespServer server{folder, answer, "orders"};
+  const RespServer server{folder, prompt_answer, "orders"};
   Terminal terminal{folder, {"-n", "orders"}};
   terminal.wait_for("orders> ");
   terminal.type("GET k\r");
@@ -38,7 +38,7 @@ TEST(Prompt, AnswersAreTypedAsInRedisCli) {
 
 TEST(Prompt, AHeredocIsReadLineByLine) {
   const TemporaryFolder folder;
-  const RespServer server{folder, answer};
+  const RespServer server{folder, prompt_answer};
   Terminal terminal{folder, {}};
   terminal.wait_for("default> ");
   terminal.type("TRIGGER REGISTER k:* ON_WRITE <<LUA\r");
@@ -58,7 +58,7 @@ TEST(Prompt, AHeredocIsReadLineByLine) {
 
 TEST(Prompt, TabCompletesCommandNames) {
   const TemporaryFolder folder;
-  const RespServer server{folder, answer};
+  const RespServer server{folder, prompt_answer};
   Terminal terminal{folder, {}};
   terminal.wait_for("default> ");
   terminal.type("trig\tregi\tk:* ON_WRITE x\r");
@@ -75,7 +75,7 @@ TEST(Prompt, TabCompletesCommandNames) {
 
 TEST(Prompt, HistoryOutlivesThePromptAndHasNoPasswords) {
   const TemporaryFolder folder;
-  const RespServer server{folder, answer};
+  const RespServer server{folder, prompt_answer};
   {
     Terminal terminal{folder, {}};
     terminal.wait_for("default> ");
@@ -97,7 +97,7 @@ TEST(Prompt, HistoryOutlivesThePromptAndHasNoPasswords) {
 
 TEST(Prompt, CtrlCGivesUpTheLineAndNotThePrompt) {
   const TemporaryFolder folder;
-  const RespServer server{folder, answer};
+  const RespServer server{folder, prompt_answer};
   Terminal terminal{folder, {}};
   terminal.wait_for("default> ");
   terminal.type("TRIGGER REGISTER k:* ON_WRITE <<LUA\r");
@@ -116,7 +116,7 @@ TEST(Prompt, ASupervisorThatComesBackIsFoundAgain) {
   Terminal terminal{folder, {}};
   terminal.wait_for("no supervisor of 'default'");
   terminal.wait_for("default (not connected)> ");
-  const RespServer server{folder, answer};
+  const RespServer server{folder, prompt_answer};
   terminal.type("SET a 1\r");
   terminal.wait_for("OK");
   terminal.wait_for("default> ");
@@ -129,7 +129,7 @@ TEST(Prompt, ASupervisorThatComesBackIsFoundAgain) {
 
 TEST(Prompt, HelpSaysHowToWriteCommands) {
   const TemporaryFolder folder;
-  const RespServer server{folder, answer};
+  const RespServer server{folder, prompt_answer};
   Terminal terminal{folder, {}};
   terminal.wait_for("default> ");
   terminal.type("help\r");

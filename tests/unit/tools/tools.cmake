@@ -9,7 +9,6 @@ if(TARGET cachee)
             ${tools_dir}/prompt_test.cpp ${tools_dir}/supervisor_test.cpp)
   cachee_test(NAME tools_segment_test LABEL unit LIBS cachee_cli_core util
     SOURCES ${tools_dir}/segment_test.cpp)
-  set_target_properties(tools_parts_test tools_command_test PROPERTIES UNITY_BUILD ${CACHEE_BUNDLE})
   foreach(test IN ITEMS tools_command_test tools_segment_test)
     target_compile_definitions(${test} PRIVATE
       CACHEE_PROGRAM="$<TARGET_FILE:cachee>" CACHEE_DOC_DIR="$<TARGET_FILE_DIR:cachee>/doc")
