@@ -12,13 +12,7 @@ if(TARGET cacheed AND TARGET cachee)
 
   # Debian's interpreter, whatever the PATH says: pytest comes as a Debian package.
   foreach(suite IN ITEMS scenarios delivery groups kill storm messages triggers redis lifecycle)
-    # The storm is a long form (ctest --preset storm): a minute of it and the drain behind it are longer than all
-    # other suites together.
-    set(when)
-    if(suite STREQUAL "storm")
-      set(when CONFIGURATIONS long)
-    endif()
-    add_test(NAME e2e.${suite} ${when}
+    add_test(NAME e2e.${suite}
              COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider --durations=3
                      ${CMAKE_CURRENT_LIST_DIR}/${suite}_test.py)
     set_tests_properties(e2e.${suite} PROPERTIES LABELS e2e TIMEOUT 300 ENVIRONMENT

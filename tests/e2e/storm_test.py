@@ -1,12 +1,13 @@
 """Goal: under a storm of kills every event is handled or dead-lettered, none is missing, repeats say so,
 the order of each key stays, and the account is exact at every sample.
 
-Method: four writer processes without pause, and executors and supervisor killed with SIGKILL every
-50 to 500 ms at random; a small ring, so that the backlog goes to the spool and comes back all the time.
+Method: four writer processes without pause; writers, executors and supervisor are killed with SIGKILL every
+50 to 500 ms at random, one kind or all at once, and a dead writer has a successor at once; a small ring, so that the backlog goes to the spool and comes back all the time.
 Each writer reports what was promised to it; the log of the trigger says what was handled; counters that
 the handler keeps in the cache say how often each sampled event ran, and how often as a duplicate.
 
-CACHEE_STORM_SECONDS (60) is how long; `ctest --preset storm` takes ten minutes. CACHEE_STORM_SEED repeats a sequence of kills.
+CACHEE_STORM_SECONDS (60) is how long, and longer on a slow machine, until there were a million events;
+`ctest --preset storm` takes ten minutes. CACHEE_STORM_SEED repeats a sequence of kills.
 """
 import collections
 import json
@@ -21,6 +22,8 @@ SECONDS = float(os.environ.get("CACHEE_STORM_SECONDS", "60"))
 SEED = int(os.environ.get("CACHEE_STORM_SEED", str(time.time_ns() % 1_000_000)))
 WRITERS = 4
 KEYS = 64
+PACE_US = 20 if SECONDS <= 60 else 200  # what was written and logged is held in memory, to be compared
+EVENTS_MIN = int(1_000_000 * min(1, SECONDS / 60))
 
 # `runs:` and `dups:` of every 16th event: a write that comes twice counts twice.
 HANDLER = """
@@ -59,35 +62,45 @@ def test_storm_of_kills_loses_nothing_and_the_account_is_exact_at_every_sample(m
     # A kill in the middle of a run is charged to it as an attempt.
     daemon.register("storm-*", "ON_WRITE", HANDLER, "NAME", "storm", "RETRY", 1000, "BACKOFF", "1ms", "10ms",
                     "TIMEOUT", 5000, "ON_FULL", "BLOCK", 200)
-    loads = [make_load(daemon, f"storm-{n}:", keys=KEYS, patience_ms=60000, pace_us=200) for n in range(WRITERS)]
+
+    def writer(number):
+        return make_load(daemon, f"storm-{number}:", keys=KEYS, patience_ms=60000, pace_us=PACE_US)
+
+    loads = [writer(n) for n in range(WRITERS)]
+    buried = []
+
+    def kill_writer():
+        number = chance.randrange(WRITERS)
+        loads[number].kill()
+        buried.append(loads[number])
+        loads[number] = writer(number)
+
     kills = collections.Counter()
     samples = 0
     spooled = 0
     end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
+    row = account(daemon)
+    while time.monotonic() < end or (row["emitted"] < EVENTS_MIN and time.monotonic() < end + 2 * SECONDS):
         time.sleep(chance.uniform(0.05, 0.5))
-        if chance.random() < 0.6:
-            executors = daemon.executors()
-            if executors:
-                os.kill(chance.choice(executors), signal.SIGKILL)
-                kills["executor"] += 1
-        elif chance.random() < 0.8:
+        kind = chance.choices(("executor", "writer", "supervisor", "all"), (6, 3, 3, 1))[0]
+        executors = daemon.executors() if kind in ("executor", "all") else []
+        for pid in executors if kind == "all" else executors[:1]:
+            os.kill(pid, signal.SIGKILL)
+        if kind in ("supervisor", "all"):
             daemon.kill()
+        if kind in ("writer", "all"):
+            kill_writer()
+        if kind in ("supervisor", "all"):
             daemon.start()
-            kills["supervisor"] += 1
-        else:
-            for pid in [*daemon.executors(), daemon.process.pid]:
-                os.kill(pid, signal.SIGKILL)
-            daemon.kill()
-            daemon.start()
-            kills["both"] += 1
+        kills[kind] += 1
         row = account(daemon)
         samples += 1
         spooled = max(spooled, row["spooled"])
     for load in loads:
         load.stop()
+    for load in loads + buried:
         assert load.errors() == []
-    promised = {pair for load in loads for pair in load.done()}
+    promised = {pair for load in loads + buried for pair in load.done()}
 
     def handled():
         row = account(daemon)
@@ -103,7 +116,10 @@ def test_storm_of_kills_loses_nothing_and_the_account_is_exact_at_every_sample(m
     assert row["emitted"] == len(lines) + len(dead)
     missing = promised - set(logged)
     assert len(missing) <= len(dead), f"{len(missing)} of {len(promised)} events are missing, first {sorted(missing)[:3]}"
-    assert set(logged) <= promised, f"events of writes that never returned: {sorted(set(logged) - promised)[:3]}"
+    # The write in which a writer was killed may have taken effect; nobody was told.
+    untold = collections.Counter(key.partition(":")[0] for key, _ in set(logged) - promised)
+    killed = collections.Counter(load.prefix.rstrip(":") for load in buried)
+    assert untold <= killed, f"events of writes that never returned: {untold}; writers killed: {killed}"
     last = {}
     for key, version in logged:
         assert version > last.get(key, 0), f"order of {key}"
@@ -112,9 +128,9 @@ def test_storm_of_kills_loses_nothing_and_the_account_is_exact_at_every_sample(m
     fsck = daemon.fsck()
     assert fsck.returncode == 0, fsck.stdout
     print(f"{len(lines)} events, {len(dead)} dead; kills {dict(kills)}; {samples} exact samples; at most {spooled} spooled; "
-          f"{sampled} events counted, {repeated} ran again; slowest write {max(load.slowest_ms() for load in loads):.0f} ms")
-    assert kills["executor"] and kills["supervisor"] and kills["both"] or SECONDS < 20
-    assert len(lines) > 100 * SECONDS
+          f"{sampled} events counted, {repeated} ran again; slowest write {max(load.slowest_ms() for load in loads + buried):.0f} ms")
+    assert len(kills) == 4 or SECONDS < 20
+    assert row["emitted"] >= EVENTS_MIN
 
 
 def test_backlog_of_a_full_disk_stays_in_the_ring_and_goes_on_when_there_is_room(make_daemon, make_load):
