@@ -43,8 +43,9 @@ void wake_sweeper(const View& view) noexcept;
 
 /// W1.
 inline void lower_minima(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept {
-  // Mostly every level is low enough: the bucket holds something that is due before. Looking upwards is then all
-  // that W1 and W3 are; the way down would have lowered nothing.
+  // Mostly every level is low enough: the bucket holds something that is due before. Then nothing has to be lowered
+  // and no child is to be followed upwards; the bucket alone would not do, since a dead sweeper may have left the
+  // nodes above it too high (tests/model/spin/summary.pml).
   bool low = layout::Link::Deadline::get(view.buckets[bucket].link.load_seq_cst()) <= ms;
   for (unsigned level = 0; low && level < view.levels.count; ++level) {
     low = view.minima[view.levels.start[level] + (bucket >> (6 * (level + 1)))].load_seq_cst() <= ms;

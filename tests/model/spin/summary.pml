@@ -16,6 +16,7 @@
 #define BUG_NOTEND     4 /* recovery does not tend the bucket */
 #define BUG_NOREBUILD  5 /* recovery of a sweeper looks at its bucket only */
 #define BUG_BUDGET     6 /* a child that was not visited for lack of budget counts as empty */
+#define BUG_LOOKNEAR   7 /* a bucket that is low enough is looked at alone */
 hidden byte WHO, NEAR, VISITS, D0, D1;
 #define NEVER 9
 #define NOW 1
@@ -25,18 +26,27 @@ bool sweeps[4], dead[4], recovered[4], fin[4];
 #define LOWER(w, d) if :: w > d -> w = d :: else fi
 #define DUE(d) ((d) != 0 && (d) <= NOW)
 #define LEFT(b) (rec[b] == 0 -> NEVER : rec[b])
+/* `low` is its caller's. */
 inline lower(p, b, d) {
-  atomic { STEP(p) LOWER(root, d) }
-  atomic { STEP(p) LOWER(nd[b / 2], d) }
-  atomic { STEP(p) LOWER(bk[b], d) }
+  atomic { STEP(p) low = (bk[b] <= d) }
+  if :: low && bug != BUG_LOOKNEAR -> atomic { STEP(p) low = (nd[b / 2] <= d) } :: else fi;
+  if :: low && bug != BUG_LOOKNEAR -> atomic { STEP(p) low = (root <= d) } :: else fi;
   if
-  :: bug != BUG_NOUP ->
-     atomic { STEP(p) LOWER(nd[b / 2], d) }
+  :: low -> low = 0
+  :: else ->
      atomic { STEP(p) LOWER(root, d) }
-  :: else
+     atomic { STEP(p) LOWER(nd[b / 2], d) }
+     atomic { STEP(p) LOWER(bk[b], d) }
+     if
+     :: bug != BUG_NOUP ->
+        atomic { STEP(p) LOWER(nd[b / 2], d) }
+        atomic { STEP(p) LOWER(root, d) }
+     :: else
+     fi
   fi
 }
 proctype Writer(byte p; byte b; byte d) {
+  bool low;
   intent[p] = b;
   lower(p, b, d);                                    /* W1 */
   atomic { STEP(p) rec[b] = d }                      /* W2 */
@@ -99,6 +109,7 @@ died:
 #define OVER(p) (fin[p] || recovered[p])
 proctype Supervisor() {
   byte q, b, d;
+  bool low;
 again:
   do
   :: atomic { dead[0] && !recovered[0] -> q = 0 } goto recover
