@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 TREE = pathlib.Path(__file__).resolve().parents[1]
-OPERATIONS = ["get", "get_many", "miss", "view", "set", "set_ttl", "set_new"]
+OPERATIONS = ["get", "get_many", "miss", "view", "set", "set_ttl", "set_event", "set_unwanted", "set_new"]
 SHORT, LONG = 4096, 20480
 
 
@@ -41,7 +41,7 @@ def main():
         if operation not in OPERATIONS:
             sys.exit(f'unknown operation "{operation}": expected {", ".join(OPERATIONS)}')
         each = (count(program, operation, LONG) - count(program, operation, SHORT)) / (LONG - SHORT)
-        print(f"{operation:10} {each:8.1f} instructions", flush=True)
+        print(f"{operation:12} {each:8.1f} instructions", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 // One operation in a loop, for callgrind to count: bench/count.py runs it and divides.
 //
-//   cachee_bench_count get|get_many|miss|set|set_ttl|set_new|view OPERATIONS
+//   cachee_bench_count get|get_many|miss|set|set_ttl|set_event|set_unwanted|set_new|view OPERATIONS
 #include <cstdlib>
 #include <cstring>
 
@@ -68,13 +68,35 @@ struct Bench {
   }
 }
 
+// With one trigger that wants every event; they stay in the ring.
+[[gnu::noinline]] void counted_set_event(Bench& bench, std::size_t operations) { counted_set(bench, operations); }
+// With many that want none of these.
+[[gnu::noinline]] void counted_set_unwanted(Bench& bench, std::size_t operations) { counted_set(bench, operations); }
+
 struct Operation {
   const char* name;
   void (*run)(Bench&, std::size_t);
+  unsigned patterns = 0;
 };
-constexpr Operation kOperations[] = {{"get", counted_get}, {"get_many", counted_get_many}, {"miss", counted_miss},
-                                     {"set", counted_set}, {"set_ttl", counted_set_ttl},   {"set_new", counted_set_new},
+constexpr Operation kOperations[] = {{"get", counted_get},
+                                     {"get_many", counted_get_many},
+                                     {"miss", counted_miss},
+                                     {"set", counted_set},
+                                     {"set_ttl", counted_set_ttl},
+                                     {"set_event", counted_set_event, 1},
+                                     {"set_unwanted", counted_set_unwanted, 10'000},
+                                     {"set_new", counted_set_new},
                                      {"view", counted_view}};
+
+/// One pattern wants every key, many want none.
+TriggerTable table_of(unsigned patterns) {
+  TriggerTable table;
+  for (unsigned i = 0; i < patterns; ++i) {
+    const std::string pattern = patterns == 1 ? "*" : "app" + std::to_string(i) + ":*";
+    table.triggers.push_back({.name = pattern, .pattern = pattern, .events = event_bit(EventKind::write), .source = "return"});
+  }
+  return table;
+}
 
 }  // namespace
 }  // namespace cachee::bench
@@ -83,14 +105,15 @@ int main(int argc, char** argv) {
   using namespace cachee;
   using namespace cachee::bench;
   if (argc != 3) die("usage: cachee_bench_count OPERATION COUNT");
-  SegmentOptions options{.memory_bytes = std::size_t{64} << 20, .eviction = EvictionPolicy::none};
+  SegmentOptions options{.memory_bytes = std::size_t{256} << 20, .eviction = EvictionPolicy::none};
   options.name = "bench-count-" + std::to_string(getpid());
   options.fresh = true;
-  const auto owner = must(Maintainer::create(options), "segment");
+  auto owner = must(Maintainer::create(options), "segment");
   Bench bench{must(Cache::open({.name = options.name}), "attach")};
   int status = 1;
   for (const auto& operation : kOperations) {
     if (std::strcmp(operation.name, argv[1]) != 0) continue;
+    if (operation.patterns > 0) must(owner.publish_triggers(table_of(operation.patterns), std::chrono::seconds{1}), "triggers");
     operation.run(bench, std::strtoull(argv[2], nullptr, 10));
     status = 0;
   }

@@ -13,7 +13,6 @@ namespace {
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint64_t kRecordBytesExpected = 200;  // sizes the index; fewer bytes: longer chains
 constexpr std::uint64_t kKeysPerBucketExpected = 4;
-constexpr std::uint64_t kTriggerTableBytesMin = 32 * 1024;
 constexpr std::uint64_t kTriggerTableBytesMax = 16 * kMiB;
 
 std::uint32_t choose_page_bytes(std::uint64_t segment_bytes) noexcept {
@@ -91,7 +90,7 @@ std::optional<Shape> compute_shape(const ShapeRequest& request) noexcept {
   shape.bucket_count = static_cast<std::uint32_t>(std::min<std::uint64_t>(buckets, ~std::uint32_t{0}));
   const std::uint64_t overflow = std::max<std::uint64_t>(8, shape.bucket_count / 4);
   shape.overflow_count = static_cast<std::uint32_t>(std::min<std::uint64_t>(overflow, Link::Overflow::kMax - 1));
-  shape.table_bytes = std::clamp(shape.segment_bytes / 64 / 4096 * 4096, kTriggerTableBytesMin, kTriggerTableBytesMax);
+  shape.table_bytes = std::clamp(shape.segment_bytes / 64 / 4096 * 4096, kTableBytesMin, kTriggerTableBytesMax);
   shape.trigger_slots =
       static_cast<std::uint32_t>(std::clamp<std::uint64_t>(shape.segment_bytes / (16 * 1024), 64, 16384));
 

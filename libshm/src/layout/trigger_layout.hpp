@@ -57,6 +57,7 @@ inline constexpr unsigned kPrefixLengthsMax = 64;
 /// that no pattern wants mostly meets a zero in its first look. With 16 bits to an item few ones are by chance.
 inline constexpr std::uint64_t kFilterBitsPerItem = 16;
 inline constexpr unsigned kTableFilterAt = kTableHeaderWords + kPrefixLengthsMax;
+inline constexpr std::uint64_t kTableBytesMin = 32 * 1024;
 /// First word of the items.
 constexpr std::uint64_t table_items_at(std::uint64_t filter_words, std::uint64_t heads) noexcept {
   return kTableFilterAt + filter_words + heads;

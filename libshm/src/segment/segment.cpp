@@ -122,7 +122,7 @@ Result<View> attach_segment(std::byte* at, std::uint64_t bytes, bool writable) n
     return corrupt(kShapeAt + offsetof(layout::Shape, bucket_count));
   }
   if (shape.classes != layout::count_classes(shape.page_bytes / 2) || !in(shape.trigger_slots, 1, 16384) ||
-      !in(shape.table_bytes, 4096, std::uint64_t{1} << 30) || !in(shape.page_count, 4, shape.segment_bytes / 4096)) {
+      !in(shape.table_bytes, layout::kTableBytesMin, std::uint64_t{1} << 30) || !in(shape.page_count, 4, shape.segment_bytes / 4096)) {
     return corrupt(kShapeAt);
   }
   const auto regions = layout::compute_regions(shape);

@@ -45,70 +45,115 @@ struct FilterBit {
   unsigned shift;
 };
 
-/// Bounds-checked reads of one buffer; anything out of range is zero.
+/// Bounds-checked reads of one buffer; anything out of range is zero or not there.
 class TableView {
  public:
   TableView(const View& view, std::uint64_t generation) noexcept
-      : words_{view.tables[generation & 1]}, capacity_{view.shape.table_bytes / 8} {}
-  std::uint64_t word(std::uint64_t i) const noexcept { return i < capacity_ ? words_[i].load_relaxed() : 0; }
-  std::uint64_t items() const noexcept { return std::min(word(layout::kTableItems), capacity_ / layout::kItemWords); }
-  std::uint64_t lengths() const noexcept {
-    return std::min<std::uint64_t>(word(layout::kTableLengths), layout::kPrefixLengthsMax);
-  }
-  std::uint64_t heads() const noexcept { return std::min(word(layout::kTableHeads), capacity_); }
-  std::uint64_t filter_words() const noexcept { return std::min(word(layout::kTableFilter), capacity_); }
-  std::uint64_t length(std::uint64_t i) const noexcept { return word(layout::kTableHeaderWords + i); }
+      : words_{view.tables[generation & 1]},
+        capacity_{view.shape.table_bytes / 8},
+        items_{std::min(words_[layout::kTableItems].load_relaxed(), capacity_)},
+        lengths_{std::min<std::uint64_t>(words_[layout::kTableLengths].load_relaxed(), layout::kPrefixLengthsMax)},
+        filter_words_{std::min(words_[layout::kTableFilter].load_relaxed(), capacity_)},
+        heads_{std::min(words_[layout::kTableHeads].load_relaxed(), capacity_)} {}
+  std::uint64_t items() const noexcept { return items_; }
+  std::uint64_t lengths() const noexcept { return lengths_; }
+  /// `i` < kPrefixLengthsMax.
+  std::uint64_t length(std::uint64_t i) const noexcept { return words_[layout::kTableHeaderWords + i].load_relaxed(); }
   /// False: no prefix has this hash.
   bool may_have(std::uint64_t hash) const noexcept {
-    const FilterBit bit{hash, filter_words()};
+    const FilterBit bit{hash, filter_words_};
     return (word(layout::kTableFilterAt + bit.word) >> bit.shift & 1) != 0;
   }
+  /// First item of the chain of a hash, from 1; 0: none.
   std::uint64_t head(std::uint64_t hash) const noexcept {
-    const std::uint64_t count = heads();
-    return count == 0 ? 0 : word(layout::kTableFilterAt + filter_words() + hash % count);
+    return heads_ == 0 ? 0 : word(layout::kTableFilterAt + filter_words_ + (hash & (heads_ - 1)));
   }
-  std::uint64_t item(std::uint64_t index, unsigned field) const noexcept {
-    return word(layout::table_items_at(filter_words(), heads()) + index * layout::kItemWords + field);
+  /// Its kItemWords words; nullptr when they do not lie in the buffer.
+  const Word* item(std::uint64_t index) const noexcept {
+    const std::uint64_t at = layout::table_items_at(filter_words_, heads_) + index * layout::kItemWords;
+    return index < items_ && at + layout::kItemWords <= capacity_ ? words_ + at : nullptr;
   }
   /// Copies text out; false when it does not lie in the buffer.
   bool text(std::uint64_t at, std::uint64_t bytes, char* out) const noexcept {
-    if (at % 8 != 0 || at > capacity_ * 8 || bytes > capacity_ * 8 - at) return false;
+    if (!is_text(at, bytes)) return false;
     mem::copy_out(out, words_ + at / 8, bytes);
     return true;
   }
   bool text_is(std::uint64_t at, std::string_view with) const noexcept {
-    if (at % 8 != 0 || at > capacity_ * 8 || with.size() > capacity_ * 8 - at) return false;
-    return mem::equal_bytes(words_ + at / 8, with.data(), with.size());
+    return is_text(at, with.size()) && mem::equal_bytes(words_ + at / 8, with.data(), with.size());
   }
 
  private:
+  static_assert(layout::kTableFilterAt * 8 <= layout::kTableBytesMin, "the header needs no check");
+  std::uint64_t word(std::uint64_t i) const noexcept { return i < capacity_ ? words_[i].load_relaxed() : 0; }
+  bool is_text(std::uint64_t at, std::uint64_t bytes) const noexcept {
+    return at % 8 == 0 && at <= capacity_ * 8 && bytes <= capacity_ * 8 - at;
+  }
+
   const Word* words_;
   std::uint64_t capacity_;
+  std::uint64_t items_;
+  std::uint64_t lengths_;
+  std::uint64_t filter_words_;
+  std::uint64_t heads_;
 };
 
-bool matches(const TableView& table, std::uint64_t index, std::uint64_t flags, KeyView key) noexcept {
-  const std::uint64_t pattern_bytes = table.item(index, layout::kItemPatternBytes);
-  const std::uint64_t text = table.item(index, layout::kItemText);
+bool matches(const TableView& table, const Word* item, std::uint64_t flags, KeyView key) noexcept {
+  const std::uint64_t pattern_bytes = item[layout::kItemPatternBytes].load_relaxed();
+  const std::uint64_t text = item[layout::kItemText].load_relaxed();
   if ((flags & kLiteralBit) != 0) return pattern_bytes == key.size() && table.text_is(text, key);
-  if ((flags & kPrefixBit) != 0) return pattern_bytes <= key.size() + 1 && table.text_is(text, key.substr(0, pattern_bytes - 1));
+  if ((flags & kPrefixBit) != 0) {
+    return pattern_bytes <= 1 || (pattern_bytes <= key.size() + 1 && table.text_is(text, key.substr(0, pattern_bytes - 1)));
+  }
   char pattern[kPatternBytesMax];
   return pattern_bytes <= sizeof pattern && table.text(text, pattern_bytes, pattern) && glob_match({pattern, pattern_bytes}, key);
 }
 
-void match_item(const TableView& table, std::uint64_t index, KeyView key, Interest& interest) noexcept {
-  const std::uint64_t flags = table.item(index, layout::kItemEvents);
-  if ((flags & kEnabledBit) == 0 || !matches(table, index, flags, key)) return;
-  const auto events = static_cast<EventMask>(flags);
-  interest.wanted |= events;
+void match_item(const TableView& table, const Word* item, KeyView key, Interest& interest) noexcept {
+  const std::uint64_t flags = item[layout::kItemEvents].load_relaxed();
+  if ((flags & kEnabledBit) == 0 || !matches(table, item, flags, key)) return;
+  interest.wanted |= static_cast<EventMask>(flags);
   const bool sheds = (flags & kShedBit) != 0;
-  const auto block_ms = static_cast<std::uint32_t>(table.item(index, layout::kItemBlockMs));
+  const auto block_ms = static_cast<std::uint32_t>(item[layout::kItemBlockMs].load_relaxed());
   interest.block_ms = std::max(interest.block_ms, sheds ? kShedWaitMs : std::min(block_ms, base::kBlockMsMax));
 }
 
-/// Most keys that no pattern wants differ from all of them in their first bytes.
-bool may_match(const TableView& table, KeyView key) noexcept {
-  const std::uint64_t shortest = table.length(0);
-  return shortest <= key.size() && table.may_have(base::hash_bytes(key.substr(0, shortest), kHashSeed));
+/// M2 for the patterns whose literal prefix has this length and hash. Returns how many items it has compared.
+std::uint64_t match_chain(const TableView& table, std::uint64_t prefix_bytes, std::uint64_t hash, KeyView key,
+                          std::uint64_t compared_max, Interest& interest) noexcept {
+  std::uint64_t compared = 0;
+  std::uint64_t next = table.head(hash);
+  for (std::uint64_t steps = table.items(); next != 0 && steps > 0; --steps) {
+    const Word* const item = table.item(next - 1);
+    if (item == nullptr) break;
+    next = item[layout::kItemNext].load_relaxed();
+    if (item[layout::kItemPrefixHash].load_relaxed() != hash || item[layout::kItemPrefixBytes].load_relaxed() != prefix_bytes) {
+      continue;
+    }
+    if (compared == compared_max) break;
+    ++compared;
+    match_item(table, item, key, interest);
+  }
+  return compared;
+}
+
+/// M2.
+void match_patterns(const TableView& table, KeyView key, Interest& interest) noexcept {
+  const std::uint64_t lengths = table.lengths();
+  // Most keys that no pattern wants differ from all of them in their first bytes.
+  std::uint64_t prefix_bytes = table.length(0);
+  if (lengths == 0 || prefix_bytes > key.size()) return;
+  std::uint64_t hash = base::hash_bytes(key.substr(0, prefix_bytes), kHashSeed);
+  if (!table.may_have(hash)) [[likely]] return;
+  // A sound table has each item in one chain: whoever makes rings of chains gets no more work done.
+  std::uint64_t left = table.items();
+  for (std::uint64_t i = 0;;) {
+    if (table.may_have(hash)) left -= match_chain(table, prefix_bytes, hash, key, left, interest);
+    if (++i == lengths) return;
+    prefix_bytes = table.length(i);
+    if (prefix_bytes > key.size()) return;  // ascending
+    hash = base::hash_bytes(key.substr(0, prefix_bytes), kHashSeed);
+  }
 }
 
 }  // namespace
@@ -118,27 +163,7 @@ Interest match_table(const View& view, KeyView key) noexcept {
     Interest interest;
     interest.word = view.header->trigger_word.load_seq_cst();  // M1
     if (TriggerWord::Mask::get(interest.word) == 0) return interest;
-    const TableView table{view, interest.generation()};
-    const std::uint64_t lengths = may_match(table, key) ? table.lengths() : 0;
-    // A sound table has each item in one chain: whoever makes rings of chains gets no more work done.
-    std::uint64_t matches_left = table.items();
-    for (std::uint64_t i = 0; i < lengths; ++i) {  // M2
-      const std::uint64_t prefix_bytes = table.length(i);
-      if (prefix_bytes > key.size()) break;  // ascending
-      const std::uint64_t hash = base::hash_bytes(key.substr(0, prefix_bytes), kHashSeed);
-      if (!table.may_have(hash)) continue;
-      std::uint64_t next = table.head(hash);
-      for (std::uint64_t steps = table.items(); next != 0 && steps > 0; --steps) {
-        const std::uint64_t index = next - 1;
-        next = table.item(index, layout::kItemNext);
-        if (table.item(index, layout::kItemPrefixHash) != hash ||
-            table.item(index, layout::kItemPrefixBytes) != prefix_bytes || matches_left == 0) {
-          continue;
-        }
-        --matches_left;
-        match_item(table, index, key, interest);
-      }
-    }
+    match_patterns({view, interest.generation()}, key, interest);  // M2
     mem::fence_acquire();
     const bool current = view.header->trigger_word.load_seq_cst() == interest.word;  // M3 [TR-3]
     if (current || rounds == base::kTableRoundsMax) return interest;
@@ -155,7 +180,7 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
   std::uint64_t longest = ~std::uint64_t{0};
   while (lengths.size() > layout::kPrefixLengthsMax) lengths.erase(std::prev(lengths.end()));
   if (!lengths.empty()) longest = *lengths.rbegin();
-  const std::uint64_t heads = count == 0 ? 0 : std::max<std::uint64_t>(16, count * 2);
+  const std::uint64_t heads = count == 0 ? 0 : std::bit_ceil(std::max<std::uint64_t>(16, count));
   const std::uint64_t filter_words = std::bit_ceil(std::max<std::uint64_t>(8, count * layout::kFilterBitsPerItem / 64));
   const std::uint64_t items_at = layout::table_items_at(filter_words, heads);
   std::uint64_t text_at = items_at + count * layout::kItemWords;
@@ -189,7 +214,7 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
       Word& word = words[layout::kTableFilterAt + bit.word];
       word.store_relaxed(word.load_relaxed() | std::uint64_t{1} << bit.shift);
     }
-    Word& head = words[layout::kTableFilterAt + filter_words + hash % heads];
+    Word& head = words[layout::kTableFilterAt + filter_words + (hash & (heads - 1))];
     const auto put = [&](unsigned field, std::uint64_t v) { words[items_at + i * layout::kItemWords + field].store_relaxed(v); };
     put(layout::kItemNext, head.load_relaxed());
     head.store_relaxed(i + 1);
@@ -231,7 +256,10 @@ Result<TriggerTable> read_table(const View& view) {
     bool damaged = false;
     std::uint64_t text_left = view.shape.table_bytes;  // no two items share a text
     for (std::uint64_t i = 0, items = table.items(); i < items; ++i) {
-      const auto get = [&](unsigned field) { return table.item(i, field); };
+      const Word* const item = table.item(i);
+      damaged = item == nullptr;
+      if (damaged) break;
+      const auto get = [&](unsigned field) { return item[field].load_relaxed(); };
       TriggerSpec t;
       const std::uint64_t pattern_bytes = get(layout::kItemPatternBytes);
       const std::uint64_t name_bytes = get(layout::kItemNameBytes);
