@@ -1,5 +1,5 @@
 // cachee_bench_scale: what do two processes do together that one does alone, and what does a reader
-// notice of a storm of expiry and eviction next to it?
+// notice of a storm of expiry and eviction next to it, and a writer in it?
 //
 //   cachee_bench_scale [--keys 1000000] [--rounds 5] [--seconds 2] [--json FILE]
 //
@@ -126,7 +126,7 @@ auto make_storm(const Keeper& keeper, std::size_t keys, std::uint64_t turn) {
 }
 
 struct Storm {
-  std::vector<Tail> quiet{}, storm{};
+  std::vector<Tail> quiet{}, storm{}, writer{};
   std::uint64_t evicted = 0, expired = 0;
 };
 
@@ -145,13 +145,16 @@ Storm measure_storm(const Plan& plan, const std::vector<Key>& stream) {
   Storm result;
   for (int round = 0; round < plan.rounds; ++round) {
     result.quiet.push_back(run_processes(1, 1, plan.seconds, kStreamLength / 4, reader));
-    // The second process is on the second core, and not in the figures.
-    const auto make_step = [&](std::size_t index) {
-      return [read = reader(index), write = make_storm(keeper, plan.keys, static_cast<std::uint64_t>(round) * 100), index]() mutable {
-        index == 0 ? read() : write();
+    // The second process is on the second core, and not in the figures: once the storm's, once the reader's.
+    for (const bool of_writer : {false, true}) {
+      const std::uint64_t turn = static_cast<std::uint64_t>(round) * 200 + (of_writer ? 100 : 0);
+      const auto make_step = [&](std::size_t index) {
+        return [read = reader(index), write = make_storm(keeper, plan.keys, turn), writes = (index == 0) == of_writer]() mutable {
+          writes ? write() : read();
+        };
       };
-    };
-    result.storm.push_back(run_processes(2, 1, plan.seconds, kStreamLength / 4, make_step));
+      (of_writer ? result.writer : result.storm).push_back(run_processes(2, 1, plan.seconds, kStreamLength / 4, make_step));
+    }
   }
   const SegmentInfo info = must(segment_info(watch), "info");
   result.evicted = info.totals.evicted;
@@ -175,10 +178,16 @@ int run(int argc, char** argv) {
   }
   const Tail quiet = median(storm.quiet);
   const Tail loud = median(storm.storm);
-  std::printf("\n%-26s %8s %8s %8s  (ns, the clock's 20-30 included)\n", "get", "p50", "p99", "p99.9");
-  std::printf("%-26s %8.0f %8.0f %8.0f\n", "alone", quiet.p50_ns, quiet.p99_ns, quiet.p999_ns);
-  std::printf("%-26s %8.0f %8.0f %8.0f  (%llu evicted, %llu expired meanwhile)\n", "beside a storm", loud.p50_ns, loud.p99_ns,
-              loud.p999_ns, static_cast<unsigned long long>(storm.evicted), static_cast<unsigned long long>(storm.expired));
+  const Tail writer = median(storm.writer);
+  std::printf("\n%-26s %8s %8s %8s  (ns, the clock's 20-30 included)\n", "", "p50", "p99", "p99.9");
+  const auto print_tail = [](const char* name, const Tail& tail) {
+    std::printf("%-26s %8.0f %8.0f %8.0f\n", name, tail.p50_ns, tail.p99_ns, tail.p999_ns);
+  };
+  print_tail("get alone", quiet);
+  print_tail("get beside a storm", loud);
+  print_tail("set of a new key in it", writer);
+  std::printf("(%llu evicted, %llu expired meanwhile)\n", static_cast<unsigned long long>(storm.evicted),
+              static_cast<unsigned long long>(storm.expired));
   if (storm.evicted == 0 || storm.expired == 0) die("the storm did not evict or expire anything");
   if (plan.json_path.empty()) return 0;
   std::FILE* file = std::fopen(plan.json_path.c_str(), "w");
@@ -194,6 +203,7 @@ int run(int argc, char** argv) {
   std::fprintf(file, "\n ]");
   write_tail("get_alone", quiet);
   write_tail("get_beside_storm", loud);
+  write_tail("set_in_storm", writer);
   std::fprintf(file, ",\n \"evicted\": %llu, \"expired\": %llu}\n", static_cast<unsigned long long>(storm.evicted),
                static_cast<unsigned long long>(storm.expired));
   if (std::fclose(file) != 0) die("cannot write " + plan.json_path);
