@@ -138,7 +138,7 @@ class Dispatcher final : public TriggerAdmin {
   /// Tokens of runs from here on are tests; below, spooled runs, and below them ids of stored runs.
   static constexpr std::uint64_t kTestTokens = std::uint64_t{1} << 62;
   static constexpr std::uint64_t kSpoolTokens = std::uint64_t{1} << 61;
-  static constexpr int kReportsPerRound = 1024;
+  static constexpr int kReportsPerRound = 8192;  // they share two fsyncs when they wait anyway
   static constexpr std::int64_t kStorePauseMs = 200;  // after a failure of the store or the disk
   static constexpr unsigned kSpoolTriggerBits = 10;  // of a token: which trigger of the record
 
@@ -273,7 +273,7 @@ class Dispatcher final : public TriggerAdmin {
   void charge(Worker& worker, const Lane::Running& running, const std::string& reason);
   Position* position_of(std::uint64_t seq);
   [[nodiscard]] bool may_have_run(EventSeq seq) const noexcept { return seq.value < duplicates_before_.ring; }
-  [[nodiscard]] std::string id_of(EventSeq seq) const { return reader_.event_id(seq.value + 1); }
+  [[nodiscard]] std::string id_of(EventSeq seq) const { return epoch_ + std::to_string(seq.value + 1); }
   [[nodiscard]] Worker& worker_of(std::uint64_t key_hash) { return workers_[key_hash % workers_.size()]; }
   void idle(bool worked);
   Outcome<std::string> test(const TriggerSpec& spec, std::string_view event_json);
