@@ -332,6 +332,8 @@ void measure_events(const Plan& plan, Report& report) {
     two.add(of_two);
     meta.add(of_meta);
   }
+  server.expect_all_ok("two:*", plan.events * (static_cast<std::size_t>(plan.rounds) + 1));
+  server.expect_all_ok("meta:*", plan.events / 2 * (static_cast<std::size_t>(plan.rounds) + 1));
   report.add({"events through one executor, key and value read", median(two.per_s), "1/s", Wanted::at_least, 1e6});
   report.add({"executor CPU of such an event", median(two.executor_ns), "ns", Wanted::at_most, 250});
   report.add({"supervisor CPU of such an event", median(two.supervisor_ns), "ns"});
@@ -402,12 +404,14 @@ void measure_outbox(const Plan& plan, Report& report) {
   const SilentReceiver receiver;
   Supervised server{plan.cacheed, {"--memory", "256MiB", "--ring-events", kRingEvents, "--webhook-allow-private"}};
   Cache cache = server.open();
-  server.register_trigger("hook:*", "cachee.webhook('" + receiver.url() + "', {key = event.key}, {timeout = 60000})");
+  server.register_trigger("hook:*", "cachee.webhook('" + receiver.url() + "', {key = event.key}, {timeout = 60})");
+  const std::size_t events = std::max<std::size_t>(1, plan.events / 20);
   Handlings all;
   for (int round = -1; round < plan.rounds; ++round) {
-    const Handling one = handle_backlog(server, cache, "hook:", std::max<std::size_t>(1, plan.events / 20));
+    const Handling one = handle_backlog(server, cache, "hook:", events);
     if (round >= 0) all.add(one);
   }
+  server.expect_all_ok("hook:*", events * (static_cast<std::size_t>(plan.rounds) + 1));
   report_disk(report, "webhooks into the outbox", all, 20'000);
 }
 
@@ -424,6 +428,9 @@ void measure_executors(const Plan& plan, Report& report) {
     const Handling of_one = handle_backlog(one, cache_one, "slow:", std::max<std::size_t>(1, plan.events / 10));
     const Handling of_two = handle_backlog(two, cache_two, "slow:", std::max<std::size_t>(1, plan.events / 10));
     if (round >= 0) ratios.push_back(of_two.per_s / of_one.per_s);
+  }
+  for (Supervised* server : {&one, &two}) {
+    server->expect_all_ok("slow:*", std::max<std::size_t>(1, plan.events / 10) * (static_cast<std::size_t>(plan.rounds) + 1));
   }
   report.add({"two executors handle, of what one does (slow handler)", median(ratios), "times"});
 }

@@ -2,9 +2,11 @@
 // segment and folder.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -77,17 +79,25 @@ class Supervised {
   [[nodiscard]] const std::vector<pid_t>& executors() const noexcept { return executors_; }
   [[nodiscard]] std::string state_path(const std::string& file) const { return folder_ + "/" + name_ + "/" + file; }
 
-  /// One command; anything but an error is well.
-  std::string ask(const Words& words) {
+  /// One command; anything but an error is well. Returns what the answer has in it, lists laid flat.
+  Words ask(const Words& words) {
     std::string request = "*" + std::to_string(words.size()) + "\r\n";
     for (const std::string& word : words) append_word(request, word);
     connection_->send(request);
-    const std::string answer{connection_->line()};
-    if (answer.starts_with('-')) die("cacheed answered " + answer);
+    Words answer;
+    read_answer(answer);
     return answer;
   }
   void register_trigger(const std::string& pattern, const std::string& lua) {
     ask({"TRIGGER", "REGISTER", pattern, "ON_WRITE", "NAME", pattern, lua});
+  }
+  /// A handler that fails would be measured for what it does not do.
+  void expect_all_ok(const std::string& trigger, std::size_t runs) {
+    const Words stats = ask({"TRIGGER", "STATS", trigger});
+    const auto ok = std::find(stats.begin(), stats.end(), "ok");
+    if (ok == stats.end() || ok + 1 == stats.end() || *(ok + 1) != std::to_string(runs)) {
+      die("of " + std::to_string(runs) + " runs of " + trigger + " not all went well");
+    }
   }
 
   /// Executors that do not run: events pile up, and nothing else shares the writer's time.
@@ -107,6 +117,22 @@ class Supervised {
   }
 
  private:
+  void read_answer(Words& out) {
+    const std::string line{connection_->line()};
+    const auto length = [&] { return std::strtoll(line.c_str() + 1, nullptr, 10); };
+    switch (line.empty() ? '-' : line.front()) {
+      case '-': die("cacheed answered " + line);
+      case '$':
+        if (length() < 0) return;
+        out.emplace_back(connection_->bytes(static_cast<std::size_t>(length()) + 2));
+        out.back().resize(out.back().size() - 2);
+        return;
+      case '*':
+        for (auto left = length(); left > 0; --left) read_answer(out);
+        return;
+      default: out.push_back(line.substr(1));
+    }
+  }
   template <class Condition>
   static void wait_for(const std::string& what, Condition&& condition) {
     constexpr std::chrono::seconds kPatience{60};
