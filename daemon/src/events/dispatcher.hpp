@@ -192,9 +192,27 @@ class Dispatcher final : public TriggerAdmin {
     [[nodiscard]] const std::string& name() const { return spooled->record.triggers[trigger]; }
     [[nodiscard]] Spooled::State& state() const { return spooled->states[trigger]; }
   };
+  /// Deltas of one position: nearly always one, which is kept in place.
+  class Deltas {
+   public:
+    void push_back(const Maintainer::Delta& delta) {
+      if (count_ == 1) more_.push_back(first_);
+      if (count_ == 0) first_ = delta;
+      else more_.push_back(delta);
+      ++count_;
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return count_; }
+    [[nodiscard]] const Maintainer::Delta* begin() const noexcept { return count_ > 1 ? more_.data() : &first_; }
+    [[nodiscard]] const Maintainer::Delta* end() const noexcept { return begin() + count_; }
+
+   private:
+    Maintainer::Delta first_{};
+    std::vector<Maintainer::Delta> more_{};  // all of them, from the second on
+    std::size_t count_ = 0;
+  };
   /// What is known of one ring position that is not released.
   struct Position {
-    std::vector<Maintainer::Delta> deltas{};
+    Deltas deltas{};
     std::uint64_t moved = 0;
     bool done = false;
     void add(std::uint32_t slot, const Counters& counters) {
@@ -224,6 +242,8 @@ class Dispatcher final : public TriggerAdmin {
   bool collect();
   void answer_test(const RunReport& report);
   void take_report(Worker& worker, const RunReport& report);
+  static void note_run(TriggerFigures& figures, const RunReport& report);
+  bool settle_at_once(Worker& worker, const RunReport& report);
   void carry_out();
   Outcome<void> commit_runs(WallMs now);
   Outcome<Step> commit_run(Batch& batch, Run& run, WallMs now);
