@@ -58,7 +58,7 @@ class Supervised {
     const std::string socket = folder_ + "/" + name_ + ".sock";
     wait_for("cacheed does not start: see " + folder_, [&] {
       if (waitpid(pid_, nullptr, WNOHANG) != 0) die(program + " ended at once; is it built?");
-      return std::filesystem::exists(socket);
+      return Connection::is_listening(socket);
     });
     connection_ = std::make_unique<Connection>(socket);
     executors_ = children_of(pid_);

@@ -18,14 +18,14 @@ namespace cachee::bench {
 /// A blocking connection with a read buffer.
 class Connection {
  public:
-  explicit Connection(const std::string& path) : fd_{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) die("path of a socket is too long: " + path);
-    std::memcpy(address.sun_path, path.data(), path.size());
-    if (connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-      die("connect " + path + ": " + std::strerror(errno));
-    }
+  explicit Connection(const std::string& path) : fd_{open(path)} {
+    if (fd_ < 0) die("connect " + path + ": " + std::strerror(errno));
+  }
+  /// A socket's file is there before its server listens.
+  [[nodiscard]] static bool is_listening(const std::string& path) {
+    const int fd = open(path);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
   }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -56,6 +56,19 @@ class Connection {
   }
 
  private:
+  /// Negative: nobody listens there.
+  static int open(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) die("path of a socket is too long: " + path);
+    std::memcpy(address.sun_path, path.data(), path.size());
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return fd;
+    const int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+  }
   void fill() {
     if (start_ > 0) {
       std::memmove(buffer_.data(), buffer_.data() + start_, end_ - start_);
