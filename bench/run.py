@@ -80,7 +80,8 @@ def main():
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.keys, arguments.rounds, arguments.no_keep = min(arguments.keys, 100_000), 2, True
-    programs = [arguments.build / "bench" / name for name in ("cachee_bench_micro", "cachee_bench_versus", "cachee_bench_scale")]
+    programs = [arguments.build / "bench" / name for name in ("cachee_bench_micro", "cachee_bench_versus", "cachee_bench_scale",
+                                                            "cachee_bench_events")]
     if not all(program.exists() for program in programs):
         subprocess.run(["cmake", "--preset", "release"], cwd=TREE, check=True)
         subprocess.run(["cmake", "--build", "--preset", "release", "--target", *(p.name for p in programs)],
@@ -105,6 +106,10 @@ def main():
     result["scale"] = run_json(
         [programs[2], "--keys", str(arguments.keys), "--rounds", str(arguments.rounds), "--seconds",
          "0.2" if arguments.quick else "1"], "--json")
+    print("\n== triggers: what they cost a writer, how soon and how fast they are handled", flush=True)
+    result["events"] = run_json(
+        [programs[3], "--events", "20000" if arguments.quick else "400000", "--rounds", str(arguments.rounds),
+         "--samples", "100" if arguments.quick else "2000"], "--json")
 
     if not arguments.no_keep:
         slug = re.sub(r"[^a-z0-9]+", "-", result["machine"]["cpu"].lower()).strip("-")

@@ -2,7 +2,6 @@
 // cache server on its own machine and waits for the answer. The servers are started here, private
 // and without persistence, and end with the store.
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -14,75 +13,15 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "versus/store.hpp"
+#include "workload/connection.hpp"
 #include "workload/keeper.hpp"
 
 namespace cachee::bench {
 namespace {
-
-/// A blocking connection with a read buffer.
-class Connection {
- public:
-  explicit Connection(const std::string& path) : fd_{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) die("path of a socket is too long: " + path);
-    std::memcpy(address.sun_path, path.data(), path.size());
-    if (connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-      die("connect " + path + ": " + std::strerror(errno));
-    }
-  }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-  ~Connection() { close(fd_); }
-
-  void send(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t sent = write(fd_, bytes.data(), bytes.size());
-      if (sent <= 0) die("a server closed its connection");
-      bytes.remove_prefix(static_cast<std::size_t>(sent));
-    }
-  }
-  /// A line without its CR LF; valid until the next call.
-  std::string_view line() {
-    for (;;) {
-      const std::string_view waiting{buffer_.data() + start_, end_ - start_};
-      if (const auto at = waiting.find("\r\n"); at != std::string_view::npos) {
-        start_ += at + 2;
-        return waiting.substr(0, at);
-      }
-      fill();
-    }
-  }
-  std::string_view bytes(std::size_t count) {
-    while (end_ - start_ < count) fill();
-    start_ += count;
-    return {buffer_.data() + start_ - count, count};
-  }
-
- private:
-  void fill() {
-    if (start_ > 0) {
-      std::memmove(buffer_.data(), buffer_.data() + start_, end_ - start_);
-      end_ -= start_;
-      start_ = 0;
-    }
-    if (end_ == buffer_.size()) buffer_.resize(buffer_.size() * 2);
-    const ssize_t got = read(fd_, buffer_.data() + end_, buffer_.size() - end_);
-    if (got <= 0) die("a server closed its connection");
-    end_ += static_cast<std::size_t>(got);
-  }
-
-  int fd_;
-  std::vector<char> buffer_ = std::vector<char>(16384);
-  std::size_t start_ = 0;
-  std::size_t end_ = 0;
-};
 
 std::size_t number(std::string_view digits) {
   std::size_t value = 0;
@@ -96,7 +35,7 @@ class RedisSession final : public Session {
   explicit RedisSession(const std::string& path) : connection_{path} {}
   std::size_t get(std::string_view key, char* out, std::size_t out_bytes) override {
     request_ = "*2\r\n$3\r\nGET\r\n";
-    append(key);
+    append_word(request_, key);
     connection_.send(request_);
     const std::string_view head = connection_.line();
     if (head == "$-1") return 0;
@@ -108,20 +47,13 @@ class RedisSession final : public Session {
   }
   void set(std::string_view key, std::string_view value) override {
     request_ = "*3\r\n$3\r\nSET\r\n";
-    append(key);
-    append(value);
+    append_word(request_, key);
+    append_word(request_, value);
     connection_.send(request_);
     if (connection_.line() != "+OK") die("redis refused a SET");
   }
 
  private:
-  void append(std::string_view word) {
-    request_ += '$';
-    request_ += std::to_string(word.size());
-    request_ += "\r\n";
-    request_ += word;
-    request_ += "\r\n";
-  }
   Connection connection_;
   std::string request_{};
 };

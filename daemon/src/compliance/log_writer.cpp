@@ -45,6 +45,15 @@ bool write_all(int fd, std::string_view bytes, std::uint64_t offset) noexcept {
   return true;
 }
 
+/// Lines of one chunk, each with its hash.
+void append_chained(LogChain& chain, std::string_view lines, std::string& out) {
+  while (!lines.empty()) {
+    const std::size_t bytes = std::min(lines.find('\n'), lines.size() - 1) + 1;
+    out += chain.append(lines.substr(0, bytes));
+    lines.remove_prefix(bytes);
+  }
+}
+
 /// Of the youngest file that was rotated away; 0: none was.
 std::uint64_t last_number(const std::string& path) {
   std::uint64_t number = 0;
@@ -116,9 +125,9 @@ Outcome<void> LogWriter::flush() {
 
 Outcome<void> LogWriter::flush_channel(const std::string& channel) {
   for (;;) {
-    auto lines = store_.pending_log(channel, kLogChunkBytes);
-    if (!lines) return lines.failure();
-    if (lines->empty()) return {};
+    auto chunks = store_.pending_log(channel, kLogChunkBytes);
+    if (!chunks) return chunks.failure();
+    if (chunks->empty()) return {};
     auto file = ready_file(channel);
     if (!file) return file.failure();
     if (is_due(settled_[channel])) {
@@ -132,7 +141,12 @@ Outcome<void> LogWriter::flush_channel(const std::string& channel) {
     const bool chained = rules_.hash_chain || (!settled.chain.empty() && settled.settled_bytes != 0);
     LogChain chain = settled.chain.empty() ? LogChain{} : LogChain{settled.chain};
     std::string bytes;
-    for (const LogLine& line : *lines) bytes += chained ? chain.append(line.line) : line.line;
+    std::uint64_t line_count = 0;
+    for (const LogChunk& chunk : *chunks) {
+      line_count += chunk.line_count;
+      if (chained) append_chained(chain, chunk.lines, bytes);
+      else bytes += chunk.lines;
+    }
     then.settled_bytes += bytes.size();
     then.chain = chained ? chain.head() : std::string{};
     // After a failed fdatasync the kernel may hold the pages for clean; the next try writes them
@@ -141,10 +155,10 @@ Outcome<void> LogWriter::flush_channel(const std::string& channel) {
       return os_failure("write", full_path(channel));
     }
     ++counters_.syncs;
-    auto done = store_.settle_log(then, lines->back().id);
+    auto done = store_.settle_log(then, chunks->back().id);
     if (!done) return done;
     settled = std::move(then);
-    counters_.lines += lines->size();
+    counters_.lines += line_count;
     counters_.bytes += bytes.size();
   }
 }

@@ -489,7 +489,7 @@ void Dispatcher::prune_ledger(WallMs now) {
   const std::uint64_t from = spool_seqs_.empty() ? base_ : std::min(base_, spool_seqs_.front());
   const auto pruned = store_->prune_ledger({now, std::string_view{epoch_}.substr(0, epoch_.size() - 1), from}, kPrunedPerRound);
   const auto once = store_->prune_once(now, kPrunedPerRound);
-  const bool more = pruned && once && (*pruned == kPrunedPerRound || *once == kPrunedPerRound);
+  const bool more = pruned && once && (*pruned >= kPrunedPerRound || *once == kPrunedPerRound);
   prune_at_ms_ = now + (more ? kPruneBusyMs : kPruneMs);
 }
 

@@ -11,6 +11,36 @@
 
 namespace cachee::daemon {
 
+void Dispatcher::note_run(TriggerFigures& figures, const RunReport& report) {
+  figures.steps += report.steps;
+  figures.steps_max = std::max(figures.steps_max, report.steps);
+  figures.memory_peak = std::max(figures.memory_peak, report.memory_peak);
+  if (report.status != RunStatus::ok && report.status != RunStatus::failed) return;
+  figures.run_ns.add(report.run_ns);
+  figures.lag_us.add(static_cast<std::uint64_t>(std::max<std::int64_t>(report.lag_us, 0)));
+}
+
+/// D4 at once for what needs no D1 to D3, which is most: a run of a ring event that went well, did nothing that
+/// is to be carried out, and has no older run of any key before it that waits for them.
+bool Dispatcher::settle_at_once(Worker& worker, const RunReport& report) {
+  const bool plain = report.status == RunStatus::ok && report.token == 0 && report.trigger_slot != RunReport::kNoTriggerSlot &&
+                     !report.duplicate && report.effects.empty();
+  if (!plain || !runs_.empty() || slow_log_.wants(report.run_ns)) return false;
+  Position* const position = position_of(report.seq.value);
+  if (position == nullptr || position->done) return true;  // handled before a restart
+  worker.next = std::max(worker.next, report.seq.value + (report.last ? 1 : 0));
+  TriggerFigures& figures = figures_[report.trigger_slot];
+  ++figures.ok;
+  note_run(figures, report);
+  if (registry_->find_slot(report.trigger_slot) != nullptr) position->add(report.trigger_slot, {.emitted = 1, .acknowledged = 1});
+  if (report.last) {
+    position->done = true;
+    keeper_.acknowledge(report.seq, position->moved != 0);
+  }
+  waits_look_ = true;
+  return true;
+}
+
 /// Turns a run that Lua did well into a failed one. `give_up`: no further attempts.
 void Dispatcher::refuse(Run& run, std::string error, bool give_up) {
   run.status = RunStatus::failed;

@@ -198,6 +198,7 @@ Dispatcher::Position* Dispatcher::position_of(std::uint64_t seq) {
 void Dispatcher::take_report(Worker& worker, const RunReport& report) {
   ++worker.reports;
   if (report.token >= kTestTokens) return answer_test(report);
+  if (settle_at_once(worker, report)) return;
   const std::pair pair{report.key_hash, report.trigger_slot};
   const bool of_stored = report.token != 0 && report.token < kSpoolTokens;
   if (!of_stored && (report.status == RunStatus::failed || report.status == RunStatus::held)) worker.held[pair] = worker.reports;
@@ -254,14 +255,9 @@ void Dispatcher::take_report(Worker& worker, const RunReport& report) {
     }
   }
   if (TriggerFigures& figures = figures_[run.trigger_slot]; run.trigger_slot != RunReport::kNoTriggerSlot) {
-    figures.steps += report.steps;
-    figures.steps_max = std::max(figures.steps_max, report.steps);
-    figures.memory_peak = std::max(figures.memory_peak, report.memory_peak);
-    if (run.status == RunStatus::ok || run.status == RunStatus::failed) {
-      figures.run_ns.add(report.run_ns);
-      figures.lag_us.add(static_cast<std::uint64_t>(std::max<std::int64_t>(report.lag_us, 0)));
-      if (slow_log_.wants(report.run_ns)) keep_slow_run(report, run, step);
-    }
+    note_run(figures, report);
+    const bool ran = run.status == RunStatus::ok || run.status == RunStatus::failed;
+    if (ran && slow_log_.wants(report.run_ns)) keep_slow_run(report, run, step);
   }
   const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
   if (spec != nullptr && run.from.depth > spec->depth_max && std::any_of(run.effects.begin(), run.effects.end(), is_cache_effect)) {
@@ -358,11 +354,13 @@ void Dispatcher::count_run(const Run& run, const TriggerSpec* spec) {
 void Dispatcher::release() {
   while (!positions_.empty() && positions_.front().done) {
     std::map<std::uint32_t, Counters> sums;
+    auto last = sums.end();  // most positions are of the same trigger as the one before
     std::size_t count = 0;
     while (count < positions_.size() && count < kReleasePositionsMax && positions_[count].done &&
            sums.size() + positions_[count].deltas.size() <= Maintainer::kReleaseDeltasMax) {
       for (const auto& delta : positions_[count].deltas) {
-        Counters& sum = sums[delta.trigger_slot];
+        if (last == sums.end() || last->first != delta.trigger_slot) last = sums.try_emplace(delta.trigger_slot).first;
+        Counters& sum = last->second;
         sum.emitted += delta.add.emitted;
         sum.acknowledged += delta.add.acknowledged;
         sum.moved += delta.add.moved;

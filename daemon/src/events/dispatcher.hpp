@@ -138,7 +138,7 @@ class Dispatcher final : public TriggerAdmin {
   /// Tokens of runs from here on are tests; below, spooled runs, and below them ids of stored runs.
   static constexpr std::uint64_t kTestTokens = std::uint64_t{1} << 62;
   static constexpr std::uint64_t kSpoolTokens = std::uint64_t{1} << 61;
-  static constexpr int kReportsPerRound = 1024;
+  static constexpr int kReportsPerRound = 8192;  // they share two fsyncs when they wait anyway
   static constexpr std::int64_t kStorePauseMs = 200;  // after a failure of the store or the disk
   static constexpr unsigned kSpoolTriggerBits = 10;  // of a token: which trigger of the record
 
@@ -192,9 +192,27 @@ class Dispatcher final : public TriggerAdmin {
     [[nodiscard]] const std::string& name() const { return spooled->record.triggers[trigger]; }
     [[nodiscard]] Spooled::State& state() const { return spooled->states[trigger]; }
   };
+  /// Deltas of one position: nearly always one, which is kept in place.
+  class Deltas {
+   public:
+    void push_back(const Maintainer::Delta& delta) {
+      if (count_ == 1) more_.push_back(first_);
+      if (count_ == 0) first_ = delta;
+      else more_.push_back(delta);
+      ++count_;
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return count_; }
+    [[nodiscard]] const Maintainer::Delta* begin() const noexcept { return count_ > 1 ? more_.data() : &first_; }
+    [[nodiscard]] const Maintainer::Delta* end() const noexcept { return begin() + count_; }
+
+   private:
+    Maintainer::Delta first_{};
+    std::vector<Maintainer::Delta> more_{};  // all of them, from the second on
+    std::size_t count_ = 0;
+  };
   /// What is known of one ring position that is not released.
   struct Position {
-    std::vector<Maintainer::Delta> deltas{};
+    Deltas deltas{};
     std::uint64_t moved = 0;
     bool done = false;
     void add(std::uint32_t slot, const Counters& counters) {
@@ -224,6 +242,8 @@ class Dispatcher final : public TriggerAdmin {
   bool collect();
   void answer_test(const RunReport& report);
   void take_report(Worker& worker, const RunReport& report);
+  static void note_run(TriggerFigures& figures, const RunReport& report);
+  bool settle_at_once(Worker& worker, const RunReport& report);
   void carry_out();
   Outcome<void> commit_runs(WallMs now);
   Outcome<Step> commit_run(Batch& batch, Run& run, WallMs now);
@@ -273,7 +293,7 @@ class Dispatcher final : public TriggerAdmin {
   void charge(Worker& worker, const Lane::Running& running, const std::string& reason);
   Position* position_of(std::uint64_t seq);
   [[nodiscard]] bool may_have_run(EventSeq seq) const noexcept { return seq.value < duplicates_before_.ring; }
-  [[nodiscard]] std::string id_of(EventSeq seq) const { return reader_.event_id(seq.value + 1); }
+  [[nodiscard]] std::string id_of(EventSeq seq) const { return epoch_ + std::to_string(seq.value + 1); }
   [[nodiscard]] Worker& worker_of(std::uint64_t key_hash) { return workers_[key_hash % workers_.size()]; }
   void idle(bool worked);
   Outcome<std::string> test(const TriggerSpec& spec, std::string_view event_json);

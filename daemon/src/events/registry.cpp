@@ -63,6 +63,12 @@ void Registry::catch_up() {
 void Registry::adopt(TriggerTable table) {
   table_ = std::move(table);
   matcher_ = TriggerMatcher{table_};
+  by_slot_.clear();
+  for (std::uint32_t index = 0; index < table_.triggers.size(); ++index) {
+    const std::uint32_t slot = table_.triggers[index].slot;
+    if (slot >= by_slot_.size()) by_slot_.resize(std::size_t{slot} + 1, kNoIndex);
+    by_slot_[slot] = index;
+  }
 }
 
 Outcome<void> Registry::begin_account(const TriggerSpec& spec) {
@@ -176,8 +182,8 @@ const TriggerSpec* Registry::find(std::string_view name) const noexcept {
 }
 
 const TriggerSpec* Registry::find_slot(std::uint32_t slot) const noexcept {
-  const auto at = std::find_if(table_.triggers.begin(), table_.triggers.end(), [&](const TriggerSpec& t) { return t.slot == slot; });
-  return at == table_.triggers.end() ? nullptr : &*at;
+  const std::uint32_t index = slot < by_slot_.size() ? by_slot_[slot] : kNoIndex;
+  return index == kNoIndex ? nullptr : &table_.triggers[index];
 }
 
 }  // namespace cachee::daemon

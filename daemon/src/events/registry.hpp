@@ -65,6 +65,8 @@ class Registry {
   Store& store_;
   Spooled spooled_;
   TriggerTable table_{};
+  std::vector<std::uint32_t> by_slot_{};  // index into the table; kNoIndex: nobody has the slot
+  static constexpr std::uint32_t kNoIndex = ~std::uint32_t{0};
   std::optional<std::vector<TriggerSpec>> unpublished_{};  // what the store says and the segment does not
   TriggerMatcher matcher_{};
 };

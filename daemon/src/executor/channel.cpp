@@ -97,23 +97,32 @@ Channel::~Channel() {
 
 char* Channel::ring() const noexcept { return reinterpret_cast<char*>(shared_) + kHeaderBytes; }
 
-std::size_t Channel::room() noexcept {
-  const std::uint64_t used = own_ - shared_->taken.load();
-  if (used > ring_bytes_) broken_ = true;
-  return broken_ ? 0 : ring_bytes_ - used;
+/// Looks at the other side's position only when the last one leaves less than what is wanted.
+std::size_t Channel::room(std::size_t wanted) noexcept {
+  if (broken_) return 0;
+  if (ring_bytes_ - (own_ - peer_) >= wanted) return ring_bytes_ - (own_ - peer_);
+  const std::uint64_t taken = shared_->taken.load();
+  if (own_ - taken > ring_bytes_) broken_ = true;
+  if (broken_) return 0;
+  peer_ = taken;
+  return ring_bytes_ - (own_ - peer_);
 }
 
-std::size_t Channel::filled() noexcept {
-  const std::uint64_t bytes = shared_->written.load() - own_;
-  if (bytes > ring_bytes_) broken_ = true;
-  return broken_ ? 0 : bytes;
+std::size_t Channel::filled(std::size_t wanted) noexcept {
+  if (broken_) return 0;
+  if (peer_ - own_ >= wanted) return peer_ - own_;
+  const std::uint64_t written = shared_->written.load();
+  if (written - own_ > ring_bytes_) broken_ = true;
+  if (broken_) return 0;
+  peer_ = written;
+  return peer_ - own_;
 }
 
 void Channel::put(std::string_view bytes) noexcept {
   const std::size_t at = own_ & (ring_bytes_ - 1);
   const std::size_t first = std::min(bytes.size(), ring_bytes_ - at);
   std::memcpy(ring() + at, bytes.data(), first);
-  std::memcpy(ring(), bytes.data() + first, bytes.size() - first);
+  if (first < bytes.size()) std::memcpy(ring(), bytes.data() + first, bytes.size() - first);
   own_ += bytes.size();
 }
 
@@ -121,7 +130,7 @@ void Channel::take(char* out, std::size_t bytes) noexcept {
   const std::size_t at = own_ & (ring_bytes_ - 1);
   const std::size_t first = std::min(bytes, ring_bytes_ - at);
   std::memcpy(out, ring() + at, first);
-  std::memcpy(out + first, ring(), bytes - first);
+  if (first < bytes) std::memcpy(out + first, ring(), bytes - first);
   own_ += bytes;
 }
 
@@ -140,7 +149,7 @@ void Channel::give_room() noexcept {
 void Channel::wake() { ring_bell(shared_->bell); }
 
 std::size_t Channel::put_some(std::string_view bytes) noexcept {
-  const std::size_t now = std::min(room(), bytes.size());
+  const std::size_t now = std::min(room(bytes.size()), bytes.size());
   if (now == 0) return 0;
   put(bytes.substr(0, now));
   publish();
@@ -150,7 +159,8 @@ std::size_t Channel::put_some(std::string_view bytes) noexcept {
 bool Channel::try_write(std::string_view message) {
   const auto length = static_cast<Length>(message.size());
   if (message.size() > kMessageBytesMax || !pending_.empty()) return false;
-  if (room() < sizeof(length) + message.size()) return false;
+  const std::size_t bytes = sizeof(length) + message.size();
+  if (room(bytes) < bytes) return false;
   put(bytes_of(length));
   put(message);
   publish();
@@ -160,7 +170,7 @@ bool Channel::try_write(std::string_view message) {
 void Channel::wait_for_room() noexcept {
   const std::uint32_t seen = shared_->room_bell.load();
   shared_->wanting.store(1);
-  if (room() == 0 && !broken_) sleep_on(shared_->room_bell, seen, kRoomWait);
+  if (room(1) == 0 && !broken_) sleep_on(shared_->room_bell, seen, kRoomWait);
   shared_->wanting.store(0);
 }
 
@@ -223,7 +233,7 @@ std::optional<std::string_view> Channel::read() {
   if (broken_) return std::nullopt;
   if (!expected_) {
     Length length = 0;
-    if (filled() < sizeof(length)) return std::nullopt;
+    if (filled(sizeof(length)) < sizeof(length)) return std::nullopt;
     take(reinterpret_cast<char*>(&length), sizeof(length));
     if (length > message_bytes_max_) {
       broken_ = true;
@@ -235,12 +245,13 @@ std::optional<std::string_view> Channel::read() {
   }
   // Grows with what arrives, not with what was announced.
   while (message_.size() < *expected_) {
-    const std::size_t now = std::min(filled(), *expected_ - message_.size());
+    const std::size_t left = *expected_ - message_.size();
+    const std::size_t now = std::min(filled(left), left);
     if (now == 0) return std::nullopt;
     const std::size_t old = message_.size();
     message_.resize(old + now);
     take(message_.data() + old, now);
-    give_room();
+    if (now < left) give_room();
   }
   give_room();
   expected_.reset();
@@ -250,7 +261,7 @@ std::optional<std::string_view> Channel::read() {
 void Channel::wait(std::chrono::microseconds longest) {
   const std::uint32_t seen = shared_->bell.load();
   shared_->sleeping.store(1);                                             // R1
-  if (filled() == 0 && !broken_) sleep_on(shared_->bell, seen, longest);  // R2, R3
+  if (filled(1) == 0 && !broken_) sleep_on(shared_->bell, seen, longest);  // R2, R3
   shared_->sleeping.store(0);
 }
 

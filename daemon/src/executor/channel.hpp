@@ -83,8 +83,8 @@ class Channel {
         mapped_bytes_{mapped_bytes},
         ring_bytes_{ring_bytes},
         message_bytes_max_{message_bytes_max} {}
-  [[nodiscard]] std::size_t room() noexcept;
-  [[nodiscard]] std::size_t filled() noexcept;
+  [[nodiscard]] std::size_t room(std::size_t wanted) noexcept;
+  [[nodiscard]] std::size_t filled(std::size_t wanted) noexcept;
   void put(std::string_view bytes) noexcept;
   void take(char* out, std::size_t bytes) noexcept;
   void publish() noexcept;
@@ -100,6 +100,7 @@ class Channel {
   std::size_t ring_bytes_;
   std::size_t message_bytes_max_;
   std::uint64_t own_ = 0;                  // this side's position, the one it publishes
+  std::uint64_t peer_ = 0;                 // the other side's as of the last look: a look costs a cache miss
   std::string pending_{};                  // producer: posted, with lengths
   std::size_t pending_done_ = 0;           // of it, already written
   std::string message_{};                  // consumer

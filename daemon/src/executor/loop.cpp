@@ -90,6 +90,7 @@ void ExecutorLoop::refresh() {
                         [&](const TriggerSpec& spec) { return spec.id == entry.first; });
   });
   scripts_of_table_.assign(table_.triggers.size(), nullptr);
+  look_at_clocks();
 }
 
 /// Compiled at the first event that needs it: a new executor is ready at once.
@@ -100,6 +101,7 @@ ExecutorLoop::Loaded& ExecutorLoop::script_of(const TriggerSpec& spec) {
     if (added) {
       Runtime::Loaded made = runtime_.load(spec);
       at->second = {std::move(made.script), std::move(made.error)};
+      look_at_clocks();  // compiling is no part of a run
     }
     scripts_of_table_[index] = &at->second;
   }
@@ -208,6 +210,7 @@ void ExecutorLoop::run_test(const Order& order) {
   lane_.begin({report.seq, RunReport::kNoTriggerSlot, now_, order.token});
   Runtime::Loaded made = runtime_.load(*order.spec);
   const Loaded loaded{std::move(made.script), std::move(made.error)};
+  look_at_clocks();  // compiling is no part of a run
   execute(loaded, DataEvent{*order.event}, limits, report);
 }
 
@@ -307,7 +310,8 @@ RunStatus ExecutorLoop::execute(const Loaded& loaded, const EventSource& source,
                                 const RunLimits& limits, RunReport& report) {
   RunResult result;
   if (loaded.script) {
-    result = runtime_.run(*loaded.script, source, limits);  // E4
+    // The last look at the clock was the end of the run before: a look for each run is enough.
+    result = runtime_.run(*loaded.script, source, limits, now_);  // E4
     now_ += static_cast<TimeNs>(result.run_ns);
   } else {
     result.error = loaded.error;

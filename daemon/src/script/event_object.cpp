@@ -9,6 +9,7 @@ namespace {
 // What is made once per run stays in a user value of the object.
 enum Cached : int { kMetadata = 1, kOrigin, kValue, kOldValue, kCachedCount = kOldValue };
 constexpr std::size_t kCacheBytesMin = 1024;  // smaller strings are cheaper made again
+constexpr char kNamesKey = 'n';                // in the registry, by address
 constexpr double kMicrosecondsPerSecond = 1e6;
 constexpr double kMicrosecondsPerMillisecond = 1e3;
 
@@ -177,17 +178,31 @@ constexpr std::array kFields = {
 };
 
 int event_index(lua_State* lua) {
+  // A number would be made a string in place, which a table's key must not become.
   if (lua_type(lua, 2) == LUA_TSTRING) {
-    const std::string_view name = view_at(lua, 2);
-    for (const Field& field : kFields) {
-      if (field.name == name) {
-        field.push(lua, *state_of(lua).event, 1);
+    const State& state = state_of(lua);
+    const char* const name = lua_tostring(lua, 2);
+    for (std::size_t i = 0; i < kFields.size(); ++i) {
+      if (state.event_fields[i] == name) {
+        kFields[i].push(lua, *state.event, 1);
         return 1;
       }
     }
   }
   lua_pushnil(lua);
   return 1;
+}
+
+/// Lua has each short string once: a field is known by its name's address. The names stay in the registry.
+void keep_names(lua_State* lua) {
+  static_assert(kFields.size() <= State::kEventFieldsMax);
+  lua_createtable(lua, static_cast<int>(kFields.size()), 0);
+  for (std::size_t i = 0; i < kFields.size(); ++i) {
+    push_view(lua, kFields[i].name);
+    state_of(lua).event_fields[i] = lua_tostring(lua, -1);
+    lua_rawseti(lua, -2, static_cast<lua_Integer>(i) + 1);
+  }
+  lua_rawsetp(lua, LUA_REGISTRYINDEX, &kNamesKey);
 }
 
 int event_newindex(lua_State* lua) {
@@ -223,6 +238,7 @@ bool is_event_object(lua_State* lua, int index) noexcept {
 }
 
 void push_event_object(lua_State* lua) {
+  keep_names(lua);
   lua_newuserdatauv(lua, 0, kCachedCount);
   static constexpr luaL_Reg kMethods[] = {{"__index", event_index},
                                           {"__newindex", event_newindex},

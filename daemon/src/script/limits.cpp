@@ -160,11 +160,34 @@ bool Meter::allows_large_block(std::size_t bytes) noexcept {
   return true;
 }
 
+void Meter::free_block(void* block, std::size_t bytes) noexcept {
+  if (blocks_->owns(block)) {
+    blocks_->give(block, bytes);
+  } else {
+    std::free(block);
+  }
+}
+
+/// What realloc does. Small blocks of a run come from the region: what is loaded for good is not in its way.
+void* Meter::make_block(void* block, std::size_t old_bytes, std::size_t bytes) noexcept {
+  const bool own = block != nullptr && blocks_->owns(block);
+  if (own && SmallBlocks::same_list(old_bytes, bytes)) return block;
+  void* made = running_ && bytes <= SmallBlocks::kBlockBytesMax ? blocks_->take(bytes) : nullptr;
+  if (made == nullptr) {
+    if (!own) return std::realloc(block, bytes);
+    made = std::malloc(bytes);
+  }
+  if (made == nullptr || block == nullptr) return made;
+  std::memcpy(made, block, std::min(old_bytes, bytes));
+  free_block(block, old_bytes);
+  return made;
+}
+
 void* Meter::allocate(void* opaque, void* block, std::size_t old_bytes, std::size_t bytes) {
   auto& meter = *static_cast<Meter*>(opaque);
   const std::size_t before = block != nullptr ? old_bytes : 0;
   if (bytes == 0) {
-    std::free(block);
+    if (block != nullptr) meter.free_block(block, old_bytes);
     meter.used_ -= before;
     return nullptr;
   }
@@ -177,7 +200,7 @@ void* Meter::allocate(void* opaque, void* block, std::size_t old_bytes, std::siz
   if (bytes > before && bytes >= kBlockBytesFine && !meter.allows_large_block(bytes)) {
     return nullptr;
   }
-  void* const made = std::realloc(block, bytes);
+  void* const made = meter.make_block(block, old_bytes, bytes);
   if (made == nullptr) return bytes <= before ? block : nullptr;
   if (bytes > before) {
     meter.denied_ = false;

@@ -16,6 +16,8 @@
 #include <cachee/triggers.hpp>
 #include <cachee/types.hpp>
 
+#include "script/small_blocks.hpp"
+
 struct lua_State;
 
 namespace cachee::daemon {
@@ -42,6 +44,8 @@ class Meter {
   Meter(const Meter&) = delete;
   Meter& operator=(const Meter&) = delete;
 
+  /// Where small blocks of runs come from; must outlive the Lua state.
+  void use_blocks(SmallBlocks& blocks) noexcept { blocks_ = &blocks; }
   void attach(lua_State* lua) noexcept { lua_ = lua; }
   /// Makes what is allocated now the floor above which a run is charged.
   void set_floor() noexcept { floor_ = used_; }
@@ -82,11 +86,14 @@ class Meter {
   }
   void set_hook(int count) noexcept;
   [[nodiscard]] bool allows_large_block(std::size_t bytes) noexcept;
+  [[nodiscard]] void* make_block(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;
+  void free_block(void* block, std::size_t bytes) noexcept;
 
   static constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
   static constexpr std::size_t kTracebackBytes = 2048;
 
   lua_State* lua_ = nullptr;
+  SmallBlocks* blocks_ = nullptr;
   std::uint64_t used_ = 0;
   std::uint64_t ceiling_ = kUnlimited;
   std::uint64_t peak_ = 0;

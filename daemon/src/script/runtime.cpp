@@ -73,6 +73,7 @@ void shrink(T& buffer) noexcept {
 }  // namespace
 
 struct Script::Impl {
+  std::shared_ptr<script::SmallBlocks> blocks{};
   State state{};
   std::string source{};
 
@@ -158,6 +159,8 @@ Script::~Script() = default;
 Runtime::Loaded Runtime::load(const TriggerSpec& spec) const {
   Loaded loaded;
   auto impl = std::make_unique<Script::Impl>();
+  impl->blocks = blocks_;
+  impl->state.meter.use_blocks(*blocks_);
   impl->state.cache = &cache_;
   impl->state.trigger_name = spec.name;
   impl->source = spec.source;
@@ -170,10 +173,14 @@ Runtime::Loaded Runtime::load(const TriggerSpec& spec) const {
 }
 
 RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits& limits) const {
+  return run(script, event, limits, script::monotonic_now());
+}
+
+RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits& limits,
+                       TimeNs now) const {
   Script::Impl& impl = *script.impl_;
   State& state = impl.state;
   RunResult result;
-  const TimeNs start = script::monotonic_now();
   if (state.lua == nullptr) {
     if (auto error = impl.open(kCompileBytesMax)) {
       impl.close();
@@ -187,7 +194,7 @@ RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits
   state.traceback.clear();
   state.event = &event;
 
-  state.meter.begin(limits, start);
+  state.meter.begin(limits, now);
   // Every run: the one before may have assigned to _ENV itself.
   lua_pushvalue(state.lua, kEnvironmentIndex);
   lua_setupvalue(state.lua, kChunkIndex, kEnvironmentUpvalue);
@@ -217,7 +224,7 @@ RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits
     impl.clean_up();
   }
   impl.forget_buffers();
-  result.run_ns = static_cast<std::uint64_t>(script::monotonic_now() - start);
+  result.run_ns = static_cast<std::uint64_t>(script::monotonic_now() - now);
   return result;
 }
 

@@ -72,6 +72,9 @@ class Runtime {
   /// Runs it for one event. Never throws; what goes wrong is in the result.
   [[nodiscard]] RunResult run(Script& script, const EventSource& event,
                               const RunLimits& limits) const;
+  /// The same for a caller that has just looked at the monotonic clock: its limit and run_ns count from `now`.
+  [[nodiscard]] RunResult run(Script& script, const EventSource& event, const RunLimits& limits,
+                              TimeNs now) const;
 
   /// Compiles without running, for registration: Lua's message, or nothing when it compiles.
   [[nodiscard]] static std::optional<std::string> check(std::string_view name,
@@ -79,6 +82,7 @@ class Runtime {
 
  private:
   CacheReader& cache_;
+  std::shared_ptr<script::SmallBlocks> blocks_ = std::make_shared<script::SmallBlocks>();
 };
 
 }  // namespace cachee::daemon

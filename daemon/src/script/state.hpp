@@ -94,6 +94,8 @@ struct State {
 
   // Of the run that is going on.
   const EventSource* event = nullptr;
+  static constexpr std::size_t kEventFieldsMax = 32;
+  const char* event_fields[kEventFieldsMax] = {};  // names as this state's strings, see event_object.cpp
   unsigned event_cached = 0;  // fields kept in the event object's user values
   bool env_dirty = false;     // globals were assigned
   std::string effects{};      // encoded

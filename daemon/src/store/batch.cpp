@@ -11,15 +11,16 @@
 namespace cachee::daemon {
 namespace {
 
-enum class LedgerEntry : std::int64_t { effects = 0, moved = 1 };
+// "what" of an entry in the table `ledger`. Entries for effects are in `ledger_blocks`.
+constexpr std::int64_t kMoved = 1;
+constexpr std::size_t kChunkBytes = std::size_t{1} << 20;  // of log lines in one row
 
-/// True when the entry is new.
-bool enter_ledger(sql::Connection& db, const RunRef& run, LedgerEntry what,
-                  std::int64_t now_wall_ms) {
+/// Notes that the store took the run over; true when it had not before.
+bool enter_moved(sql::Connection& db, const RunRef& run, std::int64_t now_wall_ms) {
   return db.run(
              "INSERT OR IGNORE INTO ledger (event_id, trigger, what, seq, wall_ms)"
              " VALUES (?, ?, ?, ?, ?)",
-             run.event_id, run.trigger, what, run.seq, now_wall_ms) == 1;
+             run.event_id, run.trigger, kMoved, run.seq, now_wall_ms) == 1;
 }
 
 struct Lane {
@@ -42,56 +43,14 @@ void promote_next(sql::Connection& db, const Lane& lane, std::int64_t now_wall_m
       now_wall_ms, lane.trigger, lane.key_hash);
 }
 
-/// The files of log channels stay for ever, so their number has a bound.
-std::optional<std::string> check_channels(sql::Connection& db, const std::vector<Effect>& effects) {
-  for (const Effect& effect : effects) {
-    if (effect.kind != EffectKind::log ||
-        db.integer("SELECT count(*) FROM log_files WHERE channel = ?", effect.key) != 0) {
-      continue;
-    }
-    if (db.integer("SELECT count(*) FROM log_files") >= kLogChannelsMax) {
-      return fmt::format("cachee.log: channel \"{}\" would be one more than {}; remove unused ones",
-                         effect.key, kLogChannelsMax);
-    }
-    db.run("INSERT INTO log_files (channel, settled_bytes) VALUES (?, NULL)", effect.key);
-  }
-  return std::nullopt;
-}
-
-void insert_effect(sql::Connection& db, const RunRef& run, const Effect& effect, std::uint32_t n,
-                   std::int64_t now_wall_ms) {
-  if (effect.kind == EffectKind::log) {
-    const std::string line = log_line(effect.value, run.event_id);
-    db.run(
-        "INSERT OR IGNORE INTO log_lines (event_id, trigger, n, channel, line)"
-        " VALUES (?, ?, ?, ?, ?)",
-        run.event_id, run.trigger, n, effect.key, sql::Blob{line});
-    return;
-  }
-  const bool webhook = effect.kind == EffectKind::webhook;
-  const std::string headers = encode_headers(effect.headers);
-  const std::string_view method = webhook ? std::string_view{effect.method} : "GET";
-  const auto added = db.run(
-      "INSERT OR IGNORE INTO outbox (event_id, trigger, n, kind, state, host, url, method,"
-      " timeout_ms, attempts, next_attempt_wall_ms, created_wall_ms, changed_wall_ms, last_status,"
-      " last_error, ttl_ms, cost, parent, chain, depth, key, secret, headers, body)"
-      " VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?, ?, ?, 0, '', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      run.event_id, run.trigger, n, webhook ? OutboxKind::webhook : OutboxKind::warm,
-      url_host(effect.url), effect.url, method, effect.timeout_ms, now_wall_ms, now_wall_ms,
-      now_wall_ms, effect.ttl_ms, effect.cost, run.effects.parent, run.effects.chain,
-      run.effects.depth, sql::Blob{webhook ? std::string_view{} : effect.key},
-      sql::Blob{effect.secret}, sql::Blob{headers},
-      sql::Blob{webhook ? std::string_view{effect.value} : std::string_view{}});
-  db.run(
-      "INSERT INTO outbox_accounts (trigger, added) VALUES (?, ?)"
-      " ON CONFLICT (trigger) DO UPDATE SET added = added + excluded.added",
-      run.trigger, added);
-}
-
 }  // namespace
 
 Batch::Batch(Batch&& other) noexcept
-    : db_{std::exchange(other.db_, nullptr)}, failure_{std::move(other.failure_)}, counts_{std::move(other.counts_)} {}
+    : db_{std::exchange(other.db_, nullptr)},
+      failure_{std::move(other.failure_)},
+      ledger_{std::move(other.ledger_)},
+      counts_{std::move(other.counts_)},
+      lines_{std::move(other.lines_)} {}
 
 Batch::~Batch() {
   if (db_ != nullptr) db_->rollback();
@@ -109,6 +68,55 @@ auto Batch::step(F&& work) -> Outcome<decltype(work())> {
   return outcome;
 }
 
+/// The files of log channels stay for ever, so their number has a bound.
+std::optional<std::string> Batch::check_channels(const std::vector<Effect>& effects) {
+  for (const Effect& effect : effects) {
+    if (effect.kind != EffectKind::log || lines_.contains(effect.key)) continue;
+    if (db_->integer("SELECT count(*) FROM log_files WHERE channel = ?", effect.key) == 0) {
+      if (db_->integer("SELECT count(*) FROM log_files") >= kLogChannelsMax) {
+        return fmt::format("cachee.log: channel \"{}\" would be one more than {}; remove unused ones",
+                           effect.key, kLogChannelsMax);
+      }
+      db_->run("INSERT INTO log_files (channel, settled_bytes) VALUES (?, NULL)", effect.key);
+    }
+    lines_.try_emplace(effect.key);
+  }
+  return std::nullopt;
+}
+
+void Batch::add_line(const RunRef& run, const Effect& effect) {
+  Lines& lines = lines_.find(effect.key)->second;
+  append_log_line(effect.value, run.event_id, lines.bytes);
+  ++lines.count;
+  if (lines.bytes.size() >= kChunkBytes) write_lines(effect.key, lines);
+}
+
+void Batch::write_lines(std::string_view channel, Lines& lines) {
+  if (lines.count == 0) return;
+  db_->run("INSERT INTO log_chunks (channel, line_count, lines) VALUES (?, ?, ?)", channel, lines.count, sql::Blob{lines.bytes});
+  lines = {};
+}
+
+void Batch::insert_effect(const RunRef& run, const Effect& effect, std::uint32_t n,
+                          std::int64_t now_wall_ms) {
+  if (effect.kind == EffectKind::log) return add_line(run, effect);
+  const bool webhook = effect.kind == EffectKind::webhook;
+  const std::string headers = encode_headers(effect.headers);
+  const std::string_view method = webhook ? std::string_view{effect.method} : "GET";
+  const auto added = db_->run(
+      "INSERT OR IGNORE INTO outbox (event_id, trigger, n, kind, state, host, url, method,"
+      " timeout_ms, attempts, next_attempt_wall_ms, created_wall_ms, changed_wall_ms, last_status,"
+      " last_error, ttl_ms, cost, parent, chain, depth, key, secret, headers, body)"
+      " VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?, ?, ?, 0, '', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      run.event_id, run.trigger, n, webhook ? OutboxKind::webhook : OutboxKind::warm,
+      url_host(effect.url), effect.url, method, effect.timeout_ms, now_wall_ms, now_wall_ms,
+      now_wall_ms, effect.ttl_ms, effect.cost, run.effects.parent, run.effects.chain,
+      run.effects.depth, sql::Blob{webhook ? std::string_view{} : effect.key},
+      sql::Blob{effect.secret}, sql::Blob{headers},
+      sql::Blob{webhook ? std::string_view{effect.value} : std::string_view{}});
+  counts_of(run.trigger).outbox_added += static_cast<std::uint64_t>(added);
+}
+
 Outcome<bool> Batch::add_effects(const RunRef& run, const std::vector<Effect>& effects,
                                  std::int64_t now_wall_ms) {
   const auto stored = [](const Effect& effect) {
@@ -117,14 +125,14 @@ Outcome<bool> Batch::add_effects(const RunRef& run, const std::vector<Effect>& e
   };
   if (std::none_of(effects.begin(), effects.end(), stored)) return true;
   if (auto problem = check_effects(effects)) return Failure{Errc::invalid_argument, *problem};
-  const auto refused = step([&] { return check_channels(*db_, effects); });
+  const auto refused = step([&] { return check_channels(effects); });
   if (!refused) return refused.failure();
   if (*refused) return Failure{Errc::invalid_argument, **refused};
   return step([&] {
-    if (!enter_ledger(*db_, run, LedgerEntry::effects, now_wall_ms)) return false;
+    if (!ledger_.enter(run, now_wall_ms)) return false;
     for (std::size_t n = 0; n < effects.size(); ++n) {
       if (stored(effects[n])) {
-        insert_effect(*db_, run, effects[n], static_cast<std::uint32_t>(n), now_wall_ms);
+        insert_effect(run, effects[n], static_cast<std::uint32_t>(n), now_wall_ms);
       }
     }
     return true;
@@ -135,7 +143,7 @@ Outcome<MoveResult> Batch::move_in(const MovedRun& moved, const EventData& event
                                    std::int64_t now_wall_ms) {
   return step([&] {
     const RunRef& run = moved.run;
-    if (!enter_ledger(*db_, run, LedgerEntry::moved, now_wall_ms)) {
+    if (!enter_moved(*db_, run, now_wall_ms)) {
       return MoveResult{false,
                         db_->integer("SELECT id FROM runs WHERE event_id = ? AND trigger = ?",
                                      run.event_id, run.trigger)};
@@ -170,7 +178,7 @@ Outcome<bool> Batch::was_moved(std::string_view event_id, std::string_view trigg
     return db_->integer(
                "SELECT count(*) FROM ledger WHERE event_id = ? AND trigger = ?"
                " AND what = ?",
-               event_id, trigger, LedgerEntry::moved) != 0;
+               event_id, trigger, kMoved) != 0;
   });
 }
 
@@ -233,15 +241,29 @@ Batch::Counts& Batch::counts_of(std::string_view trigger) {
   return at != counts_.end() ? at->second : counts_.emplace(trigger, Counts{}).first->second;
 }
 
-Outcome<void> Batch::commit() {
-  auto outcome = step([&] {
-    for (const auto& [trigger, counts] : counts_) {
+void Batch::write_counts() {
+  for (const auto& [trigger, counts] : counts_) {
+    if (counts.moved_in != 0 || counts.acknowledged != 0) {
       db_->run(
           "INSERT INTO accounts (trigger, moved_in, acknowledged) VALUES (?, ?, ?)"
           " ON CONFLICT (trigger) DO UPDATE SET moved_in = moved_in + excluded.moved_in,"
           " acknowledged = acknowledged + excluded.acknowledged",
           trigger, counts.moved_in, counts.acknowledged);
     }
+    if (counts.outbox_added != 0) {
+      db_->run(
+          "INSERT INTO outbox_accounts (trigger, added) VALUES (?, ?)"
+          " ON CONFLICT (trigger) DO UPDATE SET added = added + excluded.added",
+          trigger, counts.outbox_added);
+    }
+  }
+}
+
+Outcome<void> Batch::commit() {
+  auto outcome = step([&] {
+    ledger_.write();
+    for (auto& [channel, lines] : lines_) write_lines(channel, lines);
+    write_counts();
     db_->run("COMMIT");
   });
   if (outcome) db_ = nullptr;

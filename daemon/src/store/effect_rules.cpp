@@ -149,17 +149,28 @@ std::string url_host(std::string_view url) {
   return lowered(authority);
 }
 
-std::string log_line(std::string_view object, std::string_view event_id) {
-  std::string line{object};
-  const auto probe = probe_object(object);
-  if (probe && !probe->has_event_field) {
-    line.pop_back();  // the closing brace
-    const auto last = line.find_last_not_of(" \t");
-    const bool empty = line[last] == '{';
-    line += fmt::format("{}\"{}\":{}}}", empty ? "" : ",", kEventField,
-                        json(std::string{event_id}).dump());
+void append_log_line(std::string_view object, std::string_view event_id, std::string& out) {
+  // A name that stands nowhere as it is, and has no escape to stand for it, is no field.
+  const bool may_have_field = object.find(kEventField) != std::string_view::npos || object.find('\\') != std::string_view::npos;
+  if (may_have_field) {
+    const auto probe = probe_object(object);
+    if (!probe || probe->has_event_field) {
+      out.append(object).append("\n");
+      return;
+    }
   }
-  return line += '\n';
+  object.remove_suffix(1);  // the closing brace
+  const bool empty = object[object.find_last_not_of(" \t")] == '{';
+  out.append(object).append(empty ? "\"" : ",\"").append(kEventField).append("\":");
+  const bool plain = std::none_of(event_id.begin(), event_id.end(), [](char c) {
+    return c < ' ' || c > '~' || c == '"' || c == '\\';
+  });
+  if (plain) {
+    out.append("\"").append(event_id).append("\"");
+  } else {
+    out += json(std::string{event_id}).dump();
+  }
+  out += "}\n";
 }
 
 }  // namespace cachee::daemon

@@ -21,8 +21,8 @@ inline constexpr std::int64_t kLogChannelsMax = 1024;  // their files stay for e
 /// "name:port" of an http(s) URL in lower case, the default port left out; empty: not such a URL.
 [[nodiscard]] std::string url_host(std::string_view url);
 
-/// The line of a log file for a JSON object a handler logged: the object as it is, `"_event"` added
-/// as its last field (unless the handler uses that name itself), and a line feed.
-[[nodiscard]] std::string log_line(std::string_view object, std::string_view event_id);
+/// Appends the line of a log file for a JSON object that check_effects() let pass: the object as it is, `"_event"`
+/// added as its last field (unless the handler uses that name itself), and a line feed.
+void append_log_line(std::string_view object, std::string_view event_id, std::string& out);
 
 }  // namespace cachee::daemon

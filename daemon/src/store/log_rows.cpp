@@ -12,23 +12,23 @@ void put_log_file(sql::Connection& db, const LogFile& file) {
 
 }  // namespace
 
-Outcome<std::vector<LogLine>> Store::pending_log(std::string_view channel, std::size_t bytes_max) {
+Outcome<std::vector<LogChunk>> Store::pending_log(std::string_view channel, std::size_t bytes_max) {
   return guard([&] {
-    std::vector<LogLine> lines;
+    std::vector<LogChunk> chunks;
     std::size_t bytes = 0;
-    auto rows = db_->query("SELECT id, line FROM log_lines WHERE channel = ? ORDER BY id", channel);
+    auto rows = db_->query("SELECT id, line_count, lines FROM log_chunks WHERE channel = ? ORDER BY id", channel);
     while (bytes < bytes_max && rows.next()) {
-      lines.push_back({rows.integer(0), std::string{channel}, rows.text(1)});
-      bytes += lines.back().line.size();
+      chunks.push_back({rows.integer(0), rows.as<std::uint64_t>(1), rows.text(2)});
+      bytes += chunks.back().lines.size();
     }
-    return lines;
+    return chunks;
   });
 }
 
 Outcome<std::vector<std::string>> Store::pending_channels() {
   return guard([&] {
     std::vector<std::string> channels;
-    auto rows = db_->query("SELECT DISTINCT channel FROM log_lines ORDER BY channel");
+    auto rows = db_->query("SELECT DISTINCT channel FROM log_chunks ORDER BY channel");
     while (rows.next()) channels.push_back(rows.text(0));
     return channels;
   });
@@ -58,7 +58,7 @@ Outcome<void> Store::settle_log(const LogFile& file, std::int64_t last_id) {
     // The file was synced before, so a lost commit here only means writing the same bytes again:
     // no reason for a second fsync in every batch.
     sql::Transaction transaction{*db_, sql::Durability::process};
-    db_->run("DELETE FROM log_lines WHERE channel = ? AND id <= ?", file.channel, last_id);
+    db_->run("DELETE FROM log_chunks WHERE channel = ? AND id <= ?", file.channel, last_id);
     put_log_file(*db_, file);
     transaction.commit();
   });

@@ -95,7 +95,27 @@ CREATE INDEX runs_due ON runs (next_attempt_wall_ms, id) WHERE state = 0 AND for
 CREATE INDEX runs_ready ON runs (trigger, next_attempt_wall_ms, id) WHERE state = 0 AND for_group = 1;
 )";
 
-constexpr std::array kMigrations = {kVersion1, kLogChains, kGroups};
+// One row for what a transaction adds: to a block of the ledger of effects (effects_ledger.hpp; an entry is
+// the event's id and the trigger's name, each with its length in front), and to a log channel.
+constexpr const char* kRowsOfMany = R"(
+CREATE TABLE ledger_blocks (
+  id INTEGER PRIMARY KEY, epoch TEXT NOT NULL, block INTEGER NOT NULL, seq_last INTEGER NOT NULL,
+  wall_ms INTEGER NOT NULL, entries BLOB NOT NULL);
+CREATE INDEX ledger_blocks_place ON ledger_blocks (epoch, block);
+CREATE INDEX ledger_blocks_age ON ledger_blocks (wall_ms);
+INSERT INTO ledger_blocks (epoch, block, seq_last, wall_ms, entries)
+  SELECT substr(event_id, 1, max(instr(event_id, '-') - 1, 0)), seq / 1024, seq, wall_ms,
+    CAST(length(CAST(event_id AS BLOB)) || ':' || event_id || length(CAST(trigger AS BLOB)) || ':' || trigger AS BLOB)
+  FROM ledger WHERE what = 0;
+DELETE FROM ledger WHERE what = 0;
+CREATE TABLE log_chunks (
+  id INTEGER PRIMARY KEY, channel TEXT NOT NULL, line_count INTEGER NOT NULL, lines BLOB NOT NULL);
+CREATE INDEX log_chunks_channel ON log_chunks (channel, id);
+INSERT INTO log_chunks (channel, line_count, lines) SELECT channel, 1, line FROM log_lines ORDER BY id;
+DROP TABLE log_lines;
+)";
+
+constexpr std::array kMigrations = {kVersion1, kLogChains, kGroups, kRowsOfMany};
 static_assert(kMigrations.size() == kSchemaVersion);
 
 }  // namespace

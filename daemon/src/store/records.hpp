@@ -162,10 +162,10 @@ struct OutboxAccount {
 };
 
 /// A committed log line that may not be in its file yet; `line` ends in a line feed.
-struct LogLine {
+struct LogChunk {
   std::int64_t id = 0;
-  std::string channel{};
-  std::string line{};
+  std::uint64_t line_count = 0;
+  std::string lines{};  // each with its line feed
 };
 
 /// How many bytes of a channel's file are settled: everything behind them is a torn write.

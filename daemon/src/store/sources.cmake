@@ -3,6 +3,7 @@ target_sources(cachee_daemon_core PRIVATE
   ${CMAKE_CURRENT_LIST_DIR}/batch.cpp
   ${CMAKE_CURRENT_LIST_DIR}/dead_letters.cpp
   ${CMAKE_CURRENT_LIST_DIR}/effect_rules.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/effects_ledger.cpp
   ${CMAKE_CURRENT_LIST_DIR}/log_rows.cpp
   ${CMAKE_CURRENT_LIST_DIR}/migrations.cpp
   ${CMAKE_CURRENT_LIST_DIR}/outbox.cpp

@@ -1,5 +1,6 @@
 #include "store/store.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -62,17 +63,14 @@ Outcome<Batch> Store::begin() {
 
 Outcome<std::uint64_t> Store::prune_ledger(const LedgerBound& bound, std::size_t count_max) {
   const std::string prefix = std::string{bound.epoch} + "-";
-  // An entry for effects also outlives its stored run, which may be delivered from here.
   return guard([&] {
     sql::Transaction transaction{*db_, sql::Durability::process};  // may be done again
-    const auto pruned = static_cast<std::uint64_t>(
+    auto pruned = static_cast<std::uint64_t>(
         db_->run("DELETE FROM ledger WHERE (event_id, trigger, what) IN ("
-                 " SELECT l.event_id, l.trigger, l.what FROM ledger l WHERE l.wall_ms < ?"
-                 " AND NOT (substr(l.event_id, 1, ?) = ? AND l.seq >= ?)"
-                 " AND (l.what != 0 OR NOT EXISTS (SELECT 1 FROM runs r"
-                 "      WHERE r.event_id = l.event_id AND r.trigger = l.trigger))"
-                 " ORDER BY l.wall_ms LIMIT ?)",
+                 " SELECT event_id, trigger, what FROM ledger WHERE wall_ms < ?"
+                 " AND NOT (substr(event_id, 1, ?) = ? AND seq >= ?) ORDER BY wall_ms LIMIT ?)",
                  bound.before_wall_ms, prefix.size(), prefix, bound.redeliverable_from, count_max));
+    pruned += EffectsLedger::prune(*db_, bound, count_max - std::min<std::uint64_t>(pruned, count_max));
     transaction.commit();
     return pruned;
   });

@@ -43,6 +43,7 @@
 
 #include "core/outcome.hpp"
 #include "script/effects.hpp"
+#include "store/effects_ledger.hpp"
 #include "store/records.hpp"
 #include "store/sqlite.hpp"
 
@@ -108,19 +109,32 @@ class Batch {
 
  private:
   friend class Store;
-  explicit Batch(sql::Connection& db) noexcept : db_{&db} {}
+  explicit Batch(sql::Connection& db) noexcept : db_{&db}, ledger_{db} {}
   template <class F>
   auto step(F&& work) -> Outcome<decltype(work())>;
 
   struct Counts {
     std::uint64_t moved_in = 0;
     std::uint64_t acknowledged = 0;
+    std::uint64_t outbox_added = 0;
+  };
+  struct Lines {
+    std::string bytes{};
+    std::uint64_t count = 0;
   };
   Counts& counts_of(std::string_view trigger);
+  std::optional<std::string> check_channels(const std::vector<Effect>& effects);
+  void insert_effect(const RunRef& run, const Effect& effect, std::uint32_t n, std::int64_t now_wall_ms);
+  void add_line(const RunRef& run, const Effect& effect);
+  void write_lines(std::string_view channel, Lines& lines);
+  void write_counts();
 
   sql::Connection* db_;
   std::optional<Failure> failure_{};
-  std::map<std::string, Counts, std::less<>> counts_{};  // for the accounts, written by commit()
+  // Written by commit(), one row for many runs:
+  EffectsLedger ledger_;
+  std::map<std::string, Counts, std::less<>> counts_{};  // for the accounts
+  std::map<std::string, Lines, std::less<>> lines_{};    // by log channel; those that were looked for are here
 };
 
 class Store {
@@ -219,8 +233,8 @@ class Store {
   [[nodiscard]] Outcome<std::vector<OutboxRow>> list_outbox(std::size_t count_max);
 
   // Log lines on their way.
-  [[nodiscard]] Outcome<std::vector<LogLine>> pending_log(std::string_view channel,
-                                                          std::size_t bytes_max);
+  [[nodiscard]] Outcome<std::vector<LogChunk>> pending_log(std::string_view channel,
+                                                           std::size_t bytes_max);
   [[nodiscard]] Outcome<std::vector<std::string>> pending_channels();
   [[nodiscard]] Outcome<std::vector<LogFile>> log_files();
   /// Before the first byte is written to a file, and when it was replaced from outside.

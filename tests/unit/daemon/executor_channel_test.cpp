@@ -230,9 +230,14 @@ TEST(Channel, APositionBeyondTheRingBreaksIt) {
     EXPECT_FALSE(pair.consumer->read());
     EXPECT_TRUE(pair.consumer->broken());
     pair.consumer->wait(1us);
+    // A producer looks when the room that it knows of is used up.
     Pair other = make_pair(4096);
+    std::uint64_t written = 0;
+    while (other.producer->try_write("x")) written += sizeof(std::uint32_t) + 1;
+    EXPECT_FALSE(other.producer->broken());
     RawMemory taken{other.producer->fd(), kRingAt + 4096};
-    taken.put(kTakenAt, &position, sizeof(position));
+    const std::uint64_t beyond = written + position;
+    taken.put(kTakenAt, &beyond, sizeof(beyond));
     EXPECT_FALSE(other.producer->try_write("x"));
     EXPECT_TRUE(other.producer->broken());
     EXPECT_FALSE(other.producer->write("x", always));

@@ -41,6 +41,12 @@ TEST(EffectRules, LogLinesAreOneObjectOnOneLine) {
   }
 }
 
+std::string log_line(std::string_view object, std::string_view event_id) {
+  std::string line;
+  append_log_line(object, event_id, line);
+  return line;
+}
+
 TEST(EffectRules, LogLineIsTheHandlersObjectAndTheEventsId) {
   EXPECT_EQ(log_line(R"({"key":"k","value":"11","limit":"10","timestamp":1700000000.25})", "5f-1"),
             "{\"key\":\"k\",\"value\":\"11\",\"limit\":\"10\",\"timestamp\":1700000000.25,"

@@ -105,6 +105,7 @@ TEST(StoreGroups, FileOfBeforeThereWereGroupsIsTakenOver) {
   }
   {
     sql::Connection db{state.path() + "/cachee.db", {}};
+    unmake_rows_of_many(db);
     db.script(
         "DROP INDEX runs_ready; DROP INDEX runs_due; ALTER TABLE runs DROP COLUMN for_group;"
         "ALTER TABLE triggers DROP COLUMN is_group;"

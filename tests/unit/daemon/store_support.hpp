@@ -57,6 +57,15 @@ inline Effect warm_effect(std::string key, std::string url) {
 }
 
 /// Adds effects in a batch of their own; true when they were new.
+/// Makes a file of schema version 3 of the one in the directory: as before rows were of many.
+inline void unmake_rows_of_many(sql::Connection& db) {
+  db.script(
+      "DROP TABLE ledger_blocks; DROP TABLE log_chunks;"
+      "CREATE TABLE log_lines (id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, trigger TEXT NOT NULL, n INTEGER NOT NULL,"
+      " channel TEXT NOT NULL, line BLOB NOT NULL, UNIQUE (event_id, trigger, n));"
+      "CREATE INDEX log_lines_channel ON log_lines (channel, id); PRAGMA user_version = 3");
+}
+
 inline bool add_effects(Store& store, std::uint64_t seq, const std::vector<Effect>& effects,
                         std::string_view trigger = "t", std::int64_t now_wall_ms = 1000) {
   auto batch = store.begin();

@@ -589,6 +589,54 @@ TEST(Store, LedgerKeepsWhatMayComeAgain) {
             3u);  // 6 7 8; 9 is too young
 }
 
+TEST(Store, LedgerOfManyRunsInOneRowIsPrunedRunByRun) {
+  TempDirectory state;
+  auto store = open_store(state.path());
+  in_batch(*store, [&](Batch& batch) {
+    for (std::uint64_t seq = 0; seq < 3000; ++seq) {
+      EXPECT_TRUE(*batch.add_effects({.event_id = event_id(seq), .seq = seq, .trigger = "t"}, {log_effect("a", "{}")}, 1));
+    }
+    EXPECT_FALSE(*batch.add_effects({.event_id = event_id(2999), .seq = 2999, .trigger = "t"}, {log_effect("a", "{}")}, 1));
+    move_in(batch, 100, 1);
+  });
+  // 3,000 in three blocks: the first may go, but for the stored run; of the second something may come again.
+  const LedgerBound bound{.before_wall_ms = 500, .epoch = "5f3a9c1e", .redeliverable_from = 2047};
+  EXPECT_EQ(*store->prune_ledger(bound, 10000), 1023u);
+  EXPECT_EQ(*store->prune_ledger(bound, 10000), 0u);
+  EXPECT_FALSE(add_effects(*store, 100, {log_effect("a", "{}")}));
+  EXPECT_TRUE(add_effects(*store, 101, {log_effect("a", "{}")}));
+  EXPECT_FALSE(add_effects(*store, 1024, {log_effect("a", "{}")}));
+  const auto chunks = store->pending_log("a", 1 << 20);
+  ASSERT_EQ(chunks->size(), 2u);  // one of each batch
+  EXPECT_EQ(chunks->front().line_count, 3000u);
+  EXPECT_EQ(std::count(chunks->front().lines.begin(), chunks->front().lines.end(), '\n'), 3000);
+}
+
+TEST(Store, FileWithARowForEachLineAndLedgerEntryIsTakenOver) {
+  TempDirectory state;
+  open_store(state.path());
+  {
+    sql::Connection db{state.path() + "/cachee.db", {}};
+    unmake_rows_of_many(db);
+    for (const std::uint64_t seq : {7, 8}) {
+      db.run("INSERT INTO ledger (event_id, trigger, what, seq, wall_ms) VALUES (?, 't\xc3\xa4', 0, ?, 1)", event_id(seq), seq);
+      db.run("INSERT INTO log_lines (event_id, trigger, n, channel, line) VALUES (?, 't\xc3\xa4', 0, 'a', ?)", event_id(seq),
+             sql::Blob{seq == 7 ? "{\"n\":7}\n" : "{\"n\":8}\n"});
+    }
+    db.run("INSERT INTO ledger (event_id, trigger, what, seq, wall_ms) VALUES (?, 't', 1, 9, 1)", event_id(9));
+  }
+  auto store = open_store(state.path());
+  ASSERT_NE(store, nullptr);
+  const auto chunks = store->pending_log("a", 1 << 20);
+  ASSERT_EQ(chunks->size(), 2u);
+  EXPECT_EQ(chunks->front().lines + chunks->back().lines, "{\"n\":7}\n{\"n\":8}\n");
+  EXPECT_FALSE(add_effects(*store, 7, {log_effect("a", "{}")}, "t\xc3\xa4"));
+  EXPECT_FALSE(add_effects(*store, 8, {log_effect("a", "{}")}, "t\xc3\xa4"));
+  EXPECT_TRUE(add_effects(*store, 9, {log_effect("a", "{}")}));
+  EXPECT_TRUE(*store->begin()->was_moved(event_id(9), "t"));
+  expect_sound(*store);
+}
+
 TEST(Store, OnceIsClaimedByOneRunUntilItExpires) {
   TempDirectory state;
   auto store = open_store(state.path());
