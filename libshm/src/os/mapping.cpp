@@ -74,29 +74,31 @@ bool populate(const Mapping& mapping, bool writable) noexcept {
 }  // namespace
 
 struct Mapping::Impl {
-  bip::mapped_region region;
+  explicit Impl(bip::mapped_region mapped) noexcept : region{std::move(mapped)} {}
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() {
+    // A forked child does not have the mapping (MADV_DONTFORK); what is at its address there belongs
+    // to somebody else, and unmapping it would take that away.
+    if (made_in == fork_epoch()) region.~mapped_region();
+  }
+  union {
+    bip::mapped_region region;
+  };
   std::uint64_t made_in = (watch_forks(), fork_epoch());
 };
-
-void Mapping::drop() noexcept {
-  // A forked child does not have the mapping (MADV_DONTFORK); what is at its address there belongs
-  // to somebody else, and unmapping it would take that away.
-  if (impl_ && impl_->made_in != fork_epoch()) static_cast<void>(impl_.release());
-  impl_.reset();
-}
 
 Mapping::Mapping() noexcept = default;
 Mapping::Mapping(Mapping&& other) noexcept
     : impl_{std::move(other.impl_)}, data_{std::exchange(other.data_, nullptr)}, bytes_{std::exchange(other.bytes_, 0)} {}
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   if (this == &other) return *this;
-  drop();
   impl_ = std::move(other.impl_);
   data_ = std::exchange(other.data_, nullptr);
   bytes_ = std::exchange(other.bytes_, 0);
   return *this;
 }
-Mapping::~Mapping() { drop(); }
+Mapping::~Mapping() = default;
 
 bool valid_name(std::string_view name) noexcept {
   if (name.empty() || name.size() > 64 || name == "." || name == "..") return false;
@@ -123,7 +125,7 @@ Result<Mapping> create_mapping(std::string_view name, std::uint64_t bytes, std::
     if (group && fchown(fd, static_cast<uid_t>(-1), *group) != 0) return give_up(Errc::permission, errno);
     if (ftruncate(fd, static_cast<off_t>(bytes)) != 0) return give_up(Errc::no_space, errno);
     Mapping mapping;
-    mapping.impl_ = std::make_unique<Mapping::Impl>(Mapping::Impl{bip::mapped_region(object, bip::read_write)});
+    mapping.impl_ = std::make_unique<Mapping::Impl>(bip::mapped_region(object, bip::read_write));
     mapping.data_ = static_cast<std::byte*>(mapping.impl_->region.get_address());
     mapping.bytes_ = mapping.impl_->region.get_size();
     madvise(mapping.data_, mapping.bytes_, MADV_DONTFORK);
@@ -147,7 +149,7 @@ Result<Mapping> open_mapping(std::string_view name, bool writable) noexcept {
     bip::offset_t bytes = 0;
     if (!object.get_size(bytes) || bytes < static_cast<bip::offset_t>(kHeaderBytes)) return Errc::corrupt;
     Mapping mapping;
-    mapping.impl_ = std::make_unique<Mapping::Impl>(Mapping::Impl{bip::mapped_region(object, mode)});
+    mapping.impl_ = std::make_unique<Mapping::Impl>(bip::mapped_region(object, mode));
     mapping.data_ = static_cast<std::byte*>(mapping.impl_->region.get_address());
     mapping.bytes_ = mapping.impl_->region.get_size();
     madvise(mapping.data_, mapping.bytes_, MADV_DONTFORK);
@@ -160,7 +162,7 @@ Result<Mapping> open_part(std::string_view name, std::uint64_t offset, std::uint
     bip::shared_memory_object object(bip::open_only, object_name(name).c_str(), bip::read_write);
     Mapping mapping;
     mapping.impl_ = std::make_unique<Mapping::Impl>(
-        Mapping::Impl{bip::mapped_region(object, bip::read_write, static_cast<bip::offset_t>(offset), bytes)});
+        bip::mapped_region(object, bip::read_write, static_cast<bip::offset_t>(offset), bytes));
     mapping.data_ = static_cast<std::byte*>(mapping.impl_->region.get_address());
     mapping.bytes_ = mapping.impl_->region.get_size();
     madvise(mapping.data_, mapping.bytes_, MADV_DONTFORK);

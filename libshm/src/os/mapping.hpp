@@ -28,7 +28,6 @@ class Mapping {
   friend Result<Mapping> open_mapping(std::string_view, bool) noexcept;
   friend Result<Mapping> open_part(std::string_view, std::uint64_t, std::uint64_t) noexcept;
   struct Impl;
-  void drop() noexcept;
   std::unique_ptr<Impl> impl_;
   std::byte* data_ = nullptr;
   std::uint64_t bytes_ = 0;
