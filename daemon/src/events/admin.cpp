@@ -211,7 +211,7 @@ void Dispatcher::answer_test(const RunReport& report) {
   if (const auto effects = decode_effects(report.effects); effects && !report.effects.empty()) {
     for (const Effect& effect : *effects) out["effects"].push_back(to_json(effect));
   }
-  at->second.set_value(dump(out));
+  at->second.answer.set_value(dump(out));
   tests_.erase(at);
 }
 
@@ -229,7 +229,7 @@ Outcome<std::string> Dispatcher::test(const TriggerSpec& spec, std::string_view 
     if (at == workers_.end()) return Failure{Errc::busy, "no executor runs right now: try again"};
     const std::uint64_t token = kTestTokens + next_test_++;
     if (!at->process->test(token, spec, event)) return Failure{Errc::busy, "the executor is busy: try again"};
-    tests_.emplace(token, std::move(*promise));
+    tests_.emplace(token, Test{at->lane, std::move(*promise)});
     return {};
   });
   if (!sent) return sent.failure();

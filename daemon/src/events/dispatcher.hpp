@@ -311,7 +311,12 @@ class Dispatcher final : public TriggerAdmin {
   std::map<std::uint32_t, TriggerFigures> figures_{};
   SlowLog slow_log_{};
   std::deque<TraceStep> trace_{};    // the last kTraceStepsMax
-  std::map<std::uint64_t, std::promise<std::string>> tests_{};
+  /// A TRIGGER TEST that an executor has in hand.
+  struct Test {
+    std::uint32_t lane = 0;
+    std::promise<std::string> answer{};
+  };
+  std::map<std::uint64_t, Test> tests_{};  // by token
   std::uint64_t next_test_ = 0;
   bool waits_open_ = false;          // a WAIT asked and got no answer yet
   bool waits_look_ = false;          // something was settled since
