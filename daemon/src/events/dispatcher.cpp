@@ -254,11 +254,10 @@ void Dispatcher::take_report(Worker& worker, const RunReport& report) {
     }
   }
   if (TriggerFigures& figures = figures_[run.trigger_slot]; run.trigger_slot != RunReport::kNoTriggerSlot) {
-    figures.steps += report.steps;
-    figures.steps_max = std::max(figures.steps_max, report.steps);
-    figures.memory_peak = std::max(figures.memory_peak, report.memory_peak);
     if (run.status == RunStatus::ok || run.status == RunStatus::failed) {
       figures.run_ns.add(report.run_ns);
+      figures.steps.add(report.steps);
+      figures.memory_bytes.add(report.memory_peak);
       figures.lag_us.add(static_cast<std::uint64_t>(std::max<std::int64_t>(report.lag_us, 0)));
       if (slow_log_.wants(report.run_ns)) keep_slow_run(report, run, step);
     }

@@ -125,7 +125,7 @@ class Dispatcher final : public TriggerAdmin {
   Outcome<std::vector<TriggerAccount>> account() override;
   Outcome<std::string> log_path(std::string_view channel) override;
   Outcome<nlohmann::json> log_info(std::string_view channel) override;
-  Outcome<std::vector<TriggerTimes>> trigger_times() override;
+  Outcome<std::vector<TriggerRuns>> trigger_runs() override;
   Outcome<nlohmann::json> slow_runs(std::size_t count_max) override;
   Outcome<void> clear_slow_runs() override;
   /// From now on; see SlowLog.

@@ -6,8 +6,11 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <span>
 #include <thread>
+
+#include <sys/resource.h>
 
 #include "dispatcher_support.hpp"
 #include "executor/executor_main.hpp"
@@ -223,6 +226,33 @@ TEST_F(DispatcherTest, ASourceThatDoesNotCompileIsRefusedWithItsLine) {
   ASSERT_FALSE(done);
   EXPECT_NE(done.failure().text.find(":2:"), std::string::npos) << done.failure().text;
   EXPECT_TRUE(dispatcher_->list_triggers().empty());
+}
+
+TEST_F(DispatcherTest, AFullDiskAndACrashLeaveEachWebhookOwedOnce) {
+  constexpr int kEvents = 50;
+  put(spec("h:*", EventKind::write, "cachee.webhook('http://127.0.0.1:9/', {k = event.key})"));
+  Cache cache = segment_->client();
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &old), 0);
+  const rlimit none{0, old.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
+  for (int i = 0; i < kEvents; ++i) EXPECT_TRUE(cache.set("h:" + std::to_string(i), "v"));
+  std::this_thread::sleep_for(500ms);  // two of its pauses after a failure
+  const TriggerAccount full = account("h:*");
+  const std::size_t rows_full = dispatcher_->list_outbox(1000)->size();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
+  std::signal(SIGXFSZ, old_handler);
+  EXPECT_EQ(full.acknowledged + full.dead + full.retry, 0u);
+  EXPECT_EQ(full.in_flight, static_cast<std::uint64_t>(kEvents));
+  EXPECT_EQ(rows_full, 0u);
+  // Room again; killed somewhere on the way, it goes on.
+  crash();
+  start();
+  ASSERT_TRUE(eventually([&] { return account("h:*").acknowledged == kEvents; }));
+  std::set<std::string> owed;
+  for (const auto& row : *dispatcher_->list_outbox(1000)) EXPECT_TRUE(owed.insert(row["event"]).second) << row;
+  EXPECT_EQ(owed.size(), static_cast<std::size_t>(kEvents));
 }
 
 class ManyExecutors : public DispatcherTest {

@@ -1,7 +1,8 @@
-// Goal: a handler that no limit inside its executor can end costs that executor and nothing else: the attempt is charged,
-// the next executor runs within 50 ms of the kill however often that happens, and other triggers go on meanwhile.
-// Method: executors that are stopped (SIGSTOP) in the middle of a run stand for what hangs inside C: nothing of theirs can
-// end the run (scripts that truly do are in executor_test.cpp). Handlers and this test read the same wall clock.
+// Goal: a handler that no limit inside its executor can end costs that executor and nothing else:
+// the attempt is charged, the next executor runs within 50 ms of the kill however often that
+// happens, and other triggers go on meanwhile. Method: executors that are stopped (SIGSTOP) in the
+// middle of a run stand for what hangs inside C: nothing of theirs can end the run (scripts that
+// truly do are in executor_test.cpp). Handlers and this test read the same wall clock.
 #include "unit/daemon/dispatcher_support.hpp"
 
 namespace cachee::daemon {
@@ -10,13 +11,17 @@ namespace {
 constexpr const char* kSource =
     "if event.value == 'stuck' then while true do end end "
     "cachee.log('ran', {k = event.key, at = cachee.now()})";
-constexpr std::size_t kKills = 9;  // more in a row than executors that die by themselves may, before they are made to wait
+constexpr std::size_t kKills =
+    9;  // more in a row than executors that die by themselves may, before they are made to wait
 constexpr std::uint32_t kTimeoutMs = 80;
 constexpr double kReplacedMsMax = 50;
-// Below the pause that follows executors which die by themselves: a machine that is busy may be late once, not that late.
+// Below the pause that follows executors which die by themselves: a machine that is busy may be
+// late once, not that late.
 constexpr double kReplacedMsWorst = 190;
 
-double wall_now_s() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double wall_now_s() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 class WatchdogTest : public DispatcherTest {
  protected:
@@ -27,7 +32,8 @@ class WatchdogTest : public DispatcherTest {
     stuck.steps = 100'000'000'000;
     put(stuck);
   }
-  /// Stops an executor in the middle of its run; returns its pid. With several lanes: the one of `lane`.
+  /// Stops an executor in the middle of its run; returns its pid. With several lanes: the one of
+  /// `lane`.
   pid_t stop_running(std::uint32_t lane_index = 0) {
     auto lane = segment_->keeper().lane(lane_index);
     if (!lane || !eventually([&] { return lane->running().since != 0; })) return -1;
@@ -69,7 +75,8 @@ TEST_F(WatchdogTest, TheNextExecutorRunsWithin50MsOfEachOfManyKills) {
   }
   std::sort(replaced_ms.begin(), replaced_ms.end());
   const double median = replaced_ms[replaced_ms.size() / 2];
-  std::printf("from the kill to the next executor's first run: median %.1f ms, worst %.1f ms\n", median, replaced_ms.back());
+  std::printf("from the kill to the next executor's first run: median %.1f ms, worst %.1f ms\n",
+              median, replaced_ms.back());
   EXPECT_LE(median, kReplacedMsMax);
   EXPECT_LE(replaced_ms.back(), kReplacedMsWorst);
   const TriggerAccount row = account("k:*");
@@ -88,10 +95,12 @@ TEST_F(WatchdogTest, AStuckTestIsAnsweredWithTheLimitOfItsTrigger) {
   stuck.steps = 100'000'000'000;
   put(stuck);
   std::thread stopper{[&] { EXPECT_GT(stop_running(), 0); }};
-  const auto answer = dispatcher_->test_trigger("t:*", R"({"key": "t:1", "value": "stuck", "type": "write"})");
+  const auto answer =
+      dispatcher_->test_trigger("t:*", R"({"key": "t:1", "value": "stuck", "type": "write"})");
   stopper.join();
   ASSERT_FALSE(answer) << *answer;
-  EXPECT_NE(answer.failure().text.find("over its wall-clock limit of 120 ms"), std::string::npos) << answer.failure().text;
+  EXPECT_NE(answer.failure().text.find("over its wall-clock limit of 120 ms"), std::string::npos)
+      << answer.failure().text;
   EXPECT_TRUE(dispatcher_->list_dead_letters(10)->empty());
 }
 
@@ -122,11 +131,13 @@ TEST_F(WatchdogOfMany, OtherLanesGoOnWhileOneIsStuckAndAfterItsKill) {
       continue;
     }
     ++others;
-    ASSERT_TRUE(cache.wait_acknowledged(*written->event, 5s)) << "the event of another lane waits for the one that is stuck";
+    ASSERT_TRUE(cache.wait_acknowledged(*written->event, 5s))
+        << "the event of another lane waits for the one that is stuck";
   }
   EXPECT_GT(others, 20);
   ASSERT_FALSE(behind.empty());
-  EXPECT_EQ(lane->running().seq, *stuck->event) << "the others were to be done while it was still stuck";
+  EXPECT_EQ(lane->running().seq, *stuck->event)
+      << "the others were to be done while it was still stuck";
   EXPECT_FALSE(cache.wait_acknowledged(behind.front(), 0ms));
   for (const EventSeq seq : behind) EXPECT_TRUE(cache.wait_acknowledged(seq, 10s));
   EXPECT_EQ(lines("ran").size(), 60u);
