@@ -74,7 +74,9 @@ class TriggerAdmin {
   [[nodiscard]] virtual Outcome<nlohmann::json> trigger_stats(std::string_view name) = 0;
 
   /// Runs a handler against an event given as JSON, outside the ring and without carrying out its
-  /// effects; returns a JSON text: {"ok":..., "error":..., "effects":[...], "microseconds":...}.
+  /// effects; returns a JSON text: {"ok":..., "error":..., "matches":[...], "effects":[...],
+  /// "steps":..., "memory_bytes":..., "microseconds":...}. `matches`: the registered triggers that
+  /// such an event would set off, in the order in which they would run.
   [[nodiscard]] virtual Outcome<std::string> test_trigger(std::string_view name,
                                                               std::string_view event_json) = 0;
   [[nodiscard]] virtual Outcome<std::string> test_source(std::string_view source,

@@ -219,6 +219,7 @@ void Dispatcher::answer_test(const RunReport& report) {
            {"microseconds", static_cast<double>(report.run_ns) / 1000},
            {"steps", report.steps},
            {"memory_bytes", report.memory_peak},
+           {"matches", at->second.would_run},
            {"effects", json::array()}};
   if (!report.error.empty()) out["error"] = std::string{report.error};
   if (!report.traceback.empty()) out["traceback"] = std::string{report.traceback};
@@ -243,7 +244,7 @@ Outcome<std::string> Dispatcher::test(const TriggerSpec& spec, std::string_view 
     if (at == workers_.end()) return Failure{Errc::busy, "no executor runs right now: try again"};
     const std::uint64_t token = kTestTokens + next_test_++;
     if (!at->process->test(token, spec, event)) return Failure{Errc::busy, "the executor is busy: try again"};
-    tests_.emplace(token, Test{at->lane, std::move(*promise)});
+    tests_.emplace(token, Test{at->lane, std::move(*promise), registry_->who_would_run(event.kind, event.key)});
     return {};
   });
   if (!sent) return sent.failure();

@@ -315,6 +315,7 @@ class Dispatcher final : public TriggerAdmin {
   struct Test {
     std::uint32_t lane = 0;
     std::promise<std::string> answer{};
+    std::vector<std::string> would_run{};  // triggers that such an event sets off, in order
   };
   std::map<std::uint64_t, Test> tests_{};  // by token
   std::uint64_t next_test_ = 0;

@@ -221,6 +221,94 @@ TEST_F(DispatcherTest, TestRunsAHandlerWithoutConsequences) {
   EXPECT_TRUE(lines("t").empty());
 }
 
+/// Everything that a run leaves, by kind, without what belongs to the event alone (its id).
+struct Traces {
+  std::vector<std::string> log{};
+  std::string shadow{}, count{};
+  std::vector<std::string> urls{};
+  friend bool operator==(const Traces&, const Traces&) = default;
+};
+
+TEST_F(DispatcherTest, TestPredictsWhatTheRunThenDoesAndTouchesNothing) {
+  const char* const source =
+      "local seen = cachee.get('shadow:' .. event.key) or 'none'\n"
+      "cachee.set('shadow:' .. event.key, event.value:upper(), {ttl = 60})\n"
+      "assert(cachee.get('shadow:' .. event.key) == event.value:upper() and seen == 'none')\n"
+      "cachee.incr('count', 3)\n"
+      "cachee.log('audit', {k = event.key, first = cachee.once('id:' .. event.key, 60)})\n"
+      "cachee.log('audit', {user = event.metadata.user})\n"
+      "cachee.webhook('http://127.0.0.1:9/hook', {v = event.value})\n"
+      "local junk = ('x'):rep(200000)\n"
+      "for i = 1, 5000 do junk = i end\n";
+  TriggerSpec high = spec("t:?", EventKind::write, "");
+  high.name = "high";
+  high.priority = 7;
+  TriggerSpec off = spec("t:*", EventKind::write, "error('off')");
+  off.name = "off";
+  off.enabled = false;
+  put(high);
+  put(off);
+  put(spec("t:*", EventKind::write, source));
+  put(spec("t:*x", EventKind::write, ""));
+  TriggerSpec deletes = spec("t:1", EventKind::del, "");
+  deletes.name = "deletes";
+  put(deletes);
+  Cache cache = segment_->client();
+  const auto traces = [&] {
+    Traces now;
+    for (const std::string& line : lines("audit")) {
+      auto parsed = nlohmann::json::parse(line);
+      parsed.erase("_event");
+      now.log.push_back(parsed.dump());
+    }
+    if (const auto value = cache.get("shadow:t:1")) now.shadow = value->bytes;
+    if (const auto value = cache.get("count")) now.count = value->bytes;
+    for (const auto& row : *dispatcher_->list_outbox(10)) now.urls.push_back(row["url"]);
+    return now;
+  };
+  const char* const event = R"({"type": "write", "key": "t:1", "value": "lamp", "metadata": {"user": "42"}})";
+  nlohmann::json predicted;
+  for (int turn = 0; turn < 3; ++turn) {  // it leaves nothing: the third says what the first said
+    const auto answer = dispatcher_->test_trigger("t:*", event);
+    ASSERT_TRUE(answer) << answer.failure().text;
+    predicted = nlohmann::json::parse(*answer);
+    ASSERT_TRUE(predicted["ok"]) << *answer;
+    EXPECT_EQ(predicted["matches"], (nlohmann::json{"high", "t:*"}));
+    EXPECT_EQ(traces(), Traces{});
+    const auto stats = *dispatcher_->trigger_stats("t:*");
+    EXPECT_EQ(stats["fired"], 0);
+    EXPECT_EQ(stats["run_us_max"], 0);
+    EXPECT_EQ(account("t:*").emitted, 0u);
+    EXPECT_EQ(cache.get("shadow:t:1").code(), Errc::not_found);
+    EXPECT_TRUE(dispatcher_->slow_runs(10)->empty());
+  }
+  Traces promised;
+  for (const auto& effect : predicted["effects"]) {
+    const std::string kind = effect["kind"];
+    if (kind == "log") promised.log.push_back(nlohmann::json::parse(effect["value"].get<std::string>()).dump());
+    if (kind == "set") promised.shadow = effect["value"];
+    if (kind == "incr") promised.count = std::to_string(effect["delta"].get<int>());
+    if (kind == "webhook") promised.urls.push_back(effect["url"]);
+  }
+  EXPECT_EQ(promised.log.size(), 2u);
+
+  const auto written = cache.set("t:1", "lamp", {.metadata = {{"user", "42"}}});
+  ASSERT_TRUE(cache.wait_acknowledged(*written->event, 5s));
+  ASSERT_TRUE(eventually([&] { return (*dispatcher_->trigger_stats("t:*"))["ok"] == 1; }));
+  EXPECT_EQ(traces(), promised);
+  EXPECT_EQ((*dispatcher_->trigger_stats("high"))["fired"], 1);
+  for (const char* name : {"off", "t:*x", "deletes"}) EXPECT_EQ((*dispatcher_->trigger_stats(name))["fired"], 0) << name;
+  const auto stats = *dispatcher_->trigger_stats("t:*");
+  // Instructions are counted by samples: exact within a tenth, as STEPS is.
+  const auto steps = predicted["steps"].get<double>();
+  EXPECT_GT(steps, 10'000);
+  EXPECT_NEAR(stats["steps_max"].get<double>(), steps, 0.1 * steps);
+  const auto memory = predicted["memory_bytes"].get<double>();
+  EXPECT_GT(memory, 200'000);
+  EXPECT_NEAR(stats["memory_peak_bytes"].get<double>(), memory, 0.2 * memory);
+  EXPECT_GT(predicted["microseconds"].get<double>(), 0);
+}
+
 TEST_F(DispatcherTest, ASourceThatDoesNotCompileIsRefusedWithItsLine) {
   const auto done = dispatcher_->register_triggers({spec("k", EventKind::write, "local a = 1\nif then end")});
   ASSERT_FALSE(done);
