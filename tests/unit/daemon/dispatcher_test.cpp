@@ -316,6 +316,42 @@ TEST_F(DispatcherTest, ASourceThatDoesNotCompileIsRefusedWithItsLine) {
   EXPECT_TRUE(dispatcher_->list_triggers().empty());
 }
 
+class FullCache : public DispatcherTest {
+ protected:
+  FullCache() { eviction_ = EvictionPolicy::none; }
+};
+
+TEST_F(FullCache, AWriteThatTheCacheRefusesIsTriedAgainWithoutThoseBeforeIt) {
+  TriggerSpec counts = spec("in:*", EventKind::write,
+                            "cachee.incr('count', 1) cachee.log('once', {k = event.key}) "
+                            "if event.key == 'in:1' then cachee.set('large', ('x'):rep(1 << 20)) end cachee.incr('after', 1)");
+  counts.retry_attempts = 1000;
+  counts.backoff_min_ms = counts.backoff_max_ms = 5;
+  counts.timeout_ms = 2000;
+  put(counts);
+  Cache cache = segment_->client();
+  ASSERT_TRUE(cache.set("in:0", ""));  // what is small has its pages
+  ASSERT_TRUE(eventually([&] { return account("in:*").acknowledged == 1; }));
+  int filled = 0;
+  while (filled < 64 && cache.set("fill:" + std::to_string(filled), std::string(1 << 20, 'f'))) ++filled;
+  ASSERT_GT(filled, 8);
+  ASSERT_LT(filled, 64) << "the cache is never full";
+  ASSERT_TRUE(cache.set("in:1", "v"));
+  ASSERT_TRUE(eventually([&] { return (*dispatcher_->trigger_stats("in:*"))["retried"] >= 5; }));
+  EXPECT_EQ(cache.get("count")->bytes, "2");
+  EXPECT_EQ(cache.get("after")->bytes, "1");
+  for (int i = 0; i < filled; ++i) ASSERT_TRUE(cache.erase("fill:" + std::to_string(i)));
+  ASSERT_TRUE(eventually([&] {
+    static_cast<void>(cache.set("other", "v"));  // what was erased is looked through as its client goes on
+    return account("in:*").acknowledged == 2;
+  }));
+  EXPECT_EQ(cache.get("count")->bytes, "2");
+  EXPECT_EQ(cache.get("after")->bytes, "2");
+  EXPECT_EQ(cache.get("large")->bytes.size(), std::size_t{1} << 20);
+  EXPECT_EQ(lines("once").size(), 2u);
+  EXPECT_EQ(account("in:*").dead, 0u);
+}
+
 TEST_F(DispatcherTest, AFullDiskAndACrashLeaveEachWebhookOwedOnce) {
   constexpr int kEvents = 50;
   put(spec("h:*", EventKind::write, "cachee.webhook('http://127.0.0.1:9/', {k = event.key})"));
