@@ -11,7 +11,7 @@ if(TARGET cacheed AND TARGET cachee)
   endif()
 
   # Debian's interpreter, whatever the PATH says: pytest comes as a Debian package.
-  foreach(suite IN ITEMS scenarios delivery groups kill storm messages triggers metrics redis lifecycle)
+  foreach(suite IN ITEMS scenarios delivery groups kill storm messages triggers registry metrics redis lifecycle)
     # The storm is a long form (ctest --preset storm): a minute of it and the drain behind it are longer than all
     # other suites together.
     set(when)
