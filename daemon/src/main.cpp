@@ -180,7 +180,7 @@ class Supervisor {
     if (!settings_.metrics) return {};
     auto cache = keeper_->client(Role::control, "metrics");
     if (!cache) return Failure{cache.error().code, "the exporter's handle: " + to_string(cache.error())};
-    auto exporter = MetricsExporter::start(*settings_.metrics, std::move(*cache), *dispatcher_);
+    auto exporter = MetricsExporter::start(*settings_.metrics, {std::move(*cache), *dispatcher_, [this] { return sender_->counters(); }});
     if (!exporter) return exporter.failure();
     metrics_ = std::move(*exporter);
     return {};

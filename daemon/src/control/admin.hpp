@@ -38,11 +38,17 @@ struct TriggerAccount {
   }
 };
 
-/// How long a trigger's runs took, and how late they began.
-struct TriggerTimes {
+/// How a trigger's runs ended, what they cost and how late they began.
+struct TriggerRuns {
   std::string name{};
+  std::uint64_t ok = 0;
+  std::uint64_t failed = 0;   // = retried + dead
+  std::uint64_t retried = 0;  // of them, to be tried again
+  std::uint64_t dead = 0;     // of them, given up
   Histogram run_ns{};
   Histogram lag_us{};
+  Histogram steps{};
+  Histogram memory_bytes{};
 };
 
 class TriggerAdmin {
@@ -68,7 +74,9 @@ class TriggerAdmin {
   [[nodiscard]] virtual Outcome<nlohmann::json> trigger_stats(std::string_view name) = 0;
 
   /// Runs a handler against an event given as JSON, outside the ring and without carrying out its
-  /// effects; returns a JSON text: {"ok":..., "error":..., "effects":[...], "microseconds":...}.
+  /// effects; returns a JSON text: {"ok":..., "error":..., "matches":[...], "effects":[...],
+  /// "steps":..., "memory_bytes":..., "microseconds":...}. `matches`: the registered triggers that
+  /// such an event would set off, in the order in which they would run.
   [[nodiscard]] virtual Outcome<std::string> test_trigger(std::string_view name,
                                                               std::string_view event_json) = 0;
   [[nodiscard]] virtual Outcome<std::string> test_source(std::string_view source,
@@ -104,7 +112,7 @@ class TriggerAdmin {
   /// {"path", "settled_bytes", "chain"} of a channel of cachee.log: what its files must end with.
   [[nodiscard]] virtual Outcome<nlohmann::json> log_info(std::string_view channel) = 0;
   /// A row per registered trigger, since this cacheed started.
-  [[nodiscard]] virtual Outcome<std::vector<TriggerTimes>> trigger_times() = 0;
+  [[nodiscard]] virtual Outcome<std::vector<TriggerRuns>> trigger_runs() = 0;
   /// Array of objects: the last runs that took long, youngest first, at most `count_max`:
   /// {"id", "wall_ms", "run_us", "steps", "trigger", "event", "key", "event_id"}.
   [[nodiscard]] virtual Outcome<nlohmann::json> slow_runs(std::size_t count_max) = 0;

@@ -83,7 +83,15 @@ Outcome<void> Dispatcher::register_triggers(std::vector<TriggerSpec> specs) {
     }
   }
   return ask([this, specs = std::move(specs)]() -> Outcome<void> {
+    std::vector<std::string_view> fresh;
+    for (const TriggerSpec& spec : specs) {
+      if (registry_->find(spec.name) == nullptr) fresh.push_back(spec.name);
+    }
     auto put = registry_->put(specs);
+    // A new trigger may have the slot of a removed one, but not its figures.
+    for (const std::string_view name : fresh) {
+      if (const TriggerSpec* const spec = registry_->find(name)) figures_.erase(spec->slot);
+    }
     for (Worker& worker : workers_) {
       if (worker.process) worker.process->kick();
     }
@@ -132,12 +140,13 @@ double mean_of(const Histogram& histogram) {
 
 }  // namespace
 
-Outcome<std::vector<TriggerTimes>> Dispatcher::trigger_times() {
-  return ask([this]() -> Outcome<std::vector<TriggerTimes>> {
-    std::vector<TriggerTimes> rows;
+Outcome<std::vector<TriggerRuns>> Dispatcher::trigger_runs() {
+  return ask([this]() -> Outcome<std::vector<TriggerRuns>> {
+    std::vector<TriggerRuns> rows;
     for (const TriggerSpec& spec : registry_->table().triggers) {
       const auto figures = figures_.find(spec.slot);
-      if (figures != figures_.end()) rows.push_back({spec.name, figures->second.run_ns, figures->second.lag_us});
+      const TriggerFigures& f = figures != figures_.end() ? figures->second : TriggerFigures{};
+      rows.push_back({spec.name, f.ok, f.failed, f.retried, f.dead, f.run_ns, f.lag_us, f.steps, f.memory_bytes});
     }
     return rows;
   });
@@ -178,14 +187,19 @@ Outcome<json> Dispatcher::trigger_stats(std::string_view name) {
     return json{{"name", spec->name},
                 {"emitted", counters.emitted},
                 {"acknowledged", counters.acknowledged},
+                {"fired", f.ok + f.failed},
                 {"ok", f.ok},
                 {"failed", f.failed},
                 {"retried", f.retried},
                 {"dead", f.dead},
                 {"held", f.held},
-                {"steps", f.steps},
-                {"memory_peak_bytes", f.memory_peak},
-                {"steps_max", f.steps_max},
+                {"steps", f.steps.sum()},
+                {"steps_p50", f.steps.percentile(0.5)},
+                {"steps_p99", f.steps.percentile(0.99)},
+                {"steps_max", f.steps.max()},
+                {"memory_bytes_p50", f.memory_bytes.percentile(0.5)},
+                {"memory_bytes_p99", f.memory_bytes.percentile(0.99)},
+                {"memory_peak_bytes", f.memory_bytes.max()},
                 {"run_us_mean", mean_of(f.run_ns) / 1000},
                 {"run_us_p50", static_cast<double>(f.run_ns.percentile(0.5)) / 1000},
                 {"run_us_p99", static_cast<double>(f.run_ns.percentile(0.99)) / 1000},
@@ -205,13 +219,14 @@ void Dispatcher::answer_test(const RunReport& report) {
            {"microseconds", static_cast<double>(report.run_ns) / 1000},
            {"steps", report.steps},
            {"memory_bytes", report.memory_peak},
+           {"matches", at->second.would_run},
            {"effects", json::array()}};
   if (!report.error.empty()) out["error"] = std::string{report.error};
   if (!report.traceback.empty()) out["traceback"] = std::string{report.traceback};
   if (const auto effects = decode_effects(report.effects); effects && !report.effects.empty()) {
     for (const Effect& effect : *effects) out["effects"].push_back(to_json(effect));
   }
-  at->second.set_value(dump(out));
+  at->second.answer.set_value(dump(out));
   tests_.erase(at);
 }
 
@@ -229,7 +244,7 @@ Outcome<std::string> Dispatcher::test(const TriggerSpec& spec, std::string_view 
     if (at == workers_.end()) return Failure{Errc::busy, "no executor runs right now: try again"};
     const std::uint64_t token = kTestTokens + next_test_++;
     if (!at->process->test(token, spec, event)) return Failure{Errc::busy, "the executor is busy: try again"};
-    tests_.emplace(token, std::move(*promise));
+    tests_.emplace(token, Test{at->lane, std::move(*promise), registry_->who_would_run(event.kind, event.key)});
     return {};
   });
   if (!sent) return sent.failure();

@@ -88,14 +88,14 @@ bool is_store_effect(const Effect& effect) noexcept {
   return effect.kind == EffectKind::log || effect.kind == EffectKind::webhook || effect.kind == EffectKind::warm;
 }
 
-std::optional<Refusal> apply_effects(Cache& cache, const std::vector<Effect>& effects, const Provenance& from) {
+std::optional<Refusal> apply_effects(Cache& cache, std::span<const Effect> effects, const Provenance& from) {
   for (const Effect& effect : effects) {
     const Error error = apply_one(cache, effect, from);
     if (is_settled(error)) continue;
     const bool for_room = error.code == Errc::full;
     return Refusal{fmt::format("{}: writing key \"{}\" into the cache: {}", for_room ? "BACKPRESSURE" : "error", effect.key,
                                to_string(error)),
-                   for_room};
+                   for_room, static_cast<std::size_t>(&effect - effects.data())};
   }
   return std::nullopt;
 }

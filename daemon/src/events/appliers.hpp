@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,8 @@ namespace cachee::daemon {
 /// Why a write of a handler could not be applied.
 struct Refusal {
   std::string text{};
-  bool for_room = false;  // the ring was full: not the handler's fault
+  bool for_room = false;    // the ring was full: not the handler's fault
+  std::size_t applied = 0;  // effects before the one that was refused
 };
 
 /// A write to the cache: applied in D3. The others are rows of the store (D1), or figures.
@@ -26,8 +28,8 @@ struct Refusal {
 /// Applies effects in order. The writes carry `from`, so that events they set off know their parent.
 ///
 /// @return  nothing, or why the run has to be tried again: the ring is full, or there is no memory.
-///          What was applied before stays; applying it again is what at-least-once means.
-[[nodiscard]] std::optional<Refusal> apply_effects(Cache& cache, const std::vector<Effect>& effects,
+///          What was applied before stays: the next attempt begins behind it.
+[[nodiscard]] std::optional<Refusal> apply_effects(Cache& cache, std::span<const Effect> effects,
                                                    const Provenance& from);
 
 /// A fetched value (`cachee.warm`). False: try again later.

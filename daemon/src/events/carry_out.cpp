@@ -12,11 +12,10 @@
 namespace cachee::daemon {
 
 void Dispatcher::note_run(TriggerFigures& figures, const RunReport& report) {
-  figures.steps += report.steps;
-  figures.steps_max = std::max(figures.steps_max, report.steps);
-  figures.memory_peak = std::max(figures.memory_peak, report.memory_peak);
   if (report.status != RunStatus::ok && report.status != RunStatus::failed) return;
   figures.run_ns.add(report.run_ns);
+  figures.steps.add(report.steps);
+  figures.memory_bytes.add(report.memory_peak);
   figures.lag_us.add(static_cast<std::uint64_t>(std::max<std::int64_t>(report.lag_us, 0)));
 }
 
@@ -118,10 +117,7 @@ Outcome<Dispatcher::Step> Dispatcher::commit_run(Batch& batch, Run& run, WallMs 
   }
   const SpooledRun spooled = run.spool_token != 0 ? spooled_of(run.spool_token).value_or(SpooledRun{}) : SpooledRun{};
   if (run.spool_token != 0 && run.status == RunStatus::skipped) return Step::done;  // its trigger is gone
-  const std::string event_id = run.of_group         ? std::string{}  // it has no effects to store
-                               : run.stored_id != 0 ? in_hand_.at(run.stored_id).event_id
-                               : spooled.spooled  ? spooled.spooled->record.event.id
-                                                  : id_of(run.seq);
+  const std::string event_id = event_id_of(run);
   const std::string trigger = spooled.spooled ? spooled.name() : spec != nullptr ? spec->name : std::string{};
   if (run.stored_id == 0 && run.duplicate && !trigger.empty()) {
     auto moved = batch.was_moved(event_id, trigger);
@@ -150,10 +146,19 @@ Outcome<Dispatcher::Step> Dispatcher::commit_run(Batch& batch, Run& run, WallMs 
   return Step::done;
 }
 
+/// Empty for one that a consumer had: it has no effects.
+std::string Dispatcher::event_id_of(const Run& run) {
+  if (run.of_group) return {};
+  if (run.stored_id != 0) return in_hand_.at(run.stored_id).event_id;
+  const auto spooled = run.spool_token != 0 ? spooled_of(run.spool_token) : std::nullopt;
+  return spooled ? spooled->spooled->record.event.id : id_of(run.seq);
+}
+
 Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, const TriggerSpec* spec, WallMs now) {
   // A run whose trigger was removed while it failed has nobody left to be run for.
   const bool give_up = spec == nullptr || (!run.free_of_charge && run.attempt >= spec->retry_attempts);
   const std::uint32_t attempts = run.free_of_charge ? run.attempt - 1 : run.attempt;
+  if (give_up && !applied_.empty()) applied_.erase({event_id_of(run), run.trigger_slot});
   const WallMs next = now + run.delay_ms.value_or(spec != nullptr ? backoff_ms(*spec, run.attempt, random_) : 0);
   if (run.stored_id != 0) {
     const RunFailure failure{attempts, next, run.error, run.traceback};
@@ -196,16 +201,35 @@ Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, cons
   return Step::done;
 }
 
+/// How many leading effects of this run the cache has already taken from an earlier attempt at the same event.
+std::size_t Dispatcher::applied_before(const Run& run) {
+  if (applied_.empty()) return 0;
+  const auto known = applied_.find({event_id_of(run), run.trigger_slot});
+  if (known == applied_.end() || known->second.count > run.effects.size()) return 0;
+  const auto count = static_cast<std::ptrdiff_t>(known->second.count);
+  const std::vector<Effect> same{run.effects.begin(), run.effects.begin() + count};
+  return sha256(encode(same)) == known->second.digest ? known->second.count : 0;
+}
+
 /// D3. True when another pass over the store is needed.
 bool Dispatcher::apply_runs() {
   bool again = false;
   for (Run& run : runs_) {
     if (run.step != Step::apply) continue;
-    if (auto refused = apply_effects(*cache_, run.effects, run.from)) {
+    const std::size_t before = applied_before(run);
+    if (auto refused = apply_effects(*cache_, std::span{run.effects}.subspan(before), run.from)) {
+      if (const std::size_t count = before + refused->applied; count > 0) {
+        run.effects.resize(count);
+        if (applied_.size() >= kAppliedRunsMax) applied_.erase(applied_.begin());
+        applied_.insert_or_assign({event_id_of(run), run.trigger_slot}, Applied{count, sha256(encode(run.effects))});
+      }
       run.free_of_charge = refused->for_room;
       refuse(run, std::move(refused->text), false);
       again = true;
-    } else if (run.stored_id != 0) {
+      continue;
+    }
+    if (!applied_.empty()) applied_.erase({event_id_of(run), run.trigger_slot});
+    if (run.stored_id != 0) {
       run.step = Step::finish;
       again = true;
     } else {

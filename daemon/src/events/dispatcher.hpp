@@ -72,6 +72,7 @@
 #include "control/admin.hpp"
 #include "core/event_data.hpp"
 #include "core/outcome.hpp"
+#include "core/sha256.hpp"
 #include "events/figures.hpp"
 #include "events/groups.hpp"
 #include "events/registry.hpp"
@@ -125,7 +126,7 @@ class Dispatcher final : public TriggerAdmin {
   Outcome<std::vector<TriggerAccount>> account() override;
   Outcome<std::string> log_path(std::string_view channel) override;
   Outcome<nlohmann::json> log_info(std::string_view channel) override;
-  Outcome<std::vector<TriggerTimes>> trigger_times() override;
+  Outcome<std::vector<TriggerRuns>> trigger_runs() override;
   Outcome<nlohmann::json> slow_runs(std::size_t count_max) override;
   Outcome<void> clear_slow_runs() override;
   /// From now on; see SlowLog.
@@ -155,6 +156,7 @@ class Dispatcher final : public TriggerAdmin {
     WallMs wall_ms = 0;
   };
   static constexpr std::size_t kTraceStepsMax = 16384;
+  static constexpr std::size_t kAppliedRunsMax = 16384;  // remembered; beyond, one of them is applied again
   /// One report, kept until it is carried out.
   struct Run {
     EventSeq seq{};
@@ -178,6 +180,12 @@ class Dispatcher final : public TriggerAdmin {
     std::optional<WallMs> delay_ms{};  // until the next attempt; none: the trigger's BACKOFF
     bool free_of_charge = false;  // failed for want of room in the ring: no attempt of the handler's
     [[nodiscard]] bool of_ring() const noexcept { return stored_id == 0 && spool_token == 0; }
+  };
+  /// What the cache took of a run before it refused the rest. The next attempt begins behind it, if it asks for the same;
+  /// in memory, so that after a restart it is applied again, as after any crash.
+  struct Applied {
+    std::size_t count = 0;  // leading effects
+    Sha256Digest digest{};  // of them, encoded
   };
   /// One spooled event that is next in line, from the cursor on.
   struct Spooled {
@@ -249,6 +257,8 @@ class Dispatcher final : public TriggerAdmin {
   Outcome<Step> commit_run(Batch& batch, Run& run, WallMs now);
   Outcome<Step> commit_failed(Batch& batch, Run& run, const TriggerSpec* spec, WallMs now);
   bool apply_runs();
+  [[nodiscard]] std::string event_id_of(const Run& run);
+  [[nodiscard]] std::size_t applied_before(const Run& run);
   void refuse(Run& run, std::string error, bool give_up);
   void settle_runs();
   void answer_waits();
@@ -329,9 +339,16 @@ class Dispatcher final : public TriggerAdmin {
   std::unordered_map<std::int64_t, StoredRun> in_hand_{};
   std::set<std::pair<std::uint64_t, std::uint32_t>> unblock_due_{};  // pairs that may be free again
   std::map<std::uint32_t, TriggerFigures> figures_{};
+  std::map<std::pair<std::string, std::uint32_t>, Applied> applied_{};  // by event and trigger: runs refused half-way
   SlowLog slow_log_{};
   std::deque<TraceStep> trace_{};    // the last kTraceStepsMax
-  std::map<std::uint64_t, std::promise<std::string>> tests_{};
+  /// A TRIGGER TEST that an executor has in hand.
+  struct Test {
+    std::uint32_t lane = 0;
+    std::promise<std::string> answer{};
+    std::vector<std::string> would_run{};  // triggers that such an event sets off, in order
+  };
+  std::map<std::uint64_t, Test> tests_{};  // by token
   std::uint64_t next_test_ = 0;
   bool waits_open_ = false;          // a WAIT asked and got no answer yet
   bool waits_look_ = false;          // something was settled since

@@ -14,9 +14,10 @@ namespace cachee::daemon {
 /// Figures of one trigger since this cacheed started; what a crash must not lose is in the account.
 struct TriggerFigures {
   std::uint64_t ok = 0, failed = 0, held = 0, dead = 0, retried = 0;
-  std::uint64_t steps = 0, steps_max = 0, memory_peak = 0;
   Histogram run_ns{};
   Histogram lag_us{};
+  Histogram steps{};         // VM instructions of each run
+  Histogram memory_bytes{};  // the most that each run held
   std::string last_error{};
 };
 

@@ -176,6 +176,15 @@ Outcome<void> Registry::publish(TriggerTable next) {
   return {};
 }
 
+std::vector<std::string> Registry::who_would_run(EventKind kind, std::string_view key) const {
+  std::vector<std::uint32_t> indices;
+  matcher_.match(kind, key, [&](std::uint32_t index) { indices.push_back(index); });
+  std::sort(indices.begin(), indices.end());  // the table is in the order of priority
+  std::vector<std::string> names;
+  for (const std::uint32_t index : indices) names.push_back(table_.triggers[index].name);
+  return names;
+}
+
 const TriggerSpec* Registry::find(std::string_view name) const noexcept {
   const auto at = std::find_if(table_.triggers.begin(), table_.triggers.end(), [&](const TriggerSpec& t) { return t.name == name; });
   return at == table_.triggers.end() ? nullptr : &*at;

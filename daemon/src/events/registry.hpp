@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -53,6 +54,9 @@ class Registry {
       if (is_owed(event.generation, table_.generation, spec.since_generation)) sink(spec);
     });
   }
+
+  /// Names of the triggers that such an event would set off, in the order in which they run.
+  [[nodiscard]] std::vector<std::string> who_would_run(EventKind kind, std::string_view key) const;
 
  private:
   [[nodiscard]] std::optional<std::uint32_t> free_slot(const TriggerTable& next) const;

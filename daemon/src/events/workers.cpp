@@ -55,8 +55,12 @@ bool Dispatcher::look_after_workers() {
   };
   for (Worker& worker : workers_) {
     if (worker.process) {
-      if (const auto stuck = worker.process->watchdog(mono_ns(), timeout_of)) {
-        bury_worker(worker, fmt::format("the handler ran over its wall-clock limit of {} ms and was stopped", timeout_of(stuck->running.trigger_slot)));
+      if (worker.process->watchdog(mono_ns(), timeout_of)) {
+        bury_worker(worker, fmt::format("the handler was stopped: {}", worker.process->exited().value_or("")));
+        // No pause, however often: what the watchdog ends has paced itself by a whole time limit, and the
+        // other keys of the lane wait for the next process.
+        worker.restarts = 0;
+        worker.restart_at = std::chrono::steady_clock::now();
         worked = true;
       } else if (const auto reason = worker.process->exited()) {
         bury_worker(worker, *reason);
@@ -82,7 +86,12 @@ void Dispatcher::bury_worker(Worker& worker, const std::string& reason) {
   worker.process.reset();
   auto lane = keeper_.lane(worker.lane);
   const Lane::Running running = lane ? lane->running() : Lane::Running{};
+  const std::size_t reported = runs_.size();
   if (running.since != 0) charge(worker, running, reason);
+  if (runs_.size() > reported) {
+    // The longest runs are those that nobody reports.
+    figures_[running.trigger_slot].run_ns.add(static_cast<std::uint64_t>(std::max<TimeNs>(mono_ns() - running.since, 0)));
+  }
   if (lane) lane->end();
   hand_back_claimed(worker);
   // Stored runs it had in its inbox were not started: they are due again.
@@ -98,8 +107,14 @@ void Dispatcher::bury_worker(Worker& worker, const std::string& reason) {
   const auto now = std::chrono::steady_clock::now();
   worker.restarts = now - worker.restart_at < std::chrono::seconds{1} ? worker.restarts + 1 : 0;
   worker.restart_at = worker.restarts < kRestartsAtOnce ? now : now + kRestartPause;
-  for (auto& [token, promise] : tests_) promise.set_value("the executor ended: " + reason);
-  tests_.clear();
+  for (auto at = tests_.begin(); at != tests_.end();) {
+    if (at->second.lane != worker.lane) {
+      ++at;
+      continue;
+    }
+    at->second.answer.set_value("the executor ended: " + reason);
+    at = tests_.erase(at);
+  }
 }
 
 bool Dispatcher::is_stored_reported(std::int64_t id) const {

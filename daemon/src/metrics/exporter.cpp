@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <limits>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +20,12 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-constexpr double kSecondsBounds[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10};
+constexpr double kRunBounds[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10};
+constexpr double kRequestBounds[] = {1e-3, 5e-3, 1e-2, 5e-2, 1e-1, 5e-1, 1, 5, 10, 60};
+constexpr double kDeliveryBounds[] = {1e-2, 1e-1, 1, 10, 60, 600, 3600, 86400};
+constexpr double kStepsBounds[] = {10, 100, 1e3, 1e4, 1e5, 1e6, 1e7};
+constexpr double kKiB = 1024;
+constexpr double kMemoryBounds[] = {16 * kKiB, 64 * kKiB, 256 * kKiB, 1024 * kKiB, 4096 * kKiB, 16384 * kKiB, 65536 * kKiB};
 
 class Families {
  public:
@@ -30,13 +36,14 @@ class Families {
   void labelled(const char* name, const char* help, MetricType type, std::uint64_t value, std::vector<ClientMetric::Label> labels) {
     add(name, help, type, static_cast<double>(value), std::move(labels));
   }
-  /// `unit`: how many of the histogram's units are a second.
-  void histogram(const char* name, const char* help, const Histogram& values, double unit, std::vector<ClientMetric::Label> labels) {
+  /// `unit`: how many of the histogram's units are one of the metric's.
+  void histogram(const char* name, const char* help, const Histogram& values, double unit, std::span<const double> bounds,
+                 std::vector<ClientMetric::Label> labels) {
     ClientMetric metric;
     metric.label = std::move(labels);
     metric.histogram.sample_count = values.count();
     metric.histogram.sample_sum = static_cast<double>(values.sum()) / unit;
-    for (const double bound : kSecondsBounds) {
+    for (const double bound : bounds) {
       metric.histogram.bucket.push_back({values.count_through(static_cast<std::uint64_t>(bound * unit)), bound});
     }
     metric.histogram.bucket.push_back({values.count(), std::numeric_limits<double>::infinity()});
@@ -102,44 +109,75 @@ void add_triggers(TriggerAdmin& triggers, Families& out) {
   each("cachee_trigger_acknowledged_total", "Of them handled.", MetricType::Counter, &TriggerAccount::acknowledged);
   each("cachee_trigger_in_flight", "Of them in the ring.", MetricType::Gauge, &TriggerAccount::in_flight);
   each("cachee_trigger_retry", "Of them waiting for a retry.", MetricType::Gauge, &TriggerAccount::retry);
+  each("cachee_trigger_spooled", "Of them in the backlog on disk.", MetricType::Gauge, &TriggerAccount::spooled);
   each("cachee_trigger_dead_letters", "Of them given up.", MetricType::Gauge, &TriggerAccount::dead);
+  each("cachee_trigger_shed_total", "Of them dropped, as ON_FULL SHED asks for.", MetricType::Counter, &TriggerAccount::shed);
 }
 
-void add_times(TriggerAdmin& triggers, Families& out) {
-  const auto rows = triggers.trigger_times();
+void add_runs(TriggerAdmin& triggers, Families& out) {
+  const auto rows = triggers.trigger_runs();
   if (!rows) return;
-  const auto each = [&](const char* name, const char* help, Histogram TriggerTimes::*histogram, double unit) {
-    for (const TriggerTimes& row : *rows) {
-      ClientMetric::Label label;
-      label.name = "trigger";
-      label.value = row.name;
-      out.histogram(name, help, row.*histogram, unit, {label});
-    }
+  const auto label_of = [](const TriggerRuns& row) {
+    ClientMetric::Label label;
+    label.name = "trigger";
+    label.value = row.name;
+    return std::vector{std::move(label)};
   };
-  each("cachee_trigger_run_seconds", "How long its handler ran.", &TriggerTimes::run_ns, 1e9);
-  each("cachee_trigger_lag_seconds", "From what happened to the start of the run.", &TriggerTimes::lag_us, 1e6);
+  const auto counter = [&](const char* name, const char* help, auto&& value_of) {
+    for (const TriggerRuns& row : *rows) out.labelled(name, help, MetricType::Counter, value_of(row), label_of(row));
+  };
+  const auto histogram = [&](const char* name, const char* help, Histogram TriggerRuns::*values, double unit, std::span<const double> bounds) {
+    for (const TriggerRuns& row : *rows) out.histogram(name, help, row.*values, unit, bounds, label_of(row));
+  };
+  counter("cachee_trigger_fired_total", "Runs of its handler, each attempt one.", [](const TriggerRuns& row) { return row.ok + row.failed; });
+  counter("cachee_trigger_ok_total", "Of them successful.", [](const TriggerRuns& row) { return row.ok; });
+  counter("cachee_trigger_errors_total", "Of them failed.", [](const TriggerRuns& row) { return row.failed; });
+  counter("cachee_trigger_retries_total", "Of the failed ones, to be tried again.", [](const TriggerRuns& row) { return row.retried; });
+  counter("cachee_trigger_given_up_total", "Of the failed ones, given up.", [](const TriggerRuns& row) { return row.dead; });
+  histogram("cachee_trigger_run_seconds", "How long its handler ran.", &TriggerRuns::run_ns, 1e9, kRunBounds);
+  histogram("cachee_trigger_lag_seconds", "From what happened to the start of the run.", &TriggerRuns::lag_us, 1e6, kRunBounds);
+  histogram("cachee_trigger_run_instructions", "VM instructions of each run.", &TriggerRuns::steps, 1, kStepsBounds);
+  histogram("cachee_trigger_run_memory_bytes", "The most memory that each run held.", &TriggerRuns::memory_bytes, 1, kMemoryBounds);
+  for (const TriggerRuns& row : *rows) {
+    out.labelled("cachee_trigger_memory_peak_bytes", "The most memory that any run held.", MetricType::Gauge, row.memory_bytes.max(), label_of(row));
+  }
+}
+
+void add_outbox(const SenderCounters& sender, Families& out) {
+  const auto number = [](std::uint64_t n) { return static_cast<double>(n); };
+  out.gauge("cachee_outbox_rows", "Webhooks and fetches that are owed.", number(sender.rows));
+  out.gauge("cachee_outbox_overdue_seconds", "How long the one that waits longest could have been sent already.", number(sender.overdue_ms) / 1e3);
+  out.gauge("cachee_outbox_in_flight", "Requests under way.", number(sender.in_flight));
+  out.counter("cachee_outbox_sent_total", "Webhooks that were answered with 2xx.", sender.sent);
+  out.counter("cachee_outbox_warmed_total", "Fetched bodies that are in the cache.", sender.warmed);
+  out.counter("cachee_outbox_retried_total", "Attempts that failed and will be repeated.", sender.retried);
+  out.counter("cachee_outbox_given_up_total", "Requests that became dead letters.", sender.dead);
+  out.counter("cachee_outbox_store_failures_total", "Results that the store did not take at once.", sender.store_failures);
+  out.histogram("cachee_outbox_request_seconds", "How long each attempt took.", sender.request_us, 1e6, kRequestBounds, {});
+  out.histogram("cachee_outbox_delivery_seconds", "From the event's acknowledgement to the 2xx, retries included.",
+                sender.delivery_ms, 1e3, kDeliveryBounds, {});
 }
 
 class Collector final : public prometheus::Collectable {
  public:
-  Collector(Cache cache, TriggerAdmin& triggers) : cache_{std::move(cache)}, triggers_{triggers} {}
+  explicit Collector(MetricsSources sources) : sources_{std::move(sources)} {}
   std::vector<MetricFamily> Collect() const override {
     Families out;
-    add_segment(cache_, out);
-    add_triggers(triggers_, out);
-    add_times(triggers_, out);
+    add_segment(sources_.cache, out);
+    add_triggers(sources_.triggers, out);
+    add_runs(sources_.triggers, out);
+    add_outbox(sources_.sender(), out);
     return out.take();
   }
 
  private:
-  Cache cache_;
-  TriggerAdmin& triggers_;
+  MetricsSources sources_;
 };
 
 class PrometheusExporter final : public MetricsExporter {
  public:
-  PrometheusExporter(const std::string& address, Cache cache, TriggerAdmin& triggers)
-      : collector_{std::make_shared<Collector>(std::move(cache), triggers)}, exposer_{address, 1} {
+  PrometheusExporter(const std::string& address, MetricsSources sources)
+      : collector_{std::make_shared<Collector>(std::move(sources))}, exposer_{address, 1} {
     exposer_.RegisterCollectable(collector_);
   }
 
@@ -150,10 +188,10 @@ class PrometheusExporter final : public MetricsExporter {
 
 }  // namespace
 
-Outcome<std::unique_ptr<MetricsExporter>> MetricsExporter::start(const ListenAddress& address, Cache cache, TriggerAdmin& triggers) {
+Outcome<std::unique_ptr<MetricsExporter>> MetricsExporter::start(const ListenAddress& address, MetricsSources sources) {
   const std::string text = format_address(address);
   try {
-    return std::unique_ptr<MetricsExporter>{std::make_unique<PrometheusExporter>(text, std::move(cache), triggers)};
+    return std::unique_ptr<MetricsExporter>{std::make_unique<PrometheusExporter>(text, std::move(sources))};
   } catch (const std::exception& error) {
     return Failure{Errc::io, fmt::format("--metrics {}: {}; is the port taken?", text, error.what())};
   }

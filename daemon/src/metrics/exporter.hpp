@@ -2,11 +2,13 @@
 // worry: daemon/doc/metrics.md.
 //
 // Figures are read when they are asked for; nothing is counted twice. A scrape asks the dispatcher
-// for the accounts and so may take as long as one of its rounds.
+// for the accounts and so may take as long as one of its rounds. The length of the outbox is as the
+// sender last looked, a second ago at most.
 //
 // Threads: start and destruction on one thread; scrapes come on the HTTP server's.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include <cachee/cache.hpp>
@@ -14,14 +16,19 @@
 #include "control/admin.hpp"
 #include "core/address.hpp"
 #include "core/outcome.hpp"
+#include "core/sender_counters.hpp"
 
 namespace cachee::daemon {
 
+struct MetricsSources {
+  Cache cache;             // a handle of the exporter's own
+  TriggerAdmin& triggers;  // outlives it
+  std::function<SenderCounters()> sender;
+};
+
 class MetricsExporter {
  public:
-  /// `cache` is the exporter's own handle; `triggers` must outlive it.
-  [[nodiscard]] static Outcome<std::unique_ptr<MetricsExporter>> start(const ListenAddress& address, Cache cache,
-                                                                       TriggerAdmin& triggers);
+  [[nodiscard]] static Outcome<std::unique_ptr<MetricsExporter>> start(const ListenAddress& address, MetricsSources sources);
   virtual ~MetricsExporter() = default;
 };
 

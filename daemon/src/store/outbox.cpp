@@ -1,4 +1,6 @@
 // The outbox: requests that are owed. Batch adds rows, the sender settles them.
+#include <algorithm>
+
 #include "core/bytes.hpp"
 #include "store/guard.hpp"
 #include "store/rows.hpp"
@@ -142,6 +144,20 @@ Outcome<std::optional<std::int64_t>> Store::next_outbox_wall_ms(std::int64_t now
         now_wall_ms);
     if (!rows.next()) return std::nullopt;
     return rows.integer(0);
+  });
+}
+
+Outcome<OutboxQueue> Store::outbox_queue(std::int64_t now_wall_ms) {
+  return guard([&] {
+    OutboxQueue queue;
+    // Of an index alone: a count that costs little also when a service has been down for a day.
+    auto rows =
+        db_->query("SELECT count(*), min(next_attempt_wall_ms) FROM outbox WHERE state = 0");
+    if (!rows.next() || rows.is_null(1)) return queue;
+    queue.rows = rows.as<std::uint64_t>(0);
+    queue.overdue_ms =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(now_wall_ms - rows.integer(1), 0));
+    return queue;
   });
 }
 

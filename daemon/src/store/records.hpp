@@ -151,6 +151,11 @@ struct OutboxResult {
 };
 
 /// Account of the outbox, by trigger name: added = sent + purged + pending + dead.
+struct OutboxQueue {
+  std::uint64_t rows = 0;
+  std::uint64_t overdue_ms = 0;
+};
+
 struct OutboxAccount {
   std::string trigger{};
   std::uint64_t added = 0;

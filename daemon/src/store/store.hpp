@@ -227,6 +227,8 @@ class Store {
                                                            const OutboxFilter& filter);
   /// When the next row becomes due that is not due at `now_wall_ms`; nullopt: none.
   [[nodiscard]] Outcome<std::optional<std::int64_t>> next_outbox_wall_ms(std::int64_t now_wall_ms);
+  /// How many rows wait, and how long the one that is due longest could have been sent already.
+  [[nodiscard]] Outcome<OutboxQueue> outbox_queue(std::int64_t now_wall_ms);
   /// Writes down how requests ended, in one transaction.
   Outcome<void> settle_outbox(std::span<const OutboxResult> results, std::int64_t now_wall_ms);
   /// Rows that wait to be sent, oldest first, without body and secret.

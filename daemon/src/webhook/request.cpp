@@ -226,6 +226,10 @@ Attempt Request::finish(int curl_code) const {
   long status = 0;
   curl_easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &status);
   attempt.status = static_cast<std::int32_t>(status);
+  curl_off_t took_us = 0;
+  if (curl_easy_getinfo(easy_, CURLINFO_TOTAL_TIME_T, &took_us) == CURLE_OK && took_us > 0) {
+    attempt.took_us = static_cast<std::uint64_t>(took_us);
+  }
   curl_off_t retry_after_s = 0;
   constexpr curl_off_t kRetryAfterSecondsMax = 1'000'000;
   if (curl_easy_getinfo(easy_, CURLINFO_RETRY_AFTER, &retry_after_s) == CURLE_OK &&

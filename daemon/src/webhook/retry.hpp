@@ -16,6 +16,7 @@ struct Attempt {
   std::string error{};      // empty: the exchange itself went well
   bool final = false;       // trying again cannot help: bad URL, refused address, body too large
   std::optional<std::int64_t> retry_after_ms{};  // what the receiver asked for
+  std::uint64_t took_us = 0;  // from its start, waiting for a connection included
 };
 
 /// The wait after attempt number `attempt` (1, 2, ...): doubling, between half and all of it at

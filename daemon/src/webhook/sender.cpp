@@ -19,6 +19,8 @@ constexpr int kItemsPerCycle = 256;
 constexpr std::int64_t kLookAgainMs = 1000;    // somebody may have put rows in without a wake()
 constexpr std::int64_t kStoreFailureMs = 200;  // before the store is asked again after a failure
 constexpr TimeNs kNsPerMs = 1'000'000;
+constexpr std::int64_t kQueueLookMs = 1000;  // between two counts of the rows; and at least
+constexpr TimeNs kQueueLookShare = 50;       // so many times as long as the count took
 
 void init_curl_once() {
   static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -128,6 +130,7 @@ int Sender::do_work(TimeNs now, int items_max) noexcept {
     if (!locked([](const Shared& shared) { return shared.stopping; })) {
       done += start_due(now, items_max);
     }
+    look_at_queue(now, wall_ms());
     locked([&](Shared& shared) { shared.counters.in_flight = requests_.size(); });
     return done;
   } catch (const std::exception& error) {  // no memory; the rows are stored, the next cycle goes on
@@ -174,8 +177,14 @@ void Sender::complete(const Request& request, int curl_code) {
     attempt.error = "the cache did not take the value";
     result = judge(settings_, row, attempt, wall_ms(), jitter());
   }
+  const bool tried = attempt.status != 0 || attempt.took_us != 0;  // not refused before it began
   locked([&](Shared& shared) {
     SenderCounters& counters = shared.counters;
+    if (tried) counters.request_us.add(attempt.took_us);
+    if (result.verdict == OutboxResult::Verdict::sent) {
+      counters.delivery_ms.add(
+          static_cast<std::uint64_t>(std::max<std::int64_t>(wall_ms() - row.created_wall_ms, 0)));
+    }
     switch (result.verdict) {
       case OutboxResult::Verdict::sent:
         ++(warm ? counters.warmed : counters.sent);
@@ -220,6 +229,19 @@ void Sender::settle() {
   locked([](Shared& shared) { ++shared.counters.store_failures; });
   log::warn("the outbox cannot take down how {} requests ended, trying again: {}", results.size(),
             done.failure().text);
+}
+
+void Sender::look_at_queue(TimeNs now, std::int64_t now_wall_ms) {
+  if (now < queue_look_) return;
+  const TimeNs begin = mono_ns();
+  const auto queue = store_->outbox_queue(now_wall_ms);
+  queue_look_ =
+      now + std::max<TimeNs>(kQueueLookMs * kNsPerMs, (mono_ns() - begin) * kQueueLookShare);
+  if (!queue) return;  // whoever needs the store says so
+  locked([&](Shared& shared) {
+    shared.counters.rows = queue->rows;
+    shared.counters.overdue_ms = queue->overdue_ms;
+  });
 }
 
 std::size_t Sender::room_for(const std::string& host) const {

@@ -28,6 +28,7 @@
 
 #include "core/duty_cycle.hpp"
 #include "core/outcome.hpp"
+#include "core/sender_counters.hpp"
 #include "store/store.hpp"
 #include "webhook/settings.hpp"
 
@@ -47,15 +48,6 @@ struct WarmedValue {
 };
 /// Writes it into the cache; false: try again later. Called on the sender's thread.
 using WarmSink = std::function<bool(const WarmedValue& value)>;
-
-struct SenderCounters {
-  std::uint64_t sent = 0;       // webhooks with a 2xx answer
-  std::uint64_t warmed = 0;     // bodies that are in the cache
-  std::uint64_t retried = 0;    // attempts that failed and will be repeated
-  std::uint64_t dead = 0;       // given up
-  std::uint64_t in_flight = 0;  // now
-  std::uint64_t store_failures = 0;
-};
 
 class Sender : public DutyCycle {
  public:
@@ -98,6 +90,7 @@ class Sender : public DutyCycle {
   bool start_one(OutboxRow row);
   void drop_all() noexcept;
   [[nodiscard]] std::size_t room_for(const std::string& host) const;
+  void look_at_queue(TimeNs now, std::int64_t now_wall_ms);
   [[nodiscard]] double jitter() { return std::uniform_real_distribution<double>{0, 1}(random_); }
 
   const SenderSettings settings_;
@@ -109,6 +102,7 @@ class Sender : public DutyCycle {
   // Ended requests that the store does not know of yet; their rows must not be sent again.
   std::unordered_map<std::int64_t, OutboxResult> unsettled_{};
   TimeNs look_again_ = 0;  // when rows may be due that were not
+  TimeNs queue_look_ = 0;  // when the rows are counted again
   std::mt19937_64 random_{std::random_device{}()};
 
   std::thread thread_{};

@@ -340,7 +340,7 @@ class FakeAdmin : public TriggerAdmin {
   Outcome<nlohmann::json> log_info(std::string_view channel) override {
     return nlohmann::json{{"path", log_folder + "/" + std::string{channel} + ".jsonl"}, {"settled_bytes", 7}, {"chain", "abc"}};
   }
-  Outcome<std::vector<TriggerTimes>> trigger_times() override { return std::vector<TriggerTimes>{}; }
+  Outcome<std::vector<TriggerRuns>> trigger_runs() override { return std::vector<TriggerRuns>{}; }
   Outcome<nlohmann::json> slow_runs(std::size_t count_max) override {
     nlohmann::json rows = nlohmann::json::array();
     for (std::size_t n = slow_count; n > 0 && rows.size() < count_max; --n) {

@@ -31,6 +31,7 @@ class DispatcherTest : public ::testing::Test {
     options.memory_bytes = 32 << 20;
     options.ring_events = 4096;
     options.clients_max = 32;
+    options.eviction = eviction_;
     segment_.emplace(options);
     start();
   }
@@ -111,6 +112,7 @@ class DispatcherTest : public ::testing::Test {
   }
 
   std::uint32_t executors_ = 1;
+  EvictionPolicy eviction_ = EvictionPolicy::balanced;
   DispatcherOptions dispatcher_options_;
   std::filesystem::path state_;
   std::optional<TempSegment> segment_;

@@ -6,8 +6,11 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <span>
 #include <thread>
+
+#include <sys/resource.h>
 
 #include "dispatcher_support.hpp"
 #include "executor/executor_main.hpp"
@@ -218,11 +221,162 @@ TEST_F(DispatcherTest, TestRunsAHandlerWithoutConsequences) {
   EXPECT_TRUE(lines("t").empty());
 }
 
+/// Everything that a run leaves, by kind, without what belongs to the event alone (its id).
+struct Traces {
+  std::vector<std::string> log{};
+  std::string shadow{}, count{};
+  std::vector<std::string> urls{};
+  friend bool operator==(const Traces&, const Traces&) = default;
+};
+
+TEST_F(DispatcherTest, TestPredictsWhatTheRunThenDoesAndTouchesNothing) {
+  const char* const source =
+      "local seen = cachee.get('shadow:' .. event.key) or 'none'\n"
+      "cachee.set('shadow:' .. event.key, event.value:upper(), {ttl = 60})\n"
+      "assert(cachee.get('shadow:' .. event.key) == event.value:upper() and seen == 'none')\n"
+      "cachee.incr('count', 3)\n"
+      "cachee.log('audit', {k = event.key, first = cachee.once('id:' .. event.key, 60)})\n"
+      "cachee.log('audit', {user = event.metadata.user})\n"
+      "cachee.webhook('http://127.0.0.1:9/hook', {v = event.value})\n"
+      "local junk = ('x'):rep(200000)\n"
+      "for i = 1, 5000 do junk = i end\n";
+  TriggerSpec high = spec("t:?", EventKind::write, "");
+  high.name = "high";
+  high.priority = 7;
+  TriggerSpec off = spec("t:*", EventKind::write, "error('off')");
+  off.name = "off";
+  off.enabled = false;
+  put(high);
+  put(off);
+  put(spec("t:*", EventKind::write, source));
+  put(spec("t:*x", EventKind::write, ""));
+  TriggerSpec deletes = spec("t:1", EventKind::del, "");
+  deletes.name = "deletes";
+  put(deletes);
+  Cache cache = segment_->client();
+  const auto traces = [&] {
+    Traces now;
+    for (const std::string& line : lines("audit")) {
+      auto parsed = nlohmann::json::parse(line);
+      parsed.erase("_event");
+      now.log.push_back(parsed.dump());
+    }
+    if (const auto value = cache.get("shadow:t:1")) now.shadow = value->bytes;
+    if (const auto value = cache.get("count")) now.count = value->bytes;
+    for (const auto& row : *dispatcher_->list_outbox(10)) now.urls.push_back(row["url"]);
+    return now;
+  };
+  const char* const event = R"({"type": "write", "key": "t:1", "value": "lamp", "metadata": {"user": "42"}})";
+  nlohmann::json predicted;
+  for (int turn = 0; turn < 3; ++turn) {  // it leaves nothing: the third says what the first said
+    const auto answer = dispatcher_->test_trigger("t:*", event);
+    ASSERT_TRUE(answer) << answer.failure().text;
+    predicted = nlohmann::json::parse(*answer);
+    ASSERT_TRUE(predicted["ok"]) << *answer;
+    EXPECT_EQ(predicted["matches"], (nlohmann::json{"high", "t:*"}));
+    EXPECT_EQ(traces(), Traces{});
+    const auto stats = *dispatcher_->trigger_stats("t:*");
+    EXPECT_EQ(stats["fired"], 0);
+    EXPECT_EQ(stats["run_us_max"], 0);
+    EXPECT_EQ(account("t:*").emitted, 0u);
+    EXPECT_EQ(cache.get("shadow:t:1").code(), Errc::not_found);
+    EXPECT_TRUE(dispatcher_->slow_runs(10)->empty());
+  }
+  Traces promised;
+  for (const auto& effect : predicted["effects"]) {
+    const std::string kind = effect["kind"];
+    if (kind == "log") promised.log.push_back(nlohmann::json::parse(effect["value"].get<std::string>()).dump());
+    if (kind == "set") promised.shadow = effect["value"];
+    if (kind == "incr") promised.count = std::to_string(effect["delta"].get<int>());
+    if (kind == "webhook") promised.urls.push_back(effect["url"]);
+  }
+  EXPECT_EQ(promised.log.size(), 2u);
+
+  const auto written = cache.set("t:1", "lamp", {.metadata = {{"user", "42"}}});
+  ASSERT_TRUE(cache.wait_acknowledged(*written->event, 5s));
+  ASSERT_TRUE(eventually([&] { return (*dispatcher_->trigger_stats("t:*"))["ok"] == 1; }));
+  EXPECT_EQ(traces(), promised);
+  EXPECT_EQ((*dispatcher_->trigger_stats("high"))["fired"], 1);
+  for (const char* name : {"off", "t:*x", "deletes"}) EXPECT_EQ((*dispatcher_->trigger_stats(name))["fired"], 0) << name;
+  const auto stats = *dispatcher_->trigger_stats("t:*");
+  // Instructions are counted by samples: exact within a tenth, as STEPS is.
+  const auto steps = predicted["steps"].get<double>();
+  EXPECT_GT(steps, 10'000);
+  EXPECT_NEAR(stats["steps_max"].get<double>(), steps, 0.1 * steps);
+  const auto memory = predicted["memory_bytes"].get<double>();
+  EXPECT_GT(memory, 200'000);
+  EXPECT_NEAR(stats["memory_peak_bytes"].get<double>(), memory, 0.2 * memory);
+  EXPECT_GT(predicted["microseconds"].get<double>(), 0);
+}
+
 TEST_F(DispatcherTest, ASourceThatDoesNotCompileIsRefusedWithItsLine) {
   const auto done = dispatcher_->register_triggers({spec("k", EventKind::write, "local a = 1\nif then end")});
   ASSERT_FALSE(done);
   EXPECT_NE(done.failure().text.find(":2:"), std::string::npos) << done.failure().text;
   EXPECT_TRUE(dispatcher_->list_triggers().empty());
+}
+
+class FullCache : public DispatcherTest {
+ protected:
+  FullCache() { eviction_ = EvictionPolicy::none; }
+};
+
+TEST_F(FullCache, AWriteThatTheCacheRefusesIsTriedAgainWithoutThoseBeforeIt) {
+  TriggerSpec counts = spec("in:*", EventKind::write,
+                            "cachee.incr('count', 1) cachee.log('once', {k = event.key}) "
+                            "if event.key == 'in:1' then cachee.set('large', ('x'):rep(1 << 20)) end cachee.incr('after', 1)");
+  counts.retry_attempts = 1000;
+  counts.backoff_min_ms = counts.backoff_max_ms = 5;
+  counts.timeout_ms = 2000;
+  put(counts);
+  Cache cache = segment_->client();
+  ASSERT_TRUE(cache.set("in:0", ""));  // what is small has its pages
+  ASSERT_TRUE(eventually([&] { return account("in:*").acknowledged == 1; }));
+  int filled = 0;
+  while (filled < 64 && cache.set("fill:" + std::to_string(filled), std::string(1 << 20, 'f'))) ++filled;
+  ASSERT_GT(filled, 8);
+  ASSERT_LT(filled, 64) << "the cache is never full";
+  ASSERT_TRUE(cache.set("in:1", "v"));
+  ASSERT_TRUE(eventually([&] { return (*dispatcher_->trigger_stats("in:*"))["retried"] >= 5; }));
+  EXPECT_EQ(cache.get("count")->bytes, "2");
+  EXPECT_EQ(cache.get("after")->bytes, "1");
+  for (int i = 0; i < filled; ++i) ASSERT_TRUE(cache.erase("fill:" + std::to_string(i)));
+  ASSERT_TRUE(eventually([&] {
+    static_cast<void>(cache.set("other", "v"));  // what was erased is looked through as its client goes on
+    return account("in:*").acknowledged == 2;
+  }));
+  EXPECT_EQ(cache.get("count")->bytes, "2");
+  EXPECT_EQ(cache.get("after")->bytes, "2");
+  EXPECT_EQ(cache.get("large")->bytes.size(), std::size_t{1} << 20);
+  EXPECT_EQ(lines("once").size(), 2u);
+  EXPECT_EQ(account("in:*").dead, 0u);
+}
+
+TEST_F(DispatcherTest, AFullDiskAndACrashLeaveEachWebhookOwedOnce) {
+  constexpr int kEvents = 50;
+  put(spec("h:*", EventKind::write, "cachee.webhook('http://127.0.0.1:9/', {k = event.key})"));
+  Cache cache = segment_->client();
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit old{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &old), 0);
+  const rlimit none{0, old.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
+  for (int i = 0; i < kEvents; ++i) EXPECT_TRUE(cache.set("h:" + std::to_string(i), "v"));
+  std::this_thread::sleep_for(500ms);  // two of its pauses after a failure
+  const TriggerAccount full = account("h:*");
+  const std::size_t rows_full = dispatcher_->list_outbox(1000)->size();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
+  std::signal(SIGXFSZ, old_handler);
+  EXPECT_EQ(full.acknowledged + full.dead + full.retry, 0u);
+  EXPECT_EQ(full.in_flight, static_cast<std::uint64_t>(kEvents));
+  EXPECT_EQ(rows_full, 0u);
+  // Room again; killed somewhere on the way, it goes on.
+  crash();
+  start();
+  ASSERT_TRUE(eventually([&] { return account("h:*").acknowledged == kEvents; }));
+  std::set<std::string> owed;
+  for (const auto& row : *dispatcher_->list_outbox(1000)) EXPECT_TRUE(owed.insert(row["event"]).second) << row;
+  EXPECT_EQ(owed.size(), static_cast<std::size_t>(kEvents));
 }
 
 class ManyExecutors : public DispatcherTest {

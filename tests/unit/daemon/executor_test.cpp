@@ -528,6 +528,35 @@ TEST_F(ExecutorTest, IsInJail) {
   EXPECT_EQ(fields["Seccomp"], "2");
   EXPECT_EQ(fields["NoNewPrivs"], "1");
   EXPECT_EQ(fields["Threads"], "1");
+  // Of what it could have inherited it has the log alone: no file, no socket, no word of the environment.
+  const std::filesystem::path process{"/proc/" + std::to_string(executor->pid())};
+  std::vector<std::string> open_now;
+  std::error_code hidden;  // without root one may not look
+  for (const auto& entry : std::filesystem::directory_iterator{process / "fd", hidden}) {
+    open_now.push_back(entry.path().filename());
+  }
+  if (!hidden) {
+    EXPECT_EQ(open_now, std::vector<std::string>{"2"});
+    std::ifstream environment{process / "environ"};
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>{environment}, {}), "");
+  }
+  // Soft and hard limit the same: they cannot be lifted.
+  std::map<std::string, std::pair<std::string, std::string>> limits;
+  std::ifstream limits_file{process / "limits"};
+  for (std::string line; std::getline(limits_file, line);) {
+    constexpr std::size_t kNameBytes = 26;
+    if (line.size() <= kNameBytes) continue;
+    std::istringstream words{line.substr(kNameBytes)};
+    auto& [soft, hard] = limits[line.substr(0, line.find("  "))];
+    words >> soft >> hard;
+  }
+  for (const char* none : {"Max core file size", "Max open files", "Max processes", "Max locked memory", "Max msgqueue size"}) {
+    EXPECT_EQ(limits[none], (std::pair<std::string, std::string>{"0", "0"})) << none;
+  }
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  EXPECT_NE(limits["Max address space"].first, "unlimited");
+  EXPECT_EQ(limits["Max address space"].first, limits["Max address space"].second);
+#endif
   // The segment is mapped read-only but for the page of the lanes.
   std::ifstream maps{"/proc/" + std::to_string(executor->pid()) + "/maps"};
   for (std::string line; std::getline(maps, line);) {

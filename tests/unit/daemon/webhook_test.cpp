@@ -193,6 +193,59 @@ TEST_F(SenderTest, RefusalIsADeadLetterAtOnce) {
   EXPECT_TRUE(server.wait_for(3));
 }
 
+TEST_F(SenderTest, RedirectsLeadNowhere) {
+  HttpServer inside;
+  HttpServer outside{[&](const HttpRequest& request) {
+    HttpAnswer answer;
+    answer.status = std::stoi(request.target.substr(1));
+    answer.headers = {{"Location", inside.url("/secret")}};
+    return answer;
+  }};
+  std::vector<Effect> effects;
+  for (const char* status : {"/301", "/302", "/303", "/307", "/308"}) {
+    effects.push_back(webhook_effect(outside.url(status)));
+    effects.push_back(warm_effect("k", outside.url(status)));
+  }
+  start();
+  add(1, effects);
+  const auto letters = dead_letters(effects.size());
+  ASSERT_EQ(letters.size(), effects.size());
+  for (const DeadLetter& letter : letters) {
+    EXPECT_TRUE(letter.error.ends_with(" (redirects are not followed)")) << letter.error;
+  }
+  EXPECT_EQ(outside.requests().size(), effects.size());
+  EXPECT_EQ(inside.connections(), 0u);
+}
+
+TEST_F(SenderTest, RequestsAndQueueAreMeasured) {
+  HttpServer server{[](const HttpRequest& request) {
+    return HttpAnswer{.status = request.index == 0 ? 503 : 200, .delay = 30ms};
+  }};
+  SenderSettings settings = quick_settings();
+  settings.concurrency_per_host = 1;
+  add(1, std::vector<Effect>(4, webhook_effect(server.url())));
+  start(settings);
+  ASSERT_TRUE(eventually(
+      [&] { return sender_->counters().rows == 4; }));  // as it was before the first request ended
+  ASSERT_TRUE(outbox_empties());
+  ASSERT_TRUE(eventually([&] { return sender_->counters().rows == 0; }));
+  const SenderCounters counters = sender_->counters();
+  EXPECT_EQ(counters.request_us.count(), 5u);
+  EXPECT_GE(counters.request_us.sum(), 5u * 30'000);
+  EXPECT_EQ(counters.delivery_ms.count(), 4u);
+  EXPECT_GE(counters.delivery_ms.max(), 4u * 30);
+  EXPECT_EQ(counters.overdue_ms, 0u);
+  const OutboxQueue empty = *store_->outbox_queue(wall_now_ms());
+  EXPECT_EQ(empty.rows + empty.overdue_ms, 0u);
+  sender_->stop(0ms);
+  ASSERT_TRUE(add_effects(*store_, 2, {webhook_effect(server.url()), webhook_effect(server.url())},
+                          "t", wall_now_ms()));
+  const OutboxQueue waiting = *store_->outbox_queue(wall_now_ms() + 60'000);
+  EXPECT_EQ(waiting.rows, 2u);
+  EXPECT_GE(waiting.overdue_ms, 59'000u);
+  EXPECT_LE(waiting.overdue_ms, 61'000u + 60'000u);
+}
+
 TEST_F(SenderTest, UnreachableReceiverIsGivenUpAfterTheLastAttempt) {
   SenderSettings settings = quick_settings();
   settings.attempts_max = 3;
@@ -334,10 +387,19 @@ TEST_F(SenderTest, PrivateAddressesAreRefusedUnlessAllowed) {
   settings.allow_private = SenderSettings{}.allow_private;
   ASSERT_FALSE(settings.allow_private);  // the default
   const std::string port = ":" + std::to_string(server.port()) + "/";
-  const std::vector<std::string> disguises = {
-      "http://127.0.0.1" + port, "http://localhost" + port,  "http://2130706433" + port,
-      "http://0x7f.1" + port,    "http://0177.0.0.1" + port, "http://[::ffff:127.0.0.1]" + port,
-      "http://0.0.0.0" + port};
+  const std::vector<std::string> disguises = {"http://127.0.0.1" + port,
+                                              "http://localhost" + port,
+                                              "http://2130706433" + port,
+                                              "http://0x7f.1" + port,
+                                              "http://0177.0.0.1" + port,
+                                              "http://[::ffff:127.0.0.1]" + port,
+                                              "http://0.0.0.0" + port,
+                                              "http://[::1]" + port,
+                                              "http://[::]" + port,
+                                              "http://[fe80::1]" + port,
+                                              "http://[64:ff9b::7f00:1]" + port,
+                                              "http://169.254.169.254/latest/",
+                                              "http://user:pw@127.0.0.1" + port};
   std::vector<Effect> effects;
   for (const std::string& url : disguises) effects.push_back(webhook_effect(url));
   effects.push_back(warm_effect("k", "http://127.0.0.1" + port));

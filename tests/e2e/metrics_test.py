@@ -1,0 +1,141 @@
+"""Goal: what a trigger did can be read as numbers, the same in TRIGGER STATS and in the metrics, and every metric is documented.
+
+Method: a known number of runs that end in every way and of webhooks that are answered in every way; one scrape; exact counts.
+"""
+import json
+import math
+import re
+import socket
+import urllib.request
+
+from support import TREE, wait_until
+
+DOCUMENT = TREE / "daemon" / "doc" / "metrics.md"
+# Fails every attempt at "bad", the first at "late"; a run of "busy" takes its time and memory.
+SOURCE = """
+if event.value == "bad" or (event.value == "late" and event.attempt == 1) then error("no") end
+if event.value == "busy" then
+  local text, n = ("x"):rep(300000), 0
+  for i = 1, 150000 do n = n + i end
+  return text, n
+end
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Scrape:
+    """The text format of Prometheus: samples by name and labels, and the type of each family."""
+
+    def __init__(self, port):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        self.types, self.samples = {}, {}
+        for line in text.splitlines():
+            if line.startswith("# TYPE "):
+                _, _, name, kind = line.split()
+                assert name not in self.types, f"{name} is there twice"
+                self.types[name] = kind
+            elif line and not line.startswith("#"):
+                name, labels, value = re.fullmatch(r"(\w+)(\{.*\})? (\S+)", line).groups()
+                found = dict(re.findall(r'(\w+)="([^"]*)"', labels or ""))
+                if "le" in found:
+                    found["le"] = float(found["le"])
+                self.samples[name, frozenset(found.items())] = float(value)
+
+    def __call__(self, name, **labels):
+        return self.samples[name, frozenset(labels.items())]
+
+    def trigger(self, what, name="t"):
+        return self(f"cachee_trigger_{what}", trigger=name)
+
+    def bucket(self, histogram, bound, **labels):
+        """Values of a histogram that are at most `bound`."""
+        return self(f"{histogram}_bucket", **labels, le=bound)
+
+
+def documented():
+    """Names in the first column of the table."""
+    rows = [line.split("|")[1] for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")]
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def test_figures_are_exact_the_same_everywhere_and_documented(make_daemon, receiver):
+    port = free_port()
+    daemon = make_daemon(options=("--metrics", f"127.0.0.1:{port}"))
+    daemon.register("t:*", "ON_WRITE", SOURCE, "NAME", "t", "RETRY", 3, "BACKOFF", "5ms", "10ms", "TIMEOUT", 5000)
+    for n, value in enumerate(["plain"] * 10 + ["busy"] * 4 + ["late"] * 3 + ["bad"] * 2):
+        daemon.resp("SET", f"t:{n}", value)
+    wait_until(lambda: len(json.loads(daemon.cachee_ok("--json", "dlq", "list"))) == 2, "two dead letters")
+    daemon.drained()
+    wait_until(lambda: Scrape(port).trigger("ok_total") == 17, "17 runs that went well")
+
+    scrape = Scrape(port)
+    # 10 + 4 + 3 went well; each of 3 failed once before, and 2 three times.
+    expected = {"emitted_total": 19, "acknowledged_total": 17, "in_flight": 0, "retry": 0, "spooled": 0,
+                "dead_letters": 2, "shed_total": 0, "fired_total": 26, "ok_total": 17, "errors_total": 9,
+                "retries_total": 7, "given_up_total": 2}
+    assert {name: scrape.trigger(name) for name in expected} == expected
+    for histogram in ("run_seconds", "lag_seconds", "run_instructions", "run_memory_bytes"):
+        assert scrape.trigger(f"{histogram}_count") == 26, histogram
+        assert scrape.bucket(f"cachee_trigger_{histogram}", math.inf, trigger="t") == 26, histogram
+    assert scrape.bucket("cachee_trigger_run_instructions", 1e5, trigger="t") == 22
+    assert scrape.bucket("cachee_trigger_run_instructions", 1e6, trigger="t") == 26
+    assert scrape.bucket("cachee_trigger_run_memory_bytes", 262144, trigger="t") <= 22
+    assert 300000 < scrape.trigger("memory_peak_bytes") < 2 << 20
+
+    stats = json.loads(daemon.cachee_ok("--json", "trigger", "stats", "t"))
+    stats = stats[0] if isinstance(stats, list) else stats
+    same = {"emitted": "emitted_total", "fired": "fired_total", "ok": "ok_total", "failed": "errors_total",
+            "retried": "retries_total", "dead": "given_up_total", "memory_peak_bytes": "memory_peak_bytes",
+            "steps": "run_instructions_sum"}
+    assert {name: stats[name] for name in same} == {name: scrape.trigger(metric) for name, metric in same.items()}
+    assert stats["steps_p50"] < 1000 < 250000 < stats["steps_p99"] <= stats["steps_max"]
+    assert stats["memory_bytes_p50"] < 300000 < stats["memory_bytes_p99"] <= stats["memory_peak_bytes"]
+    assert 0 < stats["run_us_p50"] <= stats["run_us_p99"] <= stats["run_us_max"]
+    assert 0 <= stats["lag_us_p50"] <= stats["lag_us_p99"] <= stats["lag_us_max"]
+    assert "no" in stats["last_error"]
+
+    ours = {name for name in scrape.types if name.startswith("cachee_")}  # the server has its own beside them
+    assert ours == documented(), "metrics.md has what is exported, and nothing else"
+
+
+def test_outbox_is_measured(make_daemon, receiver):
+    port = free_port()
+    daemon = make_daemon(options=("--metrics", f"127.0.0.1:{port}", "--webhook-allow-private"))
+    daemon.register("h:*", "ON_WRITE", f'cachee.webhook("{receiver.url}/" .. event.value, {{key = event.key}})', "NAME", "h")
+    receiver.fail = [503, 404]
+    daemon.resp("SET", "h:0", "first")  # 503, then 404: given up
+    wait_until(lambda: Scrape(port)("cachee_outbox_given_up_total") == 1, "the dead letter", 20)
+    for n in range(5):
+        daemon.resp("SET", f"h:{n}", "later")
+    wait_until(lambda: Scrape(port)("cachee_outbox_sent_total") == 5, "five webhooks", 20)
+
+    scrape = Scrape(port)
+    assert scrape("cachee_outbox_retried_total") == 1
+    assert scrape("cachee_outbox_request_seconds_count") == 7
+    assert scrape("cachee_outbox_delivery_seconds_count") == 5
+    assert scrape.bucket("cachee_outbox_request_seconds", 10) == 7
+    wait_until(lambda: Scrape(port)("cachee_outbox_rows") == 0, "an empty outbox", 5)
+
+    # A service that is down: what is owed shows, and nothing else fails.
+    receiver.fail = [503] * 1000
+    for n in range(4):
+        daemon.resp("SET", f"h:{n}", "down")
+    wait_until(lambda: Scrape(port)("cachee_outbox_rows") == 4, "four rows that wait", 5)
+    assert Scrape(port)("cachee_outbox_sent_total") == 5
+
+
+def test_reused_slot_starts_from_nothing(daemon):
+    daemon.register("a:*", "ON_WRITE", "error('old')", "NAME", "old", "RETRY", 1)
+    daemon.resp("SET", "a:1", "v")
+    wait_until(lambda: json.loads(daemon.cachee_ok("--json", "dlq", "list")), "the dead letter")
+    daemon.resp("TRIGGER", "REMOVE", "old")
+    daemon.register("b:*", "ON_WRITE", "return", "NAME", "young")
+    stats = json.loads(daemon.cachee_ok("--json", "trigger", "stats", "young"))
+    stats = stats[0] if isinstance(stats, list) else stats
+    assert (stats["fired"], stats["failed"], stats["last_error"], stats["run_us_max"]) == (0, 0, "", 0)
