@@ -20,7 +20,12 @@ constexpr std::size_t kProgressColumnsMax = 72;
 
 volatile std::sig_atomic_t g_stop_requested = 0;
 
-extern "C" void request_stop(int) { g_stop_requested = 1; }
+// A signal that comes between somebody's look at the request and the read() or sleep behind it ends neither: the
+// alarm comes again each second and does.
+extern "C" void request_stop(int) {
+  g_stop_requested = 1;
+  alarm(1);
+}
 
 void write_stderr(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stderr);
@@ -102,11 +107,14 @@ StopSignal::StopSignal() noexcept {
   action.sa_handler = request_stop;  // without SA_RESTART: a sleep ends at once
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGALRM, &action, nullptr);
 }
 
 StopSignal::~StopSignal() {
+  alarm(0);
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGALRM, SIG_DFL);
 }
 
 bool StopSignal::requested() noexcept { return g_stop_requested != 0; }
