@@ -251,12 +251,13 @@ enum class ExpireOutcome {
   return finish_remove(context, bucket, slot, marked, false) ? ExpireOutcome::removed : ExpireOutcome::blocked;
 }
 
-/// The same for a record whose deadline may have passed.
+/// The same for a record whose deadline may have passed; `now` is the coarse clock where the caller has read it.
+template <class... Now>
 [[gnu::always_inline]] inline ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word,
-                                                        TimeNs coarse_now) noexcept {
+                                                        Now... now) noexcept {
   const Record& record = context.view->record_at(Slot::Offset::get(word));
   const std::uint64_t exp = record.exp.load_acquire();
-  if (!deadline_passed(exp, coarse_now)) [[likely]] return ExpireOutcome::alive;
+  if (!deadline_passed(exp, now...)) [[likely]] return ExpireOutcome::alive;
   // R2 freezes the very deadline that has passed [EX-2]: a TOUCH may have set another one since.
   return expire_due_slot(context, bucket, slot, word, exp);
 }
@@ -651,7 +652,7 @@ Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptio
     }
     const std::uint64_t unit = Slot::Offset::get(found.word);
     Record& record = *view.record(unit);
-    const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word, base::now_coarse_ns());
+    const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word);
     if (expired == ExpireOutcome::changed) continue;
     if (expired != ExpireOutcome::alive) return Errc::not_found;
     if (options.if_version && version_of(record) != *options.if_version) return Errc::stale;
@@ -721,7 +722,7 @@ Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexce
       }
       const std::uint64_t unit = Slot::Offset::get(found.word);
       Record& record = *view.record(unit);
-      const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word, base::now_coarse_ns());
+      const ExpireOutcome expired = expire_slot(context, bucket, *found.slot, found.word);
       if (expired == ExpireOutcome::changed) continue;
       if (expired != ExpireOutcome::alive) return Errc::not_found;
       std::uint64_t exp = record.exp.load_acquire();
@@ -762,7 +763,7 @@ bool evict_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_
   const bool admitted = !interest.wants(EventKind::evict) || ring_admits(view, Role::sweep);  // [EV-3]
   const bool announced = Ins::busy(view.buckets[bucket].ins.load_seq_cst());                  // [IX-3]
   if (!announced && Slot::mark(word) == Mark::live) {
-    const ExpireOutcome expired = expire_slot(context, bucket, slot, word, base::now_coarse_ns());  // [EV-2]
+    const ExpireOutcome expired = expire_slot(context, bucket, slot, word);  // [EV-2]
     evicted = expired == ExpireOutcome::removed;
     if (expired == ExpireOutcome::alive && admitted && pay_debt(context, unit, nullptr) &&
         remove_slot(context, bucket, slot, word, Mark::evict, Cause::explicit_, true)) {
@@ -807,7 +808,7 @@ std::uint64_t tend_bucket(Context& context, std::uint64_t bucket, std::uint64_t&
     if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy) && Ins::Offset::get(busy) == unit) {
       help_insert(context, bucket, busy);
     }
-    switch (expire_slot(context, bucket, walk.slot(), word, base::now_coarse_ns())) {
+    switch (expire_slot(context, bucket, walk.slot(), word)) {
       case ExpireOutcome::removed: ++expired; break;
       default: earliest = 0; break;
     }
