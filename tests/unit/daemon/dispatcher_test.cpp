@@ -13,7 +13,6 @@
 #include <sys/resource.h>
 
 #include "dispatcher_support.hpp"
-#include "executor/executor_main.hpp"
 
 namespace cachee::daemon {
 namespace {
@@ -400,11 +399,3 @@ TEST_F(ManyExecutors, DivideTheKeysAndKeepTheirOrder) {
 
 }  // namespace
 }  // namespace cachee::daemon
-
-int main(int argc, char** argv) {
-  if (argc > 1 && argv[1] == cachee::daemon::kExecutorArgument) {
-    return cachee::daemon::executor_main(std::span{argv + 1, static_cast<std::size_t>(argc - 1)});
-  }
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}

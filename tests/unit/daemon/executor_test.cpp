@@ -721,11 +721,3 @@ TEST_F(ExecutorTest, WhatHangsInsideCIsKilledWithinTwiceItsLimitAndOthersGoOn) {
 
 }  // namespace
 }  // namespace cachee::daemon
-
-int main(int argc, char** argv) {
-  if (argc > 1 && argv[1] == cachee::daemon::kExecutorArgument) {
-    return cachee::daemon::executor_main(std::span{argv + 1, static_cast<std::size_t>(argc - 1)});
-  }
-  testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}

@@ -7,7 +7,6 @@
 
 #include <set>
 
-#include "executor/executor_main.hpp"
 #include "support/lua_chunks.hpp"
 #include "support/seed.hpp"
 #include "unit/daemon/dispatcher_support.hpp"
@@ -231,11 +230,3 @@ TEST_F(HostileTriggers, RandomChunksLeaveSupervisorMemoryAndAccountWhole) {
 
 }  // namespace
 }  // namespace cachee::daemon
-
-int main(int argc, char** argv) {
-  if (argc > 1 && argv[1] == cachee::daemon::kExecutorArgument) {
-    return cachee::daemon::executor_main(std::span{argv + 1, static_cast<std::size_t>(argc - 1)});
-  }
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}
