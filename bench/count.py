@@ -14,14 +14,21 @@ import sys
 import tempfile
 
 TREE = pathlib.Path(__file__).resolve().parents[1]
-OPERATIONS = ["get", "get_many", "miss", "view", "set", "set_ttl", "set_event", "set_unwanted", "set_new"]
+# Each program with what it counts and the function that is counted.
+PROGRAMS = {
+    "cachee_bench_count": (["get", "get_many", "miss", "view", "set", "set_ttl", "set_event", "set_unwanted", "set_new"],
+                           "counted_{}"),
+    "cachee_bench_count_handlers": (["handler", "handler_metadata", "handler_log"], "counted_handlers"),
+}
+OPERATIONS = {operation: (program, function.format(operation))
+              for program, (operations, function) in PROGRAMS.items() for operation in operations}
 SHORT, LONG = 4096, 20480
 
 
-def count(program, operation, operations):
+def count(program, function, operation, operations):
     with tempfile.NamedTemporaryFile() as out:
         done = subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}",
-                               f"--toggle-collect=*counted_{operation}(*", program, operation, str(operations)],
+                               f"--toggle-collect=*{function}(*", program, operation, str(operations)],
                               capture_output=True, text=True)
     collected = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode != 0 or not collected:
@@ -32,16 +39,17 @@ def count(program, operation, operations):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", type=pathlib.Path, default=TREE / "build/release")
-    parser.add_argument("operations", nargs="*", default=OPERATIONS, metavar="OPERATION")
+    parser.add_argument("operations", nargs="*", default=list(OPERATIONS), metavar="OPERATION")
     arguments = parser.parse_args()
-    program = arguments.build / "bench/cachee_bench_count"
-    if not program.exists():
-        sys.exit(f"{program} is not there: cmake --build --preset release --target cachee_bench_count")
     for operation in arguments.operations:
         if operation not in OPERATIONS:
             sys.exit(f'unknown operation "{operation}": expected {", ".join(OPERATIONS)}')
-        each = (count(program, operation, LONG) - count(program, operation, SHORT)) / (LONG - SHORT)
-        print(f"{operation:12} {each:8.1f} instructions", flush=True)
+        name, function = OPERATIONS[operation]
+        program = arguments.build / "bench" / name
+        if not program.exists():
+            sys.exit(f"{program} is not there: cmake --build --preset release --target {name}")
+        each = (count(program, function, operation, LONG) - count(program, function, operation, SHORT)) / (LONG - SHORT)
+        print(f"{operation:17} {each:8.1f} instructions", flush=True)
 
 
 if __name__ == "__main__":

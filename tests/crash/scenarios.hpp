@@ -156,8 +156,8 @@ inline std::vector<Scenario> client_scenarios() {
        .act = [=](Cache& c) { c.set("k", small); }, .many_effects = true, .lengthy = true},
       {.name = "no_room_and_no_eviction", .options = no_eviction,
        .prepare = [=](World& w) {
-         // 14 pages each of some 240: the rest is too little for the act, and enough for what is small.
-         for (int i = 0; i < 16; ++i) {
+         // 14 pages each of some 225: the rest is too little for the act, and enough for what is small.
+         for (int i = 0; i < 15; ++i) {
            w.cache().set("o" + std::to_string(i), std::string(56000, 'o'));
            w.drain();
          }

@@ -57,9 +57,7 @@ void ExecutorLoop::run() {
   while (take_orders()) {
   }
   for (int idle_rounds = 0;;) {
-    const bool ordered = take_orders();
-    const bool handled = handle_events();
-    if (ordered || handled) {
+    if (step()) {
       idle_rounds = 0;
     } else if (options_.spin || ++idle_rounds < kSpinRounds) {
       relax();
@@ -67,6 +65,11 @@ void ExecutorLoop::run() {
       lane_.wait_for_event(position_, kSleepMax);
     }
   }
+}
+
+bool ExecutorLoop::step() {
+  const bool ordered = take_orders();
+  return handle_events() || ordered;
 }
 
 void ExecutorLoop::look_at_clocks() noexcept {

@@ -41,6 +41,8 @@ class ExecutorLoop {
                std::unique_ptr<Channel> inbox, std::unique_ptr<Channel> outbox);
 
   [[noreturn]] void run();
+  /// One round of run(): some orders, some events. False: there was nothing to do.
+  bool step();
 
  private:
   struct Loaded {
