@@ -447,12 +447,9 @@ Outcome<std::vector<TriggerAccount>> Dispatcher::account() {
         if (!unhandled) return unhandled.failure();
         here.moved = moved_of_handled[spec.slot] + *unhandled;
       }
+      // What left the ring for the disk, by the segment's count, must be what the disk has or had of it: if it is
+      // less, or more, the sum is as well.
       row.in_flight = here.emitted - here.moved - here.shed;
-      // What left the ring for the disk, by the segment's count, must be what the disk had of it: a
-      // difference is shown as an account that does not add up.
-      const std::uint64_t moved = counters.moved + here.moved;
-      const std::uint64_t on_disk = stored->moved_in + row.spooled;
-      if (moved != on_disk) row.in_flight += moved > on_disk ? moved - on_disk : on_disk - moved;
       rows.push_back(std::move(row));
     }
     return rows;

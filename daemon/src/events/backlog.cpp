@@ -196,7 +196,9 @@ bool Dispatcher::tend_backlog() {
 /// One frame of the oldest events that nobody has claimed.
 bool Dispatcher::spool_events() {
   std::vector<SpoolRecord> records;
-  std::vector<std::uint64_t> owed_to_nobody;
+  std::vector<TakenRun> taken;  // by the store already
+  std::vector<std::uint64_t> without_record;
+  std::optional<Batch> ledger;
   std::uint64_t bytes = 0;
   const std::uint64_t first = std::max(spool_next_, base_);
   std::uint64_t next = first;
@@ -209,18 +211,23 @@ bool Dispatcher::spool_events() {
     if (position->done) continue;
     if (!event) {
       log::error("event {} cannot be read: the segment is damaged there, run cachee fsck", id_of(EventSeq{next}));
-      owed_to_nobody.push_back(next);
+      without_record.push_back(next);
       continue;
     }
     if (worker_of(event->key_hash).stopped_at > next) continue;
     const std::size_t before = records.size();
-    spool_event(*event, records);
+    if (auto noted = spool_event(*event, records, taken, ledger); !noted) {
+      log::error("{}; events wait in the ring", noted.failure().text);
+      spool_pause_until_ms_ = wall_ms() + kDiskPauseMs;
+      return false;
+    }
     if (records.size() == before) {
-      owed_to_nobody.push_back(next);
+      without_record.push_back(next);
     } else {
       bytes += bytes_of(records.back().event);
     }
   }
+  ledger.reset();
   add_gaps(records);
   if (auto written = spool_->append(records); !written) {
     // The last room of a disk takes smaller frames.
@@ -235,30 +242,51 @@ bool Dispatcher::spool_events() {
   frame_events_ = std::min<std::uint64_t>(kFrameEvents, frame_events_ * 2);
   const bool moved_on = next != spool_next_;
   spool_next_ = next;
+  for (const TakenRun& run : taken) position_of(run.seq)->add(run.trigger_slot, {.emitted = 1, .moved = 1});
   settle_frame(records);
-  for (const std::uint64_t p : owed_to_nobody) {
-    position_of(p)->done = true;
-    keeper_.acknowledge(EventSeq{p});
+  for (const std::uint64_t p : without_record) {
+    Position* const position = position_of(p);
+    position->done = true;
+    keeper_.acknowledge(EventSeq{p}, position->moved != 0);
   }
   waits_look_ = true;
   return moved_on;
 }
 
-void Dispatcher::spool_event(const EventView& event, std::vector<SpoolRecord>& records) {
+/// The record of one event, if it needs one. What a cacheed that is gone moved into the store between D1 and
+/// D4 is there and not here: the ledger says so, and each run is in one place only [DP-1].
+Outcome<void> Dispatcher::spool_event(const EventView& event, std::vector<SpoolRecord>& records, std::vector<TakenRun>& taken,
+                                      std::optional<Batch>& ledger) {
   SpoolRecord record;
   record.seq = event.seq.value;
   record.key_hash = event.key_hash;
+  const bool may_be_taken = may_have_run(event.seq);
+  if (may_be_taken && !ledger) {
+    auto batch = store_->begin();
+    if (!batch) return batch.failure();
+    ledger.emplace(std::move(*batch));
+  }
+  Outcome<void> asked;
   registry_->match(event, [&](const TriggerSpec& spec) {
+    if (may_be_taken) {
+      const auto moved = ledger->was_moved(id_of(event.seq), spec.name);
+      if (!moved) asked = moved.failure();
+      if (!moved || *moved) {
+        taken.push_back({event.seq.value, spec.slot});
+        return;
+      }
+    }
     (spec.on_full == OnFull::shed ? record.shed : record.triggers).push_back(spec.name);
   });
-  if (record.triggers.empty() && record.shed.empty()) return;
+  if (!asked || (record.triggers.empty() && record.shed.empty())) return asked;
   if (record.triggers.empty()) {
     record.event.id = id_of(event.seq);
   } else {
     record.event = copy_event(event, reader_);
-    record.event.duplicate = may_have_run(event.seq);
+    record.event.duplicate = may_be_taken;
   }
   records.push_back(std::move(record));
+  return {};
 }
 
 /// [DP-5] The gap event of each trigger that has something shed in this frame, behind its events.

@@ -279,7 +279,12 @@ class Dispatcher final : public TriggerAdmin {
   void stop_lanes();
   void resume_lanes();
   bool spool_events();
-  void spool_event(const EventView& event, std::vector<SpoolRecord>& records);
+  struct TakenRun {
+    std::uint64_t seq;
+    std::uint32_t trigger_slot;
+  };
+  Outcome<void> spool_event(const EventView& event, std::vector<SpoolRecord>& records, std::vector<TakenRun>& taken,
+                            std::optional<Batch>& ledger);
   void add_gaps(std::vector<SpoolRecord>& records);
   void settle_frame(std::span<const SpoolRecord> records);
   void count_spooled(const SpoolRecord& record);
