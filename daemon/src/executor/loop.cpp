@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kEventsPerRound = 64;
 constexpr int kOrdersPerRound = 64;
+constexpr std::uint64_t kEventsAhead = 2;  // whose memory is asked for while one is handled
 constexpr int kSpinRounds = 1000;  // after the last work, before an adaptive executor sleeps
 // An order that arrives in the moment of falling asleep rings no bell that is heard.
 constexpr std::chrono::milliseconds kSleepMax{20};
@@ -233,6 +234,7 @@ bool ExecutorLoop::handle_events() {
     }
     const std::uint64_t position = position_;
     if (!advance(position + 1)) break;  // E1
+    reader_.prefetch(EventSeq{position + kEventsAhead});
     if (!event) {
       report_damaged(position);
     } else if (event->key_hash % options_.lane_count == options_.lane && !event->acknowledged()) {

@@ -485,9 +485,7 @@ std::string_view check_name(lua_State* lua, int index, const char* what) {
   return name;
 }
 
-bool is_json_body(lua_State* lua, int index) noexcept {
-  return lua_type(lua, index) == LUA_TTABLE || lua_type(lua, index) == LUA_TUSERDATA;
-}
+bool is_json_body(lua_State* lua, int index) noexcept { return lua_istable(lua, index); }
 
 void put_json(lua_State* lua, int index, std::string& out) {
   State& state = state_of(lua);

@@ -24,7 +24,8 @@ class EventSource {
   [[nodiscard]] virtual std::string_view key() const noexcept = 0;
   [[nodiscard]] virtual std::string_view value() const noexcept = 0;
   [[nodiscard]] virtual std::optional<std::string_view> old_value() const noexcept = 0;
-  virtual void metadata(Metadata& out) const = 0;
+  /// Valid as long as the event's bytes.
+  virtual void metadata(MetadataViews& out) const = 0;
   [[nodiscard]] virtual double cost() const noexcept = 0;
   [[nodiscard]] virtual std::uint64_t version() const noexcept = 0;
   [[nodiscard]] virtual std::int64_t timestamp_wall_us() const noexcept = 0;
@@ -57,7 +58,7 @@ class ViewEvent final : public EventSource {
   [[nodiscard]] std::string_view key() const noexcept override { return view_.key; }
   [[nodiscard]] std::string_view value() const noexcept override { return view_.value; }
   [[nodiscard]] std::optional<std::string_view> old_value() const noexcept override;
-  void metadata(Metadata& out) const override;
+  void metadata(MetadataViews& out) const override;
   [[nodiscard]] double cost() const noexcept override;
   [[nodiscard]] std::uint64_t version() const noexcept override;
   [[nodiscard]] std::int64_t timestamp_wall_us() const noexcept override;
@@ -94,7 +95,7 @@ class DataEvent final : public EventSource {
   [[nodiscard]] std::optional<std::string_view> old_value() const noexcept override {
     return data_.old_value;
   }
-  void metadata(Metadata& out) const override { out = data_.metadata; }
+  void metadata(MetadataViews& out) const override { out.assign(data_.metadata.begin(), data_.metadata.end()); }
   [[nodiscard]] double cost() const noexcept override { return data_.cost; }
   [[nodiscard]] std::uint64_t version() const noexcept override { return data_.version; }
   [[nodiscard]] std::int64_t timestamp_wall_us() const noexcept override {

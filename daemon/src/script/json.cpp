@@ -61,15 +61,16 @@ class Encoder {
         append_string(view_at(lua_, index));
         return;
       case LUA_TTABLE:
-        append_table(lua_absindex(lua_, index));
+        if (is_event_object(lua_, index)) {
+          push_event_table(lua_);
+          append_table(lua_gettop(lua_));
+          lua_pop(lua_, 1);
+        } else {
+          append_table(lua_absindex(lua_, index));
+        }
         return;
       case LUA_TLIGHTUSERDATA:
         out_.append("null");
-        return;
-      case LUA_TUSERDATA:
-        push_event_table(lua_);
-        append_table(lua_gettop(lua_));
-        lua_pop(lua_, 1);
         return;
       default:
         luaL_error(lua_, "cannot encode a %s as JSON", luaL_typename(lua_, index));

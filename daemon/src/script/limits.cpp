@@ -48,22 +48,26 @@ void write_traceback(lua_State* lua, int level, char* out, std::size_t bytes) no
       return;
     }
     if (lua_getinfo(lua, "Sln", &frame) == 0) return;
+    // At the bottom is the function that runs handlers, above it the handler, which is all of its source.
+    lua_Debug below{};
+    if (lua_getstack(lua, level + 1, &below) == 0) return;
+    const bool is_handler = lua_getstack(lua, level + 2, &below) == 0;
     if (frame.currentline > 0) {
       add("\n\t%s:%d: in ", frame.short_src, frame.currentline);
     } else {
       add("\n\t%s: in ", frame.short_src);
     }
-    if (frame.name != nullptr) {
-      add("%s '%s'", frame.namewhat, frame.name);
-    } else if (*frame.what == 'm') {
+    if (is_handler) {
       add("%s", "main chunk");
+    } else if (frame.name != nullptr) {
+      add("%s '%s'", frame.namewhat, frame.name);
     } else {
       add("function <%s:%d>", frame.short_src, frame.linedefined);
     }
   }
 }
 
-void Meter::begin(const RunLimits& limits, TimeNs now) noexcept {
+void Meter::begin(const RunLimits& limits, TimeNs now, std::optional<std::uint64_t> code_steps) noexcept {
   limits_ = limits;
   steps_ = 0;
   uncounted_ = 0;
@@ -79,7 +83,12 @@ void Meter::begin(const RunLimits& limits, TimeNs now) noexcept {
   running_ = true;
   // Small budgets are counted finely enough that overrunning them stays below a tenth.
   const auto tenth = static_cast<int>(std::min<std::uint64_t>(limits.steps / 10, kHookStepsMax));
-  set_hook(limits.exact_steps ? 1 : std::max(1, tenth));
+  hook_count_ = limits.exact_steps ? 1 : std::max(1, tenth);
+  if (code_steps && *code_steps < static_cast<std::uint64_t>(hook_count_)) {
+    clear_hook();
+  } else {
+    set_hook(hook_count_);
+  }
 }
 
 void Meter::end() noexcept {
@@ -90,7 +99,13 @@ void Meter::end() noexcept {
 
 void Meter::set_hook(int count) noexcept {
   hook_count_ = count;
+  hooked_ = true;
   lua_sethook(lua_, hook, LUA_MASKCOUNT, count);
+}
+
+void Meter::clear_hook() noexcept {
+  if (hooked_) lua_sethook(lua_, nullptr, 0, 0);
+  hooked_ = false;
 }
 
 std::string Meter::message() const {
@@ -185,29 +200,41 @@ void* Meter::make_block(void* block, std::size_t old_bytes, std::size_t bytes) n
 
 void* Meter::allocate(void* opaque, void* block, std::size_t old_bytes, std::size_t bytes) {
   auto& meter = *static_cast<Meter*>(opaque);
-  const std::size_t before = block != nullptr ? old_bytes : 0;
   if (bytes == 0) {
-    if (block != nullptr) meter.free_block(block, old_bytes);
-    meter.used_ -= before;
+    if (block == nullptr) return nullptr;
+    meter.free_block(block, old_bytes);
+    meter.used_ -= old_bytes;
     return nullptr;
   }
-  if (bytes > before && meter.would_exceed(bytes - before)) {
+  // Nearly all that runs ask for: small, new, and there.
+  if (block == nullptr && bytes <= SmallBlocks::kBlockBytesMax && meter.running_ && !meter.would_exceed(bytes)) {
+    if (void* const made = meter.blocks_->take(bytes)) {
+      meter.denied_ = false;
+      meter.used_ += bytes;
+      meter.peak_ = std::max(meter.peak_, meter.used_);
+      return made;
+    }
+  }
+  return meter.change_block(block, old_bytes, bytes);
+}
+
+void* Meter::change_block(void* block, std::size_t old_bytes, std::size_t bytes) noexcept {
+  const std::size_t before = block != nullptr ? old_bytes : 0;
+  if (bytes > before && would_exceed(bytes - before)) {
     // Lua collects everything and asks once more; only a second refusal in a row is the end.
-    if (meter.denied_) meter.note(Limit::memory);
-    meter.denied_ = true;
+    if (denied_) note(Limit::memory);
+    denied_ = true;
     return nullptr;
   }
-  if (bytes > before && bytes >= kBlockBytesFine && !meter.allows_large_block(bytes)) {
-    return nullptr;
-  }
-  void* const made = meter.make_block(block, old_bytes, bytes);
+  if (bytes > before && bytes >= kBlockBytesFine && !allows_large_block(bytes)) return nullptr;
+  void* const made = make_block(block, old_bytes, bytes);
   if (made == nullptr) return bytes <= before ? block : nullptr;
   if (bytes > before) {
-    meter.denied_ = false;
-    meter.used_ += bytes - before;
-    meter.peak_ = std::max(meter.peak_, meter.used_);
+    denied_ = false;
+    used_ += bytes - before;
+    peak_ = std::max(peak_, used_);
   } else {
-    meter.used_ -= before - bytes;
+    used_ -= before - bytes;
   }
   return made;
 }

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <cachee/triggers.hpp>
@@ -49,7 +50,9 @@ class Meter {
   void attach(lua_State* lua) noexcept { lua_ = lua; }
   /// Makes what is allocated now the floor above which a run is charged.
   void set_floor() noexcept { floor_ = used_; }
-  void begin(const RunLimits& limits, TimeNs now) noexcept;
+  /// @param code_steps  instructions that the run's code cannot exceed, if that is known: it is not counted
+  ///                    when no count would come due
+  void begin(const RunLimits& limits, TimeNs now, std::optional<std::uint64_t> code_steps = {}) noexcept;
   void end() noexcept;
 
   [[nodiscard]] Limit exceeded() const noexcept { return exceeded_; }
@@ -85,7 +88,9 @@ class Meter {
     return used_ + more > ceiling_;
   }
   void set_hook(int count) noexcept;
+  void clear_hook() noexcept;
   [[nodiscard]] bool allows_large_block(std::size_t bytes) noexcept;
+  [[nodiscard]] void* change_block(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;
   [[nodiscard]] void* make_block(void* block, std::size_t old_bytes, std::size_t bytes) noexcept;
   void free_block(void* block, std::size_t bytes) noexcept;
 
@@ -104,6 +109,7 @@ class Meter {
   std::uint64_t uncounted_ = 0;
   TimeNs deadline_ = 0;
   int hook_count_ = 0;
+  bool hooked_ = false;
   bool running_ = false;
   bool denied_ = false;  // the last request for more was refused
   Limit exceeded_ = Limit::none;

@@ -1,10 +1,12 @@
 #include "script/runtime.hpp"
 
 #include <algorithm>
+#include <array>
 #include <new>
 #include <utility>
 
 #include "script/state.hpp"
+#include "script/straight_code.hpp"
 
 namespace cachee::daemon {
 
@@ -14,17 +16,24 @@ using script::State;
 namespace {
 
 // Fixed places at the bottom of every state's stack.
-constexpr int kHandlerIndex = 1;
-constexpr int kChunkIndex = 2;
-constexpr int kEnvironmentIndex = 3;
-constexpr int kEnvironmentUpvalue = 1;  // of the chunk
+enum Place : int { kFieldsIndex = 1, kEventIndex, kModuleIndex, kRunIndex, kErrorIndex, kHandlerIndex, kEnvironmentIndex };
+
+// A source that compiles alone is compiled once more, as the body of a function: a parameter is read in one step, a
+// name of the environment in many, and each run gets an environment whatever the one before did to its `_ENV`.
+// The second form is for a source that names its (empty) arguments; it costs more to call.
+constexpr std::string_view kFunctions[] = {"return function(_ENV, event, cachee) ",
+                                           "return function(_ENV, event, cachee, ...) "};
+constexpr std::string_view kEnd = "\nend";  // the last line may be a comment
+constexpr int kArguments = 3;
+constexpr int kInstalled = kRunIndex;  // how much of it the sandbox is
+constexpr int kFieldsUpvalue = 1;      // of the function that runs the handler
 
 constexpr std::uint64_t kCompileBytesMax = std::uint64_t{64} << 20;
 constexpr std::size_t kBufferBytesKept = std::size_t{64} << 10;
 constexpr std::uint64_t kGarbageBytesKept = std::uint64_t{512} << 10;
 // A run leaves little alive, so a collection costs about as much as marking the libraries: let
 // garbage grow to a multiple of them in between.
-constexpr int kGcPausePercent = 1000;
+constexpr int kGcPausePercent = 300;
 constexpr int kGcStepMultiplier = 400;
 
 /// Message handler of every run: keeps message and traceback while the stack is still there.
@@ -51,9 +60,50 @@ int on_error(lua_State* lua) {
   return 1;
 }
 
+/// Called with the handler and its arguments, protected: making fields may raise an error.
+int run_handler(lua_State* lua) {
+  script::begin_event(lua, lua_upvalueindex(kFieldsUpvalue));
+  lua_call(lua, kArguments, 0);
+  return 0;
+}
+
 int install(lua_State* lua) {
   script::install_sandbox(lua);
-  return 0;
+  lua_pushvalue(lua, kFieldsIndex);
+  lua_pushcclosure(lua, run_handler, kFieldsUpvalue);
+  return kInstalled;
+}
+
+/// Hands the compiler a source piece by piece.
+struct Pieces {
+  std::array<std::string_view, 3> all;
+  std::size_t next = 0;
+};
+const char* next_piece(lua_State*, void* opaque, std::size_t* bytes) {
+  auto& pieces = *static_cast<Pieces*>(opaque);
+  while (pieces.next < pieces.all.size() && pieces.all[pieces.next].empty()) ++pieces.next;
+  const std::string_view piece = pieces.next < pieces.all.size() ? pieces.all[pieces.next++] : std::string_view{};
+  *bytes = piece.size();
+  return piece.data();
+}
+
+/// Pushes the compiled text or the error message.
+int compile(lua_State* lua, const std::string& chunk_name, const std::array<std::string_view, 3>& text) {
+  Pieces pieces{text};
+  return lua_load(lua, next_piece, &pieces, chunk_name.c_str(), "t");
+}
+
+/// Pushes the handler that a source is, or the error message.
+int compile_handler(lua_State* lua, const std::string& name, std::string_view source) {
+  const std::string chunk_name = "=" + name;
+  int status = compile(lua, chunk_name, {source});
+  if (status != LUA_OK) return status;
+  for (const std::string_view function : kFunctions) {
+    lua_pop(lua, 1);
+    status = compile(lua, chunk_name, {function, source, kEnd});
+    if (status == LUA_OK) return lua_pcall(lua, 0, 1, 0);
+  }
+  return status;
 }
 
 int new_environment(lua_State* lua) {
@@ -76,6 +126,7 @@ struct Script::Impl {
   std::shared_ptr<script::SmallBlocks> blocks{};
   State state{};
   std::string source{};
+  std::optional<std::uint64_t> steps_max{};  // of a chunk that cannot loop
 
   ~Impl() { close(); }
 
@@ -87,7 +138,7 @@ struct Script::Impl {
   /// A new state with the source compiled in it; the message when that fails.
   std::optional<std::string> open(std::uint64_t memory_bytes) {
     close();
-    state.event_cached = 0;
+    state.fields_made = state.fields_wanted = state.runs_watched = 0;
     state.env_dirty = false;
     state.text.reset();
     state.lua = lua_newstate(Meter::allocate, &state.meter);
@@ -97,7 +148,7 @@ struct Script::Impl {
     lua_State* const lua = state.lua;
     lua_gc(lua, LUA_GCSTOP);
     lua_pushcfunction(lua, install);
-    if (lua_pcall(lua, 0, 0, 0) != LUA_OK) return take_message("cannot make a sandbox: ");
+    if (lua_pcall(lua, 0, kInstalled, 0) != LUA_OK) return take_message("cannot make a sandbox: ");
     lua_pushcfunction(lua, on_error);
 
     // Compilation has a memory bound of its own; it runs no code.
@@ -107,10 +158,10 @@ struct Script::Impl {
                        .timeout_ms = ~std::uint32_t{0},
                        .exact_steps = false},
                       script::monotonic_now());
-    const std::string chunk_name = "=" + state.trigger_name;
-    const int status = luaL_loadbufferx(lua, source.data(), source.size(), chunk_name.c_str(), "t");
+    const int status = compile_handler(lua, state.trigger_name, source);
     state.meter.end();
     if (status != LUA_OK) return take_message("");
+    steps_max = script::steps_of_straight_code(lua);
     lua_pushcfunction(lua, new_environment);
     if (lua_pcall(lua, 0, 1, 0) != LUA_OK) return take_message("");
     lua_gc(lua, LUA_GCRESTART);
@@ -129,7 +180,7 @@ struct Script::Impl {
 
   /// Nothing of the run stays: neither globals nor what the event object kept, nor large memory.
   void clean_up() noexcept {
-    forget_event(state);
+    end_event(state, kFieldsIndex);
     if (state.env_dirty) {
       state.env_dirty = false;
       lua_pushcfunction(state.lua, new_environment);
@@ -194,12 +245,11 @@ RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits
   state.traceback.clear();
   state.event = &event;
 
-  state.meter.begin(limits, now);
-  // Every run: the one before may have assigned to _ENV itself.
-  lua_pushvalue(state.lua, kEnvironmentIndex);
-  lua_setupvalue(state.lua, kChunkIndex, kEnvironmentUpvalue);
-  lua_pushvalue(state.lua, kChunkIndex);
-  const int status = lua_pcall(state.lua, 0, 0, kHandlerIndex);
+  state.meter.begin(limits, now, impl.steps_max);
+  for (const int place : {kRunIndex, kHandlerIndex, kEnvironmentIndex, kEventIndex, kModuleIndex}) {
+    lua_pushvalue(state.lua, place);
+  }
+  const int status = lua_pcall(state.lua, 1 + kArguments, 0, kErrorIndex);
   if (status == LUA_ERRMEM) state.meter.note(Limit::memory);
   state.meter.end();
 

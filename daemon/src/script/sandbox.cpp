@@ -226,6 +226,11 @@ void check_writable(lua_State* lua, int index) {
   lua_pop(lua, 1);
 }
 
+void mark_read_only(lua_State* lua) {
+  lua_pushboolean(lua, 1);
+  lua_rawsetp(lua, -2, &kReadOnlyKey);
+}
+
 void make_read_only(lua_State* lua, const char* name) {
   lua_createtable(lua, 0, 0);  // the face
   lua_createtable(lua, 0, 6);  // its metatable
@@ -241,8 +246,7 @@ void make_read_only(lua_State* lua, const char* name) {
   lua_setfield(lua, -2, "__name");
   lua_pushboolean(lua, 0);
   lua_setfield(lua, -2, "__metatable");
-  lua_pushboolean(lua, 1);
-  lua_rawsetp(lua, -2, &kReadOnlyKey);
+  mark_read_only(lua);
   lua_setmetatable(lua, -2);
   lua_replace(lua, -2);
 }
@@ -291,6 +295,7 @@ void push_environment(lua_State* lua) {
 
 void install_sandbox(lua_State* lua) {
   lua_createtable(lua, 0, 32);  // the names
+  const int names = lua_gettop(lua);
   install_base(lua);
 
   push_string_library(lua);
@@ -302,13 +307,17 @@ void install_sandbox(lua_State* lua) {
   open_library(lua, luaopen_utf8);
   for (const char* const name : {"codepoint", "len", "offset"}) wrap_field(lua, name);
   install_library(lua, "utf8");
-  push_cachee_module(lua);
-  install_library(lua, "cachee");
+
   push_event_object(lua);
-  lua_setfield(lua, -2, "event");
+  lua_pushvalue(lua, -1);
+  lua_setfield(lua, names, "event");
+  push_cachee_module(lua);
+  make_read_only(lua, "cachee");
+  lua_pushvalue(lua, -1);
+  lua_setfield(lua, names, "cachee");
 
   lua_createtable(lua, 0, 5);  // metatable of every environment
-  lua_insert(lua, -2);
+  lua_pushvalue(lua, names);
   lua_setfield(lua, -2, "__index");
   lua_pushcfunction(lua, note_global);
   lua_setfield(lua, -2, "__newindex");
@@ -317,6 +326,7 @@ void install_sandbox(lua_State* lua) {
   lua_pushboolean(lua, 1);
   lua_rawsetp(lua, -2, &kEnvironmentKey);
   lua_rawsetp(lua, LUA_REGISTRYINDEX, &kEnvironmentMetaKey);
+  lua_remove(lua, names);
   drop_leftovers(lua);
 }
 

@@ -10,6 +10,7 @@ target_sources(cachee_daemon_core PRIVATE
   ${CMAKE_CURRENT_LIST_DIR}/pattern.cpp
   ${CMAKE_CURRENT_LIST_DIR}/runtime.cpp
   ${CMAKE_CURRENT_LIST_DIR}/sandbox.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/straight_code.cpp
   ${CMAKE_CURRENT_LIST_DIR}/string_lib.cpp
   ${CMAKE_CURRENT_LIST_DIR}/table_lib.cpp
   ${CMAKE_CURRENT_LIST_DIR}/view_event.cpp)

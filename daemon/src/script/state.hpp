@@ -96,7 +96,10 @@ struct State {
   const EventSource* event = nullptr;
   static constexpr std::size_t kEventFieldsMax = 32;
   const char* event_fields[kEventFieldsMax] = {};  // names as this state's strings, see event_object.cpp
-  unsigned event_cached = 0;  // fields kept in the event object's user values
+  const void* event_object = nullptr;  // where it is, to know it by
+  unsigned fields_made = 0;            // of the event, by bit: they are in the table of the fields
+  unsigned fields_wanted = 0;          // read by the runs before
+  unsigned runs_watched = 0;
   bool env_dirty = false;     // globals were assigned
   std::string effects{};      // encoded
   std::size_t effects_count = 0;
@@ -107,7 +110,7 @@ struct State {
   // Buffers that functions fill inside guarded() and read afterwards.
   Effect effect{};
   std::string bytes{};
-  Metadata metadata{};
+  MetadataViews metadata{};
   std::vector<JsonKey> json_keys{};
 };
 
@@ -142,12 +145,14 @@ inline void charge(lua_State* lua, std::uint64_t steps) { state_of(lua).meter.ch
 }
 
 // sandbox.cpp
-/// Pushes the function that makes what the chunk sees: installs everything in a new state.
+/// Installs everything in a new state; pushes the table of the event's fields, the event object and `cachee`.
 void install_sandbox(lua_State* lua);
 /// Pushes a fresh environment: an empty table in front of the shared read-only names.
 void push_environment(lua_State* lua);
 /// Refuses tables that are shared with later runs; notes writes to the globals.
 void check_writable(lua_State* lua, int index);
+/// Makes check_writable() refuse tables with the metatable on top, which has a `__name`.
+void mark_read_only(lua_State* lua);
 /// Replaces the table on top by a read-only face of it.
 void make_read_only(lua_State* lua, const char* name);
 /// Pushes the text of a value as tostring() gives it; addresses are not shown.
@@ -157,14 +162,16 @@ void push_text(lua_State* lua, int index);
 void push_string_library(lua_State* lua);
 void push_table_library(lua_State* lua);
 void push_cachee_module(lua_State* lua);
-/// Pushes the event object.
+/// Pushes the table of the event's fields and the event object.
 void push_event_object(lua_State* lua);
 /// Pushes a plain table with every field of the event.
 void push_event_table(lua_State* lua);
 /// True for the event object itself.
 [[nodiscard]] bool is_event_object(lua_State* lua, int index) noexcept;
-/// Lets go of what the event object kept.
-void forget_event(State& state);
+/// Makes the fields that runs of this trigger read; `fields` is where their table is on the stack.
+void begin_event(lua_State* lua, int fields);
+/// Lets go of the event and of what is long.
+void end_event(State& state, int fields) noexcept;
 
 // json.cpp
 /// Appends the value as JSON to the state's text. Raises for what JSON has no form for.

@@ -3,7 +3,7 @@
 namespace cachee::daemon {
 
 std::optional<std::string_view> ViewEvent::old_value() const noexcept { return view_.old_value(); }
-void ViewEvent::metadata(Metadata& out) const { out = view_.metadata(); }
+void ViewEvent::metadata(MetadataViews& out) const { view_.metadata_views(out); }
 double ViewEvent::cost() const noexcept { return view_.cost(); }
 std::uint64_t ViewEvent::version() const noexcept { return view_.version(); }
 std::int64_t ViewEvent::timestamp_wall_us() const noexcept { return view_.timestamp_wall_us(); }

@@ -61,6 +61,8 @@ class EventView {
 
   [[nodiscard]] std::optional<ValueView> old_value() const noexcept;  // write events of a replaced key
   [[nodiscard]] Metadata metadata() const;
+  /// The same in place; empty when its bytes make no sense.
+  void metadata_views(MetadataViews& out) const;
   /// One metadata field, without building the rest.
   [[nodiscard]] std::optional<std::string_view> metadata_field(std::string_view field) const noexcept;
   [[nodiscard]] std::vector<std::string> depends_on() const;
@@ -98,6 +100,8 @@ class EventReader {
   /// @error lapped       released already
   /// @error corrupt
   [[nodiscard]] Result<EventView> at(EventSeq seq) const noexcept;
+  /// Asks for the memory of an event that is read soon, if it is there: its lines come from another core.
+  void prefetch(EventSeq seq) const noexcept;
   /// How much memory the event keeps from reuse: key and value, and those of a value it replaced.
   [[nodiscard]] std::uint64_t pinned_bytes(EventSeq seq) const noexcept;
   /// 32 hex digits; the first eight open every event id.

@@ -36,6 +36,8 @@ struct ClientId {
 
 /// String fields that travel with a value and that events carry as `event.metadata`.
 using Metadata = std::vector<std::pair<std::string, std::string>>;
+/// The same, in place.
+using MetadataViews = std::vector<std::pair<std::string_view, std::string_view>>;
 
 /// What an event is about. Values are part of the segment layout.
 /// `gap` is never in the ring: cacheed makes it for a trigger that asked for ON_FULL SHED.

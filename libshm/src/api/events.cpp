@@ -56,6 +56,9 @@ Metadata EventView::metadata() const {
   const auto decoded = shm::decode_extension(shm::extension_in_place(handle_->view(), record_));
   return decoded ? decoded->metadata : Metadata{};
 }
+void EventView::metadata_views(MetadataViews& out) const {
+  if (!shm::extension_fields(shm::extension_in_place(handle_->view(), record_), out)) out.clear();
+}
 std::optional<std::string_view> EventView::metadata_field(std::string_view field) const noexcept {
   return shm::extension_field(shm::extension_in_place(handle_->view(), record_), field);
 }
@@ -163,6 +166,19 @@ Result<EventView> EventReader::at(EventSeq seq) const noexcept {
     case EventKind::gap: return Error{Errc::corrupt, 0, seq.value};
   }
   return event;
+}
+
+void EventReader::prefetch(EventSeq seq) const noexcept {
+  if (handle_->in_forked_child()) return;
+  const View& view = handle_->view();
+  constexpr std::uint64_t kCellsAhead = 4;  // the cell must have arrived when the record is asked for
+  __builtin_prefetch(&view.cell(seq.value + kCellsAhead));
+  const std::uint64_t word = view.cell(seq.value).word.load_relaxed();
+  if (CellWord::is_empty(word)) return;
+  const auto* const record = reinterpret_cast<const char*>(view.record(CellWord::Offset::get(word)));
+  if (record == nullptr) return;
+  __builtin_prefetch(record);
+  __builtin_prefetch(record + base::kCacheLineBytes);
 }
 
 std::uint64_t EventReader::pinned_bytes(EventSeq seq) const noexcept {

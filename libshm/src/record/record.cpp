@@ -19,10 +19,9 @@ void put_u32(std::string& out, std::size_t v) {
 template <class T>
 void load_once(T& to, const char* from) noexcept {
   static_assert(std::is_trivially_copyable_v<T>);
-  char bytes[sizeof(T)];
-  const auto* at = reinterpret_cast<const volatile char*>(from);
-  for (std::size_t i = 0; i < sizeof(T); ++i) bytes[i] = at[i];
-  std::memcpy(&to, bytes, sizeof to);
+  std::memcpy(&to, from, sizeof to);
+  // For the compiler `to` may have changed here: it cannot load from the segment again instead.
+  asm volatile("" : "+m"(to));
 }
 
 bool read_header(std::string_view bytes, ExtensionHeader& header) noexcept {
@@ -117,6 +116,21 @@ Provenance extension_provenance(std::string_view bytes) noexcept {
 double extension_cost(std::string_view bytes) noexcept {
   ExtensionHeader header;
   return read_header(bytes, header) ? header.cost : kCostDefault;
+}
+
+bool extension_fields(std::string_view bytes, MetadataViews& out) {
+  out.clear();
+  if (bytes.empty()) return true;
+  ExtensionHeader header;
+  if (!read_header(bytes, header)) return false;
+  Walker walker{bytes, header};
+  for (unsigned i = 0; i < header.fields; ++i) {
+    std::string_view name;
+    std::string_view value;
+    if (!walker.take_field(name, value)) return false;
+    out.emplace_back(name, value);
+  }
+  return true;
 }
 
 std::optional<std::string_view> extension_field(std::string_view bytes, std::string_view field) noexcept {

@@ -49,6 +49,8 @@ inline bool needs_extension(std::optional<double> cost, const Provenance& proven
 [[nodiscard]] std::optional<Extension> decode_extension(std::string_view bytes);
 [[nodiscard]] Provenance extension_provenance(std::string_view bytes) noexcept;
 [[nodiscard]] double extension_cost(std::string_view bytes) noexcept;
+/// Its metadata, in place. False for bytes that encode_extension() did not make.
+[[nodiscard]] bool extension_fields(std::string_view bytes, MetadataViews& out);
 [[nodiscard]] std::optional<std::string_view> extension_field(std::string_view bytes, std::string_view field) noexcept;
 
 [[nodiscard]] inline std::uint64_t record_bytes(const RecordParts& parts) noexcept {

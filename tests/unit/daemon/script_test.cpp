@@ -105,6 +105,22 @@ TEST(ScriptRun, GlobalsLiveForOneRun) {
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(world.run(*script).ok);
 }
 
+TEST(ScriptRun, IsOneFunctionWithoutArguments) {
+  ScriptWorld world;
+  EXPECT_EQ(world.eval("select('#', ...)"), "0");
+  EXPECT_TRUE(world.run("return ... -- and a comment at the end").ok);
+  EXPECT_FALSE(world.load("end local f = function()"));
+  EXPECT_EQ(world.load_error, "test:1: <eof> expected near 'end'");
+  EXPECT_FALSE(world.load(", x"));
+  // What a run makes of its environment is gone with it.
+  const auto script = world.load("cachee.set('r', tostring(tostring == nil)) local log = cachee.set _ENV = {} log('r', tostring == nil and 'y' or 'n')");
+  for (int run = 0; run < 2; ++run) {
+    ASSERT_TRUE(world.run(*script).ok);
+    EXPECT_EQ(world.effects.at(0).value, "false");
+    EXPECT_EQ(world.effects.at(1).value, "y");
+  }
+}
+
 TEST(ScriptRun, SharesNothingBetweenScripts) {
   ScriptWorld world;
   const auto writer = world.load("shared = 1 rawset(_ENV, 'string', 'poison')");
@@ -234,6 +250,59 @@ TEST(ScriptEvent, IsReadAnewInEveryRun) {
     ASSERT_TRUE(world.run(*script).ok);
     EXPECT_EQ(world.effects[0].key, std::to_string(i));
     EXPECT_EQ(world.effects[0].value, world.event.value + std::to_string(2000 + i));
+  }
+}
+
+TEST(ScriptEvent, WhatEarlierRunsReadIsMadeAnewForEachEvent) {
+  ScriptWorld world;
+  // Which fields are read depends on the event: those of the run before are there, or are not.
+  const auto script = world.load(
+      "local old = event.old_value\n"
+      "if event.key ~= 'plain' then old = tostring(old) .. event.value .. event.metadata.user end\n"
+      "cachee.set('r', tostring(old))");
+  const auto result_of = [&](const char* key, std::optional<std::string> old, const char* value, const char* user) {
+    world.event.key = key;
+    world.event.old_value = std::move(old);
+    world.event.value = value;
+    world.event.metadata = {{"user", user}};
+    const RunResult result = world.run(*script);
+    return result.ok ? world.effects.at(0).value : result.error;
+  };
+  const std::string lengthy(5000, 'l');
+  constexpr int kRounds = 600;  // more runs than there are between two looks at what is read
+  for (int round = 0; round < kRounds; ++round) {
+    ASSERT_EQ(result_of("a", "one", "v1", "u1"), "onev1u1");
+    ASSERT_EQ(result_of("b", std::nullopt, "v2", "u2"), "nilv2u2");
+    ASSERT_EQ(result_of("plain", lengthy, "v3", "u3"), lengthy);
+    ASSERT_EQ(result_of("plain", "short", "v4", "u4"), "short");
+  }
+}
+
+TEST(ScriptEvent, IsReadOnly) {
+  ScriptWorld world;
+  for (const char* const change : {"event.key = 'x'", "local k = event.key event.key = 'x'", "event.other = 1",
+                                   "rawset(event, 'key', 'x')", "table.insert(event, 1)"}) {
+    EXPECT_EQ(world.error_of(change), "test:1: attempt to change 'event', which is read-only") << change;
+  }
+  EXPECT_EQ(world.eval("getmetatable(event)"), "false");
+  EXPECT_NE(world.error_of("setmetatable(event, {})").find("protected metatable"), std::string::npos);
+  // A name of the script's own, for this run.
+  const auto script = world.load("cachee.set('r', event.key) event = {key = 'mine'} cachee.set('r', event.key)");
+  for (int run = 0; run < 2; ++run) {
+    ASSERT_TRUE(world.run(*script).ok);
+    EXPECT_EQ(world.effects.at(0).value, "session:42");
+    EXPECT_EQ(world.effects.at(1).value, "mine");
+  }
+}
+
+TEST(ScriptEvent, LengthyValuesAreNotKeptBetweenRuns) {
+  ScriptWorld world;
+  world.limits.memory_bytes = 3 << 20;
+  world.event.value.assign(1 << 20, 'x');
+  const auto script = world.load("local v = event.value");
+  for (int run = 0; run < 20; ++run) {
+    const RunResult result = world.run(*script);
+    ASSERT_TRUE(result.ok) << run << ": " << result.error;
   }
 }
 

@@ -3,7 +3,7 @@
 local getmetatable, pcall, setmetatable, assert = getmetatable, pcall, setmetatable, assert
 do
   local _ENV = {}
-  assert(string == nil and event == nil)
+  assert(string == nil and tostring == nil)
   x = 1
 end
 local function f(_ENV) return y end
