@@ -20,6 +20,7 @@ struct Scenario {
   bool attaches = false;        // the client's own attaching and leaving are part of it
   const char* key = "k";        // what the operation is about
   bool lengthy = false;         // takes minutes by the instruction
+  bool copies_much = false;     // of the states in the middle of a copy only some are looked at, in the long form too
   bool without_events = false;  // events would keep the memory that the act reuses
 };
 
@@ -131,7 +132,7 @@ inline std::vector<Scenario> client_scenarios() {
          c.erase("k");
          for (int i = 0; i < 70; ++i) c.set("j", large + std::to_string(i));
        },
-       .many_effects = true, .lengthy = true, .without_events = true},
+       .many_effects = true, .lengthy = true, .copies_much = true, .without_events = true},
       {.name = "large_without_room", .options = small_world(4),
        .prepare = [=](World& w) {
          for (int i = 0; i < 16; ++i) w.cache().set("o" + std::to_string(i), std::string(60000, 'o'));
