@@ -14,7 +14,8 @@ namespace cachee::shm {
 
 class Checker {
  public:
-  explicit Checker(const View& view) : view_{view}, linked_{view}, chained_(view.shape.overflow_count) {}
+  /// @param busy  without the checks that need idle clients
+  Checker(const View& view, bool busy) : view_{view}, linked_{view}, chained_(view.shape.overflow_count) { report_.quiescent = !busy; }
   FsckReport run();
 
  private:

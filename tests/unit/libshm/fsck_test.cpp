@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "index/index.hpp"
 #include "record/record.hpp"
@@ -436,6 +438,50 @@ TEST(FsckRepair, EndsRemovalsAndPaysEventsThatWereLeft) {  // [KS-3] [KS-6] [KS-
   const auto event = reader.at(EventSeq{place});
   ASSERT_TRUE(event) << "the event was appended";
   EXPECT_EQ(event->key, "e:2");
+}
+
+TEST(FsckBesideClients, SaysNothingOfASoundSegmentThatIsAtWork) {
+  SegmentOptions large = options();
+  large.memory_bytes = 32 << 20;
+  large.bucket_count = 0;
+  TempSegment segment{large};
+  std::atomic<bool> done{false};
+  // They rest again and again, so that a check may begin while everybody is idle.
+  const auto work = [&](int number) {
+    Cache cache = segment.client();
+    for (int i = 0; !done; ++i) {
+      const std::string key = std::to_string(number) + ":" + std::to_string(i % 500);
+      if (i % 5 == 4) {
+        static_cast<void>(cache.erase(key));
+      } else {
+        static_cast<void>(cache.set(key, std::string(static_cast<std::size_t>(i % 90), 'v'), {.ttl = std::chrono::milliseconds{1 + i % 20}}));
+      }
+      if (i % 20 == 0) std::this_thread::sleep_for(300us);
+    }
+  };
+  std::thread first{work, 1};
+  std::thread second{work, 2};
+  std::thread sweep{[&] {
+    while (!done) {
+      static_cast<void>(segment.keeper().expire_due(base::now_ns(), 100));
+      std::this_thread::sleep_for(500us);
+    }
+  }};
+  Cache cache = segment.client();
+  int busy = 0;
+  for (int check = 0; check < 100; ++check) {
+    const auto report = fsck(cache);
+    ASSERT_TRUE(report);
+    busy += report->quiescent ? 0 : 1;
+    ASSERT_EQ(report->findings_total, 0u) << "check " << check << ", " << report->findings.front().invariant << ": " << report->findings.front().text;
+  }
+  EXPECT_GT(busy, 0) << "nobody was at work";
+  done = true;
+  for (std::thread* thread : {&first, &second, &sweep}) thread->join();
+  const auto report = fsck(cache);
+  ASSERT_TRUE(report);
+  EXPECT_TRUE(report->quiescent);
+  EXPECT_EQ(report->findings_total, 0u);
 }
 
 }  // namespace
