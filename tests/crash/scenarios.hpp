@@ -138,7 +138,7 @@ inline std::vector<Scenario> client_scenarios() {
          for (int i = 0; i < 16; ++i) w.cache().set("o" + std::to_string(i), std::string(60000, 'o'));
          w.drain();
        },
-       .act = [=](Cache& c) { c.set("k", std::string(90000, 'k')); }, .many_effects = true, .lengthy = true},
+       .act = [=](Cache& c) { c.set("k", std::string(90000, 'k')); }, .many_effects = true, .lengthy = true, .copies_much = true},
       {.name = "evicts_of_its_class", .options = small_world(64),
        .prepare = [=](World& w) {
          for (int i = 0; i < 600; ++i) {
