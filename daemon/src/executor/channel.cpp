@@ -156,6 +156,21 @@ std::size_t Channel::put_some(std::string_view bytes) noexcept {
   return now;
 }
 
+/// Where the message behind its length goes if both fit without a gap; null: they do not.
+char* Channel::reserve(std::size_t message_bytes) noexcept {
+  const std::size_t at = own_ & (ring_bytes_ - 1);
+  const std::size_t bytes = sizeof(Length) + message_bytes;
+  if (message_bytes > kMessageBytesMax || ring_bytes_ - at < bytes || !pending_.empty() || room(bytes) < bytes) return nullptr;
+  return ring() + at + sizeof(Length);
+}
+
+void Channel::commit(std::size_t message_bytes) noexcept {
+  const auto length = static_cast<Length>(message_bytes);
+  std::memcpy(ring() + (own_ & (ring_bytes_ - 1)), &length, sizeof length);
+  own_ += sizeof length + message_bytes;
+  publish();
+}
+
 bool Channel::try_write(std::string_view message) {
   const auto length = static_cast<Length>(message.size());
   if (message.size() > kMessageBytesMax || !pending_.empty()) return false;

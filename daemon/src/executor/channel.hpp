@@ -53,6 +53,16 @@ class Channel {
   // Producer
   /// Writes all of a message or nothing; false: there is no room now.
   bool try_write(std::string_view message);
+  /// The same with a message that `fill(char*)` writes to its place; false, also when there is no room in one piece,
+  /// without a call of it.
+  template <class Fill>
+  bool try_write_in_place(std::size_t message_bytes, Fill&& fill) {
+    char* const at = reserve(message_bytes);
+    if (at == nullptr) return false;
+    fill(at);
+    commit(message_bytes);
+    return true;
+  }
   /// Waits for room, also for messages longer than the ring. False: `keep_going`, which is asked
   /// now and then, said no, or the channel is broken.
   bool write(std::string_view message, const std::function<bool()>& keep_going);
@@ -85,6 +95,8 @@ class Channel {
         message_bytes_max_{message_bytes_max} {}
   [[nodiscard]] std::size_t room(std::size_t wanted) noexcept;
   [[nodiscard]] std::size_t filled(std::size_t wanted) noexcept;
+  [[nodiscard]] char* reserve(std::size_t message_bytes) noexcept;
+  void commit(std::size_t message_bytes) noexcept;
   void put(std::string_view bytes) noexcept;
   void take(char* out, std::size_t bytes) noexcept;
   void publish() noexcept;

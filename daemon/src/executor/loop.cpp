@@ -334,9 +334,12 @@ RunStatus ExecutorLoop::execute(const Loaded& loaded, const EventSource& source,
 }
 
 void ExecutorLoop::send(const RunReport& report, bool ends_run) {
-  encode(report, message_);
   ++reports_;
-  const bool written = outbox_->try_write(message_);  // E5
+  bool written = outbox_->try_write_in_place(encoded_bytes(report), [&](char* at) { encode(report, at); });  // E5
+  if (!written) {
+    encode(report, message_);
+    written = outbox_->try_write(message_);
+  }
   if (ends_run) lane_.end();                          // E6
   if (written) return;
   if (!outbox_->write(message_, [] { return true; })) leave("the outbox is damaged");

@@ -79,7 +79,11 @@ std::optional<Order> decode_order(std::string_view bytes) {
   return order;
 }
 
-void encode(const RunReport& report, std::string& out) {
+std::size_t encoded_bytes(const RunReport& report) noexcept {
+  return sizeof(ReportHead) + report.error.size() + report.traceback.size() + report.effects.size();
+}
+
+void encode(const RunReport& report, char* out) noexcept {
   ReportHead head{};
   head.seq = report.seq.value;
   head.token = report.token;
@@ -97,8 +101,18 @@ void encode(const RunReport& report, std::string& out) {
   head.status = static_cast<std::uint8_t>(report.status);
   head.last = report.last ? 1 : 0;
   head.duplicate = report.duplicate ? 1 : 0;
-  out.assign(reinterpret_cast<const char*>(&head), sizeof head);
-  out.append(report.error).append(report.traceback).append(report.effects);
+  std::memcpy(out, &head, sizeof head);
+  out += sizeof head;
+  for (const std::string_view text : {report.error, report.traceback, report.effects}) {
+    if (text.empty()) continue;  // nearly always
+    std::memcpy(out, text.data(), text.size());
+    out += text.size();
+  }
+}
+
+void encode(const RunReport& report, std::string& out) {
+  out.resize(encoded_bytes(report));
+  encode(report, out.data());
 }
 
 std::optional<RunReport> decode_report(std::string_view bytes) noexcept {

@@ -28,7 +28,10 @@ struct Order {
 [[nodiscard]] std::string encode(const Order& order);
 [[nodiscard]] std::optional<Order> decode_order(std::string_view bytes);
 
-/// Executor to supervisor. Encoding reuses the string: one allocation for many reports.
+/// Executor to supervisor: written to where there is room for encoded_bytes().
+void encode(const RunReport& report, char* out) noexcept;
+[[nodiscard]] std::size_t encoded_bytes(const RunReport& report) noexcept;
+/// The same; reuses the string: one allocation for many reports.
 void encode(const RunReport& report, std::string& out);
 /// The report borrows from `bytes`.
 [[nodiscard]] std::optional<RunReport> decode_report(std::string_view bytes) noexcept;
