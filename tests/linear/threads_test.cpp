@@ -34,7 +34,7 @@ TEST(Threads, HistoriesOverOneMappingAreLinearizable) {
   Judgement judgement;
   std::string wrong;
   {
-    Cache cache = segment.client("shared");
+    Cache cache = *keeper.client(Role::client, "shared");
     std::vector<std::thread> callers;
     for (unsigned i = 0; i < kCallers; ++i) {
       callers.emplace_back([&, i] {
@@ -61,7 +61,7 @@ TEST(Threads, HistoriesOverOneMappingAreLinearizable) {
       while (!log.stop().load()) {
         static_cast<void>(keeper.reap(4));
         static_cast<void>(keeper.scrub(4));
-        const Cache guest = segment.client("guest");
+        const Cache guest = *keeper.client(Role::client, "guest");
         static_cast<void>(guest.contains("m0"));
         static_cast<void>(guest.inspect("m1"));
         static_cast<void>(guest.ttl("m2"));

@@ -100,6 +100,8 @@ class EventReader {
   /// @error lapped       released already
   /// @error corrupt
   [[nodiscard]] Result<EventView> at(EventSeq seq) const noexcept;
+  /// For lookers-on, who hold no event back: what can be told of one, copied. @error as of at()
+  [[nodiscard]] Result<PendingEvent> look_at(EventSeq seq) const;
   /// Asks for the memory of an event that is read soon, if it is there: its lines come from another core.
   void prefetch(EventSeq seq) const noexcept;
   /// How much memory the event keeps from reuse: key and value, and those of a value it replaced.
@@ -110,6 +112,8 @@ class EventReader {
   [[nodiscard]] std::string event_id(std::uint64_t id) const;  // id = seq + 1
 
  private:
+  /// All but what is read in place: key and value.
+  [[nodiscard]] Result<EventView> find(EventSeq seq) const noexcept;
   std::shared_ptr<shm::Handle> handle_;
 };
 
@@ -173,7 +177,7 @@ class Maintainer {
   ~Maintainer();
 
   [[nodiscard]] bool warm() const noexcept;  // re-attached to an existing segment
-  /// An ordinary handle in this process with the given role.
+  /// An ordinary handle in this process with the given role, over the keeper's own mapping.
   [[nodiscard]] Result<Cache> client(Role role, std::string_view name) noexcept;
   [[nodiscard]] const Cache& cache() const noexcept;
 

@@ -136,6 +136,29 @@ std::uint64_t EventReader::tail() const noexcept {
 }
 
 Result<EventView> EventReader::at(EventSeq seq) const noexcept {
+  auto event = find(seq);
+  if (!event) return event;
+  const View& view = handle_->view();
+  event->key = shm::key_in_place(view, event->record_);
+  event->value = shm::value_in_place(view, event->record_);
+  event->key_hash = view.hash(event->key);
+  return event;
+}
+
+Result<PendingEvent> EventReader::look_at(EventSeq seq) const {
+  const auto event = find(seq);
+  if (!event) return event.error();
+  const View& view = handle_->view();
+  const shm::KeyCopy key{view, event->record_};
+  PendingEvent seen{event->seq, event->kind, event->cause, std::string{key.view()}, event->version(), event->attempts(),
+                    event->acknowledged(), event->timestamp_wall_us()};
+  // Released meanwhile, its memory may be another event's.
+  mem::fence_acquire();
+  if (view.header->ring_head.load_relaxed() > seq.value) return Errc::lapped;
+  return seen;
+}
+
+Result<EventView> EventReader::find(EventSeq seq) const noexcept {
   if (handle_->in_forked_child()) return Errc::closed;
   const View& view = handle_->view();
   const std::uint64_t word = view.cell(seq.value).word.load_acquire();
@@ -153,9 +176,6 @@ Result<EventView> EventReader::at(EventSeq seq) const noexcept {
   const bool creation = event.kind == EventKind::write || event.kind == EventKind::read;
   const std::uint64_t ev = (creation ? record->ev : record->rm).load_acquire();
   event.generation = static_cast<std::uint32_t>(EventWord::Generation::get(ev));
-  event.key = shm::key_in_place(view, event.record_);
-  event.value = shm::value_in_place(view, event.record_);
-  event.key_hash = view.hash(event.key);
   switch (event.kind) {
     case EventKind::write: event.cause = shm::prev_of(*record) == layout::kNoRecord ? Cause::create : Cause::update; break;
     case EventKind::expire: event.cause = Cause::ttl; break;

@@ -72,6 +72,16 @@ Result<std::shared_ptr<Handle>> Handle::open(const OpenOptions& options) noexcep
 }
 
 Result<std::shared_ptr<Handle>> Handle::adopt(os::Mapping mapping, const View& view, const OpenOptions& options) noexcept {
+  return make(std::make_shared<const os::Mapping>(std::move(mapping)), view, options);
+}
+
+Result<std::shared_ptr<Handle>> Handle::share(const OpenOptions& options) const noexcept {
+  if (in_forked_child()) return Errc::closed;
+  return make(mapping_, view_, options);
+}
+
+Result<std::shared_ptr<Handle>> Handle::make(std::shared_ptr<const os::Mapping> mapping, const View& view,
+                                             const OpenOptions& options) noexcept {
   keep_own_across_fork();
   const std::shared_ptr<Handle> handle{new Handle};
   handle->mapping_ = std::move(mapping);

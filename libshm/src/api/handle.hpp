@@ -34,12 +34,14 @@ class Handle : public std::enable_shared_from_this<Handle> {
   /// Takes a mapping that attach_segment() accepted.
   [[nodiscard]] static Result<std::shared_ptr<Handle>> adopt(os::Mapping mapping, const View& view,
                                                              const OpenOptions& options) noexcept;
+  /// Another handle over the same mapping: a client of its own, one set of pages and addresses.
+  [[nodiscard]] Result<std::shared_ptr<Handle>> share(const OpenOptions& options) const noexcept;
   ~Handle();
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
 
   const View& view() const noexcept { return view_; }
-  const os::Mapping& mapping() const noexcept { return mapping_; }
+  const os::Mapping& mapping() const noexcept { return *mapping_; }
   const std::string& name() const noexcept { return name_; }
   std::uint64_t registration() const noexcept { return registration_; }
   Role role() const noexcept { return role_; }
@@ -67,11 +69,13 @@ class Handle : public std::enable_shared_from_this<Handle> {
 
  private:
   Handle() noexcept = default;
+  static Result<std::shared_ptr<Handle>> make(std::shared_ptr<const os::Mapping> mapping, const View& view,
+                                              const OpenOptions& options) noexcept;
   /// @error closed, read_only, busy (no slot left, or in an operation)
   Result<Context*> claim() noexcept;
   Context* claim_or_null() noexcept;
   Result<Context*> find_or_claim() noexcept;
-  os::Mapping mapping_;
+  std::shared_ptr<const os::Mapping> mapping_;
   View view_;
   std::string name_;
   std::string client_name_;

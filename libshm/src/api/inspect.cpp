@@ -177,11 +177,10 @@ Result<std::vector<PendingEvent>> list_events(const Cache& cache, std::size_t co
   const std::uint64_t head = reader.head();
   const std::uint64_t capacity = cache.handle()->view().shape.ring_events;
   for (std::uint64_t p = head; p - head < capacity && events.size() < count_max; ++p) {
-    const auto view = reader.at(EventSeq{p});
-    if (view.code() == Errc::lapped) continue;
-    if (!view) break;
-    events.push_back({view->seq, view->kind, view->cause, std::string{view->key}, view->version(), view->attempts(),
-                      view->acknowledged(), view->timestamp_wall_us()});
+    auto event = reader.look_at(EventSeq{p});
+    if (event.code() == Errc::lapped) continue;
+    if (!event) break;
+    events.push_back(std::move(*event));
   }
   return events;
 }

@@ -194,7 +194,9 @@ Result<Cache> Maintainer::client(Role role, std::string_view name) noexcept {
   open.name = impl_->options.name;
   open.role = role;
   open.client_name = std::string{name};
-  return Cache::open(open);
+  auto handle = impl_->handle->share(open);
+  if (!handle) return handle.error();
+  return Cache{std::move(*handle)};
 }
 
 void Maintainer::heartbeat(TimeNs now) noexcept {

@@ -82,7 +82,7 @@ double worth_of_slab(const View& view, std::uint64_t page, std::uint64_t word, E
 
 Linked find_by_key(const View& view, std::uint64_t unit) noexcept {
   Linked found;
-  found.bucket = view.bucket_of(view.hash(key_in_place(view, unit)));
+  found.bucket = view.bucket_of(view.hash(KeyCopy{view, unit}.view()));
   ChainWalk walk{view, found.bucket};
   while (walk.next()) {
     const std::uint64_t word = walk.slot().load_acquire();
@@ -159,9 +159,9 @@ bool vacate_page(Context& context, std::uint64_t page) noexcept {
   bool all = true;
   for_each_block(view, page, [&](std::uint64_t unit, Record& record) {
     if (!all || !in_use(Hdr::state(record.hdr.load_acquire()))) return;
-    const std::string key{key_in_place(view, unit)};  // may be torn: then no slot has it with this block
+    const KeyCopy key{view, unit};  // may be torn: then no slot has it with this block
     Move move{unit};
-    const auto moved = write_record(context, key, move);
+    const auto moved = write_record(context, key.view(), move);
     all = moved.has_value() || moved.code() == Errc::stale || moved.code() == Errc::not_found;
     left.insert(left.end(), context.retired.begin(), context.retired.end());
     context.retired.clear();

@@ -113,13 +113,13 @@ void Checker::check_record(std::uint64_t bucket, std::uint64_t unit, const Word&
   const RecordBounds b = bounds_of(view_, unit, r.lens.load_relaxed());
   if (!b.fits || sizeof(Record) + b.extension_at > block_bytes) return find("[RC-1]", &r, "a record's lengths exceed its block");
   if ((b.flags & layout::kHasExtension) != 0) {
-    const std::string extension{extension_in_place(view_, unit)};
+    const std::string extension = extension_copy(view_, unit);
     const bool inside = sizeof(Record) + b.extension_at + extension.size() <= block_bytes;
     if ((extension.empty() || !inside || !decode_extension(extension)) && slot.load_acquire() == word) {
       find("[RC-1]", &r, "what a record carries beside its value cannot be read");
     }
   }
-  const std::string key{key_in_place(view_, unit)};
+  const std::string key{KeyCopy{view_, unit}.view()};
   if (slot.load_acquire() != word) return;  // replaced meanwhile: the bytes may be another record's
   const std::uint64_t hash = view_.hash(key);
   if (view_.bucket_of(hash) != bucket || View::tag_of(hash) != Slot::Tag::get(word)) find("[IX-5]", &slot, "tag or bucket is not that of the key");

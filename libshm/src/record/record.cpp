@@ -146,6 +146,29 @@ std::optional<std::string_view> extension_field(std::string_view bytes, std::str
   return std::nullopt;
 }
 
+KeyCopy::KeyCopy(const View& view, std::uint64_t unit) {
+  const Record& r = *view.record(unit);
+  const RecordBounds b = bounds_of(view, unit, r.lens.load_relaxed());
+  if (!b.fits) return;
+  if (b.key_bytes > sizeof short_) long_.resize(b.key_bytes);
+  bytes_ = b.key_bytes;
+  mem::copy_out(bytes_ <= sizeof short_ ? short_ : long_.data(), r.payload(), bytes_);
+}
+
+std::string extension_copy(const View& view, std::uint64_t unit) {
+  const Record& r = *view.record(unit);
+  const RecordBounds b = bounds_of(view, unit, r.lens.load_relaxed());
+  const std::uint64_t left = view.bytes_after(unit);
+  const std::uint64_t at = sizeof(Record) + b.extension_at;
+  if (!b.fits || (b.flags & layout::kHasExtension) == 0 || left - at < sizeof(ExtensionHeader)) return {};
+  const Word* const words = r.payload() + b.extension_at / sizeof(Word);
+  const auto total = static_cast<std::uint32_t>(words->load_relaxed());  // ExtensionHeader::bytes
+  if (total < sizeof(ExtensionHeader) || total > left - at) return {};
+  std::string bytes(total, '\0');
+  mem::copy_out(bytes.data(), words, total);
+  return bytes;
+}
+
 KeyView key_in_place(const View& view, std::uint64_t unit) noexcept {
   const Record& r = *view.record(unit);
   const RecordBounds b = bounds_of(view, unit, r.lens.load_relaxed());

@@ -120,6 +120,22 @@ inline bool key_equals(const View& view, std::uint64_t unit, KeyView key) noexce
   const RecordBounds b = bounds_of(view, unit, r.lens.load_relaxed());
   return b.key_bytes == key.size() && b.fits && mem::equal_bytes(r.payload(), key.data(), key.size());
 }
+/// The key of a record that nobody keeps from reuse, read by relaxed loads: it may be torn, or another one's. The
+/// caller finds out by comparing what it leads to.
+class KeyCopy {
+ public:
+  KeyCopy(const View& view, std::uint64_t unit);
+  KeyCopy(const KeyCopy&) = delete;
+  KeyCopy& operator=(const KeyCopy&) = delete;
+  [[nodiscard]] KeyView view() const noexcept { return {bytes_ <= sizeof short_ ? short_ : long_.data(), bytes_}; }
+
+ private:
+  char short_[64];
+  std::string long_{};
+  std::size_t bytes_ = 0;
+};
+/// The same of what a record carries beside its value; empty when there is none or the lengths cannot be true.
+[[nodiscard]] std::string extension_copy(const View& view, std::uint64_t unit);
 /// In place, for records that are protected or pinned by an event. Empty views when damaged.
 KeyView key_in_place(const View& view, std::uint64_t unit) noexcept;
 ValueView value_in_place(const View& view, std::uint64_t unit) noexcept;
