@@ -55,6 +55,40 @@ TEST(Channel, CarriesMessagesOfEverySizeInOrder) {
   EXPECT_FALSE(pair.consumer->read());
 }
 
+TEST(Channel, CarriesMessagesMadeInPlaceAmongOthers) {
+  Pair pair = make_pair(4096);
+  int in_place = 0;
+  for (std::uint32_t n = 0; n < 2000; ++n) {
+    const std::string sent = message_of(n, 700);
+    const auto fill = [&](char* at) {
+      std::memcpy(at, sent.data(), sent.size());
+      ++in_place;
+    };
+    // At the end of the ring there is no room in one piece: then as any other, and nothing was called.
+    const int before = in_place;
+    if (!pair.producer->try_write_in_place(sent.size(), fill)) {
+      ASSERT_EQ(in_place, before);
+      ASSERT_TRUE(pair.producer->try_write(sent));
+    }
+    const auto got = pair.consumer->read();
+    ASSERT_TRUE(got) << n;
+    ASSERT_EQ(*got, sent) << n;
+  }
+  EXPECT_GT(in_place, 1500);
+  EXPECT_LT(in_place, 2000) << "the end of the ring was never met";
+  // Without room for it: nothing is written, and what was posted before stays in front.
+  const std::string large(4000, 'x');
+  const auto never = [](char*) { FAIL(); };
+  ASSERT_TRUE(pair.producer->try_write(large));
+  EXPECT_FALSE(pair.producer->try_write_in_place(200, never));
+  const std::string posted(200, 'p');
+  ASSERT_TRUE(pair.producer->post(posted));
+  EXPECT_EQ(pair.consumer->read(), large);
+  EXPECT_FALSE(pair.producer->try_write_in_place(2, never));
+  EXPECT_TRUE(pair.producer->flush());
+  EXPECT_EQ(pair.consumer->read(), posted);
+}
+
 TEST(Channel, RefusesWhatDoesNotFitAndTakesItLater) {
   Pair pair = make_pair(4096);
   const std::string large(4000, 'x');
