@@ -38,7 +38,7 @@
 //   Killed between   what is left                         what the next start does
 //   before D1        nothing                              the event runs again, duplicate = true
 //   D1 and D4        ledger entries, lines, rows,         the event runs again, duplicate = true; the ledger lets
-//                    stored runs                          nothing in twice, a moved run is found moved
+//                    stored runs                          nothing in twice, a moved run is found moved and not spooled
 //   D4 (ack) and     an acknowledged cell                 its runs are counted by was_moved
 //   the release
 //   B2 and B3        events in the spool and the ring     the spool's records say which cells left; what was

@@ -187,18 +187,9 @@ void keep_names(lua_State* lua) {
   lua_rawsetp(lua, LUA_REGISTRYINDEX, &kNamesKey);
 }
 
-int event_newindex(lua_State* lua) {
-  return luaL_error(lua, "attempt to change 'event', which is read-only");
-}
-
-int event_next(lua_State* lua) {
-  lua_settop(lua, 2);
-  return lua_next(lua, lua_upvalueindex(1)) != 0 ? 2 : 0;
-}
-
 int event_pairs(lua_State* lua) {
   push_event_table(lua);
-  lua_pushcclosure(lua, event_next, 1);
+  push_walker(lua);
   return 1;
 }
 
@@ -225,18 +216,13 @@ void push_event_object(lua_State* lua) {
   lua_setfield(lua, -2, "__index");
   lua_setmetatable(lua, -2);
 
-  lua_createtable(lua, 0, 0);  // the object
+  lua_pushvalue(lua, -1);
+  make_read_only(lua, "event");
   state_of(lua).event_object = lua_topointer(lua, -1);
-  static constexpr luaL_Reg kMethods[] = {{"__newindex", event_newindex}, {"__pairs", event_pairs}, {nullptr, nullptr}};
-  luaL_newlib(lua, kMethods);
-  lua_pushvalue(lua, -3);
-  lua_setfield(lua, -2, "__index");
-  lua_pushboolean(lua, 0);
-  lua_setfield(lua, -2, "__metatable");
-  lua_pushliteral(lua, "event");
-  lua_setfield(lua, -2, "__name");
-  mark_read_only(lua);
-  lua_setmetatable(lua, -2);
+  lua_getmetatable(lua, -1);
+  lua_pushcfunction(lua, event_pairs);  // every field, not only those that were made
+  lua_setfield(lua, -2, "__pairs");
+  lua_pop(lua, 1);
 }
 
 void begin_event(lua_State* lua, int fields) {

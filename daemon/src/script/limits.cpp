@@ -99,13 +99,11 @@ void Meter::end() noexcept {
 
 void Meter::set_hook(int count) noexcept {
   hook_count_ = count;
-  hooked_ = true;
   lua_sethook(lua_, hook, LUA_MASKCOUNT, count);
 }
 
 void Meter::clear_hook() noexcept {
-  if (hooked_) lua_sethook(lua_, nullptr, 0, 0);
-  hooked_ = false;
+  if (lua_gethookmask(lua_) != 0) lua_sethook(lua_, nullptr, 0, 0);
 }
 
 std::string Meter::message() const {

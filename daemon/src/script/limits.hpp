@@ -109,7 +109,6 @@ class Meter {
   std::uint64_t uncounted_ = 0;
   TimeNs deadline_ = 0;
   int hook_count_ = 0;
-  bool hooked_ = false;
   bool running_ = false;
   bool denied_ = false;  // the last request for more was refused
   Limit exceeded_ = Limit::none;

@@ -60,7 +60,7 @@ int read_only_next(lua_State* lua) {
 
 int read_only_pairs(lua_State* lua) {
   lua_pushvalue(lua, lua_upvalueindex(1));
-  lua_pushcclosure(lua, read_only_next, 1);
+  push_walker(lua);
   return 1;
 }
 
@@ -226,10 +226,7 @@ void check_writable(lua_State* lua, int index) {
   lua_pop(lua, 1);
 }
 
-void mark_read_only(lua_State* lua) {
-  lua_pushboolean(lua, 1);
-  lua_rawsetp(lua, -2, &kReadOnlyKey);
-}
+void push_walker(lua_State* lua) { lua_pushcclosure(lua, read_only_next, 1); }
 
 void make_read_only(lua_State* lua, const char* name) {
   lua_createtable(lua, 0, 0);  // the face
@@ -246,7 +243,8 @@ void make_read_only(lua_State* lua, const char* name) {
   lua_setfield(lua, -2, "__name");
   lua_pushboolean(lua, 0);
   lua_setfield(lua, -2, "__metatable");
-  mark_read_only(lua);
+  lua_pushboolean(lua, 1);
+  lua_rawsetp(lua, -2, &kReadOnlyKey);
   lua_setmetatable(lua, -2);
   lua_replace(lua, -2);
 }

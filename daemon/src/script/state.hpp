@@ -151,8 +151,8 @@ void install_sandbox(lua_State* lua);
 void push_environment(lua_State* lua);
 /// Refuses tables that are shared with later runs; notes writes to the globals.
 void check_writable(lua_State* lua, int index);
-/// Makes check_writable() refuse tables with the metatable on top, which has a `__name`.
-void mark_read_only(lua_State* lua);
+/// Replaces the table on top by what pairs() needs to walk it without handing it out.
+void push_walker(lua_State* lua);
 /// Replaces the table on top by a read-only face of it.
 void make_read_only(lua_State* lua, const char* name);
 /// Pushes the text of a value as tostring() gives it; addresses are not shown.

@@ -19,6 +19,15 @@ std::string read_file(const std::filesystem::path& path) {
   return text.str();
 }
 
+/// What a run leaves behind would show in the next one.
+void expect_in_each_run(ScriptWorld& world, Script& script, const std::vector<std::string>& values) {
+  for (int run = 0; run < 2; ++run) {
+    ASSERT_TRUE(world.run(script).ok);
+    ASSERT_EQ(world.effects.size(), values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(world.effects[i].value, values[i]) << "run " << run;
+  }
+}
+
 TEST(ScriptLibraries, DoWhatLuaDoes) {
   int files = 0;
   for (const auto& entry : std::filesystem::directory_iterator{CACHEE_SCRIPT_CASES_DIR}) {
@@ -114,11 +123,7 @@ TEST(ScriptRun, IsOneFunctionWithoutArguments) {
   EXPECT_FALSE(world.load(", x"));
   // What a run makes of its environment is gone with it.
   const auto script = world.load("cachee.set('r', tostring(tostring == nil)) local log = cachee.set _ENV = {} log('r', tostring == nil and 'y' or 'n')");
-  for (int run = 0; run < 2; ++run) {
-    ASSERT_TRUE(world.run(*script).ok);
-    EXPECT_EQ(world.effects.at(0).value, "false");
-    EXPECT_EQ(world.effects.at(1).value, "y");
-  }
+  expect_in_each_run(world, *script, {"false", "y"});
 }
 
 TEST(ScriptRun, SharesNothingBetweenScripts) {
@@ -288,11 +293,7 @@ TEST(ScriptEvent, IsReadOnly) {
   EXPECT_NE(world.error_of("setmetatable(event, {})").find("protected metatable"), std::string::npos);
   // A name of the script's own, for this run.
   const auto script = world.load("cachee.set('r', event.key) event = {key = 'mine'} cachee.set('r', event.key)");
-  for (int run = 0; run < 2; ++run) {
-    ASSERT_TRUE(world.run(*script).ok);
-    EXPECT_EQ(world.effects.at(0).value, "session:42");
-    EXPECT_EQ(world.effects.at(1).value, "mine");
-  }
+  expect_in_each_run(world, *script, {"session:42", "mine"});
 }
 
 TEST(ScriptEvent, LengthyValuesAreNotKeptBetweenRuns) {
