@@ -156,16 +156,9 @@ KeyCopy::KeyCopy(const View& view, std::uint64_t unit) {
 }
 
 std::string extension_copy(const View& view, std::uint64_t unit) {
-  const Record& r = *view.record(unit);
-  const RecordBounds b = bounds_of(view, unit, r.lens.load_relaxed());
-  const std::uint64_t left = view.bytes_after(unit);
-  const std::uint64_t at = sizeof(Record) + b.extension_at;
-  if (!b.fits || (b.flags & layout::kHasExtension) == 0 || left - at < sizeof(ExtensionHeader)) return {};
-  const Word* const words = r.payload() + b.extension_at / sizeof(Word);
-  const auto total = static_cast<std::uint32_t>(words->load_relaxed());  // ExtensionHeader::bytes
-  if (total < sizeof(ExtensionHeader) || total > left - at) return {};
-  std::string bytes(total, '\0');
-  mem::copy_out(bytes.data(), words, total);
+  const std::string_view place = extension_in_place(view, unit);
+  std::string bytes(place.size(), '\0');
+  if (!place.empty()) mem::copy_out(bytes.data(), reinterpret_cast<const Word*>(place.data()), place.size());
   return bytes;
 }
 
@@ -188,11 +181,10 @@ std::string_view extension_in_place(const View& view, std::uint64_t unit) noexce
   if (!b.fits || (b.flags & layout::kHasExtension) == 0) return {};
   const std::uint64_t at = sizeof(Record) + b.extension_at;
   if (left - at < sizeof(ExtensionHeader)) return {};
-  const char* bytes = reinterpret_cast<const char*>(r.payload()) + b.extension_at;
-  std::uint32_t total = 0;
-  load_once(total, bytes);
+  const Word* const words = r.payload() + b.extension_at / sizeof(Word);
+  const auto total = static_cast<std::uint32_t>(words->load_relaxed());  // ExtensionHeader::bytes
   if (total < sizeof(ExtensionHeader) || total > left - at) return {};
-  return {bytes, total};
+  return {reinterpret_cast<const char*>(words), total};
 }
 
 }  // namespace cachee::shm
