@@ -1,10 +1,7 @@
 // One operation in a loop, for callgrind to count: bench/count.py runs it and divides.
 //
 //   cachee_bench_count get|get_many|miss|set|set_ttl|set_event|set_unwanted|set_new|view OPERATIONS
-#include <cstdlib>
-#include <cstring>
-
-#include "workload/keeper.hpp"
+#include "count/counted.hpp"
 #include "workload/keys.hpp"
 
 namespace cachee::bench {
@@ -98,25 +95,13 @@ TriggerTable table_of(unsigned patterns) {
   return table;
 }
 
+void run(Maintainer& owner, const std::string& segment, const Operation& operation, std::size_t count) {
+  Bench bench{must(Cache::open({.name = segment}), "attach")};
+  if (operation.patterns > 0) must(owner.publish_triggers(table_of(operation.patterns), std::chrono::seconds{1}), "triggers");
+  operation.run(bench, count);
+}
+
 }  // namespace
 }  // namespace cachee::bench
 
-int main(int argc, char** argv) {
-  using namespace cachee;
-  using namespace cachee::bench;
-  if (argc != 3) die("usage: cachee_bench_count OPERATION COUNT");
-  SegmentOptions options{.memory_bytes = std::size_t{256} << 20, .eviction = EvictionPolicy::none};
-  options.name = "bench-count-" + std::to_string(getpid());
-  options.fresh = true;
-  auto owner = must(Maintainer::create(options), "segment");
-  Bench bench{must(Cache::open({.name = options.name}), "attach")};
-  int status = 1;
-  for (const auto& operation : kOperations) {
-    if (std::strcmp(operation.name, argv[1]) != 0) continue;
-    if (operation.patterns > 0) must(owner.publish_triggers(table_of(operation.patterns), std::chrono::seconds{1}), "triggers");
-    operation.run(bench, std::strtoull(argv[2], nullptr, 10));
-    status = 0;
-  }
-  static_cast<void>(remove_segment(options.name));
-  return status;
-}
+int main(int argc, char** argv) { return cachee::bench::count_operation(argc, argv, cachee::bench::kOperations, cachee::bench::run); }

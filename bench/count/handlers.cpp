@@ -3,13 +3,10 @@
 //   cachee_bench_count_handlers handler|handler_metadata|handler_log OPERATIONS
 //
 // The whole of an executor's work on an event, from the ring to the report, in this process.
-#include <cstdlib>
-#include <cstring>
-
 #include <unistd.h>
 
+#include "count/counted.hpp"
 #include "executor/loop.hpp"
-#include "workload/keeper.hpp"
 #include "workload/keys.hpp"
 
 namespace cachee::bench {
@@ -80,20 +77,4 @@ void run(Maintainer& owner, const std::string& segment, const Operation& operati
 }  // namespace
 }  // namespace cachee::bench
 
-int main(int argc, char** argv) {
-  using namespace cachee;
-  using namespace cachee::bench;
-  if (argc != 3) die("usage: cachee_bench_count_handlers OPERATION COUNT");
-  SegmentOptions options{.memory_bytes = std::size_t{256} << 20, .eviction = EvictionPolicy::none};
-  options.name = "bench-count-" + std::to_string(getpid());
-  options.fresh = true;
-  auto owner = must(Maintainer::create(options), "segment");
-  int status = 1;
-  for (const auto& operation : kOperations) {
-    if (std::strcmp(operation.name, argv[1]) != 0) continue;
-    run(owner, options.name, operation, std::strtoull(argv[2], nullptr, 10));
-    status = 0;
-  }
-  static_cast<void>(remove_segment(options.name));
-  return status;
-}
+int main(int argc, char** argv) { return cachee::bench::count_operation(argc, argv, cachee::bench::kOperations, cachee::bench::run); }
