@@ -95,41 +95,49 @@ bool append_event(Context& context, std::uint64_t unit, EventOf which, const Cel
   Word& word = which == EventOf::creation ? record.ev : record.rm;
   const std::uint64_t filled =
       CellWord::make(unit, static_cast<std::uint64_t>(info.kind), info.cause, info.client, info.frequency, info.noted);
+  std::uint64_t w = word.load_acquire();
   for (int rounds = 0; rounds < kRoundsMax; ++rounds) {
-    std::uint64_t w = word.load_acquire();
     const std::uint64_t generation = EventWord::Generation::get(w);
+    // E1: what the word says then. Another's change of it is looked at in the next round.
+    const auto propose = [&](std::uint64_t t) {
+      const std::uint64_t proposed = EventWord::make(EventWord::kProposed, generation, t);
+      const bool ours = word.cas(w, proposed);
+      CACHEE_CRASH_POINT("ring.append.proposed");
+      w = ours ? proposed : word.load_acquire();
+    };
     switch (EventWord::state(w)) {
       case EventWord::kConfirmed: return true;
       case EventWord::kNone: return true;
       case EventWord::kProposed: {
         const std::uint64_t t = EventWord::Position::get(w);
         Cell& cell = view.cell(t);
-        std::uint64_t seen = cell.word.load_seq_cst();
-        if (seen == CellWord::empty(t)) {
-          cell.word.cas_seq_cst(seen, filled);  // E2
-          CACHEE_CRASH_POINT("ring.append.filled");
-        } else if (seen == filled) {
-          stamp(view, t);
-          if (info.noted && !stamp_note(view, t, info.client, word, w)) break;  // E2'
+        std::uint64_t seen = CellWord::empty(t);
+        if (cell.word.cas_seq_cst(seen, filled)) seen = filled;  // E2
+        CACHEE_CRASH_POINT("ring.append.filled");
+        if (seen != filled) {
+          const std::uint64_t other = find_position(view);
+          if (other == kFull) return false;
+          propose(other);  // E1'
+          break;
+        }
+        stamp(view, t);
+        if (!info.noted || stamp_note(view, t, info.client, word, w)) {                        // E2'
           const bool confirmed = word.cas(w, EventWord::make(EventWord::kConfirmed, generation, t));  // E3
           CACHEE_CRASH_POINT("ring.append.confirmed");
           view.header->ring_tail.cas(t, t + 1);  // E4
           if (confirmed) {
             context.count(layout::kEvents);
             wake_executors(view);
+            return true;
           }
-        } else {
-          const std::uint64_t other = find_position(view);
-          if (other == kFull) return false;
-          word.cas(w, EventWord::make(EventWord::kProposed, generation, other));  // E1'
         }
+        w = word.load_acquire();
         break;
       }
       default: {
         const std::uint64_t t = find_position(view);
         if (t == kFull) return false;
-        word.cas(w, EventWord::make(EventWord::kProposed, generation, t));  // E1
-        CACHEE_CRASH_POINT("ring.append.proposed");
+        propose(t);  // E1
         break;
       }
     }
