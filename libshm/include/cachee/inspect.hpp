@@ -105,7 +105,7 @@ struct FsckReport {
   std::vector<FsckFinding> findings{};
   std::uint64_t findings_total = 0;   // `findings` keeps the first thousand
   std::uint64_t records = 0, blocks = 0, buckets = 0, events = 0;
-  std::uint64_t blocks_unlisted = 0;  // free, and in nobody's list until a scrub finds them; no damage
+  std::uint64_t blocks_unlisted = 0;  // free, and a client's to claim or hidden until a scrub finds them; no damage
   bool quiescent = true;              // false: clients were running, transient states were skipped
 };
 

@@ -46,8 +46,7 @@ Result<Context> claim_client(const View& view, std::uint64_t registration, Role 
 
 void release_client(Context& context) noexcept {
   if (context.me == nullptr) return;
-  reclaim_retired(context);
-  publish_retired(context);
+  give_back(context);
   Client& me = *context.me;
   for (unsigned i = 0; i < layout::kStatCount; ++i) {
     if (const std::uint64_t n = me.stats[i].load_relaxed(); n != 0) {

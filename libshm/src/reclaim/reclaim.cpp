@@ -146,6 +146,12 @@ void publish_retired(Context& context) noexcept {
   context.retired.clear();
 }
 
+void give_back(Context& context) noexcept {
+  reclaim_retired(context);
+  publish_retired(context);
+  list_own_blocks(context);
+}
+
 std::uint64_t reclaim_page(Context& context, std::uint64_t page, bool all) noexcept {
   const View& view = *context.view;
   Word* hints = view.hint_bits + page * view.bit_words;

@@ -87,6 +87,8 @@ inline void retire(Context& context, std::uint64_t unit) noexcept {
 std::uint64_t reclaim_retired(Context& context) noexcept;
 /// Leaves what the list still holds to others: hint bits.
 void publish_retired(Context& context) noexcept;
+/// Before a thread gives its slot back: what it retired, and what it kept for itself, is everybody's.
+void give_back(Context& context) noexcept;
 void publish_hint(const View& view, std::uint64_t unit) noexcept;
 
 /// Q1-Q4 over the hinted blocks of a page (`all`: over every block). Returns how many became free.

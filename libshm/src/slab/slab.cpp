@@ -1,5 +1,8 @@
 #include "slab/slab.hpp"
 
+#include <algorithm>
+#include <bit>
+
 #include "mem/crash_point.hpp"
 
 namespace cachee::shm {
@@ -17,21 +20,37 @@ void release_page(const View& view, std::uint64_t page) noexcept {
   set_available(view, view.shape.classes, page);
 }
 
+constexpr int kShareMax = 16;  // free blocks that a thread takes off a page's list at once
+
+/// The lowest blocks of a word of free bits that one thread takes at once: the more of them there are, the more.
+/// Where memory is short it takes one, so that nobody keeps from others what they need.
+std::uint64_t share_of(std::uint64_t word) noexcept {
+  const int count = std::clamp(std::popcount(word) / 4, 1, kShareMax);
+  std::uint64_t rest = word;
+  for (int i = 0; i < count; ++i) rest &= rest - 1;
+  return word & ~rest;
+}
+
 std::uint64_t claim_in_page(Context& context, unsigned size_class, std::uint64_t page, std::uint64_t uid) noexcept {
   const View& view = *context.view;
   const std::uint64_t blocks = view.shape.page_bytes / kClassBytes[size_class];
+  const std::uint64_t block_units = kClassBytes[size_class] / layout::kOffsetUnit;
   Word* bits = view.free_bits + page * view.bit_words;
+  auto& own = context.free_blocks[size_class];
   for (std::uint64_t w = 0; w * 64 < blocks; ++w) {
-    for (std::uint64_t word = bits[w].load_relaxed(); word != 0;) {
-      const auto i = w * 64 + static_cast<std::uint64_t>(__builtin_ctzll(word));
-      if (i >= blocks) break;
-      word &= word - 1;
-      const std::uint64_t unit = view.page_unit(page) + i * (kClassBytes[size_class] / layout::kOffsetUnit);
-      const bool claimed = try_claim(context, size_class, unit, uid);
-      bits[w].fetch_and(~bit_of(i));
-      if (claimed) return unit;
-      // [SL-3] it may have become free between the two: then the bit is ours to set again.
-      if (Hdr::state(view.record(unit)->hdr.load_seq_cst()) == RecordState::free) bits[w].fetch_or(bit_of(i));
+    while (const std::uint64_t word = bits[w].load_relaxed()) {
+      const std::uint64_t share = share_of(word);
+      // [SL-3] off the list before the look at each block: one that is freed between the two is listed again, or
+      // found free by the look.
+      std::uint64_t taken = bits[w].fetch_and(~share) & share;
+      const std::uint64_t first = view.page_unit(page) + w * 64 * block_units;
+      // The lowest is claimed now and the others, of which it is the neighbour, come next.
+      while (taken != 0) {
+        const auto i = static_cast<std::uint64_t>(std::bit_width(taken) - 1);
+        taken ^= bit_of(i);
+        if (w * 64 + i < blocks) own.push_back(first + i * block_units);
+      }
+      if (const std::uint64_t unit = claim_own(context, size_class, uid)) return unit;
       if (PageWord::kind(view.pages[page].load_acquire()) != PageWord::kSlab) return 0;
     }
   }
@@ -171,8 +190,7 @@ void release_run(const View& view, std::uint64_t head, std::uint64_t length) noe
 
 }  // namespace
 
-Block allocate_from_pages(Context& context, std::uint64_t record_bytes) noexcept {
-  const std::uint64_t uid = context.next_uid();
+Block allocate_from_pages(Context& context, std::uint64_t record_bytes, std::uint64_t uid) noexcept {
   const unsigned size_class = layout::class_of(record_bytes);
   const std::uint64_t unit =
       size_class < context.view->shape.classes
@@ -184,6 +202,19 @@ Block allocate_from_pages(Context& context, std::uint64_t record_bytes) noexcept
     return {};
   }
   return {unit, uid};
+}
+
+void list_own_blocks(Context& context) noexcept {
+  const View& view = *context.view;
+  for (unsigned size_class = 0; size_class < view.shape.classes; ++size_class) {
+    for (const std::uint64_t unit : context.free_blocks[size_class]) {
+      const std::uint64_t page = view.page_of(unit);
+      const std::uint64_t word = view.pages[page].load_acquire();
+      if (PageWord::kind(word) != PageWord::kSlab || PageWord::Class::get(word) != size_class) continue;
+      if (Hdr::state(view.record_at(unit).hdr.load_acquire()) == RecordState::free) note_freed(view, unit, page, word);
+    }
+    context.free_blocks[size_class].clear();
+  }
 }
 
 bool free_run(const View& view, std::uint32_t client, std::uint64_t unit, std::uint64_t hdr) noexcept {

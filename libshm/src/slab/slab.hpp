@@ -6,7 +6,8 @@
 // (one record larger than half a page). The state in a block's hdr word is the truth about the
 // block. Bitmaps (free, hint, available) and the per-thread lists are hints that may be wrong
 // either way: a set bit that is wrong costs a failed CAS, a clear bit that is wrong hides a block
-// until scrub() sets it again.
+// until scrub() sets it again. A thread takes a few free blocks of a page at once, in the order of
+// their addresses: the bits are cleared in one step, the blocks are claimed one by one.
 //
 //   alloc   A1 nw_uid, nw := block (seq_cst)   A2 page word is still SLAB of the class
 //           A3 cas hdr FREE(u) -> PRIV(uid)     A4 fill
@@ -32,13 +33,14 @@
 //
 // Orders
 //   A1 is seq_cst and D2 a seq_cst fence: either the drainer sees nw, or the allocator sees DRAIN.
-//   F1, F2 (seq_cst), F3's load pair with a scanner that clears the bit (seq_cst RMW) and then
-//   reads hdr again: one of the two leaves the bit set [SL-3].
+//   F1, F2 (seq_cst), F3's load pair with a taker that clears the bit (seq_cst RMW) and looks at hdr
+//   behind it: the freer lists the block again, or the taker finds it free [SL-3].
 //   A3 acq_rel and a release fence before A4: a reader that sees a byte of A4 sees A3's uid when it
 //   checks hdr behind its acquire fence, and discards its copy.
 //
 // Killed between     what is left                 who repairs (slab_repair_after)
 //   A1, A3           nothing
+//   bits, A3         FREE blocks without bits      scrub
 //   A3, install      PRIV block named by nw        -> ABORTED -> reclaimed
 //   F1, F3           FREE block without bit        scrub
 //   P1, P3 / U1, U4  INIT / CLAIM pages            -> FREE
@@ -97,22 +99,27 @@ inline void prefetch_for_write(const View& view, std::uint64_t unit) noexcept {
   __builtin_prefetch(at + base::kCacheLineBytes, 1);
 }
 
+/// A block of this thread's own list, and asks for the lines of the next one; 0: there is none that can be had.
+inline std::uint64_t claim_own(Context& context, unsigned size_class, std::uint64_t uid) noexcept {
+  auto& own = context.free_blocks[size_class];
+  while (!own.empty()) {
+    const std::uint64_t unit = own.back();
+    own.pop_back();
+    if (!own.empty()) prefetch_for_write(*context.view, own.back());
+    if (try_claim(context, size_class, unit, uid)) [[likely]] return unit;
+  }
+  return 0;
+}
 /// allocate() when the thread's own list has nothing.
-[[nodiscard]] Block allocate_from_pages(Context& context, std::uint64_t record_bytes) noexcept;
+[[nodiscard]] Block allocate_from_pages(Context& context, std::uint64_t record_bytes, std::uint64_t uid) noexcept;
 /// Claims a block for a record of `record_bytes`; its unit is in the caller's nw. Unit 0: none free.
 [[nodiscard]] inline Block allocate(Context& context, std::uint64_t record_bytes) noexcept {
+  const std::uint64_t uid = context.next_uid();
   const unsigned size_class = layout::class_of(record_bytes);
   if (size_class < context.view->shape.classes) [[likely]] {
-    auto& own = context.free_blocks[size_class];
-    while (!own.empty()) {
-      const std::uint64_t uid = context.next_uid();
-      const std::uint64_t unit = own.back();
-      own.pop_back();
-      if (!own.empty()) prefetch_for_write(*context.view, own.back());
-      if (try_claim(context, size_class, unit, uid)) [[likely]] return {unit, uid};
-    }
+    if (const std::uint64_t unit = claim_own(context, size_class, uid)) [[likely]] return {unit, uid};
   }
-  return allocate_from_pages(context, record_bytes);
+  return allocate_from_pages(context, record_bytes, uid);
 }
 
 constexpr std::uint64_t bit_of(std::uint64_t i) noexcept { return std::uint64_t{1} << (i % 64); }
@@ -144,6 +151,9 @@ inline void prefetch_free_bit(const View& view, std::uint64_t unit) noexcept {
   if (layout::PageWord::kind(word) != layout::PageWord::kSlab || layout::PageWord::Class::get(word) >= view.shape.classes) return;
   __builtin_prefetch(&view.free_bits[page * view.bit_words + bit_index(view, unit, page, word) / 64], 1);
 }
+
+/// Puts what is left of this thread's own lists back on the lists of all, before it ends.
+void list_own_blocks(Context& context) noexcept;
 
 /// V1-V3 for a run whose hdr is `hdr` (RETIRED or ABORTED) and unprotected. False: somebody else did.
 bool free_run(const View& view, std::uint32_t client, std::uint64_t unit, std::uint64_t hdr) noexcept;

@@ -404,6 +404,20 @@ TEST(FsckRepair, FindsFreeBlocksThatNoListHas) {  // [SL-3]
   EXPECT_EQ(sound.report().blocks_unlisted, 0u);
 }
 
+TEST(FsckReport, WhatAThreadKeptForItselfIsListedAgainWhenItEnds) {  // [SL-3]
+  Sound sound;
+  ASSERT_EQ(sound.report().blocks_unlisted, 0u) << "clients came and went in the constructor";
+  {
+    auto cache = Cache::open({.name = sound.name()});
+    ASSERT_TRUE(cache) << to_string(cache.error());
+    ASSERT_TRUE(cache->set("one more", "x"));
+    const std::uint64_t kept = sound.report().blocks_unlisted;
+    EXPECT_GT(kept, 0u);
+    EXPECT_LT(kept, 16u) << "of one class, and one of its share is in use";
+  }
+  EXPECT_EQ(sound.report().blocks_unlisted, 0u);
+}
+
 TEST(FsckRepair, EndsAnInsertionThatWasLeftAnnounced) {  // [IX-2]
   Sound sound;
   // As if its client had been killed between N2 and N3: the record stands, the announcement too.
