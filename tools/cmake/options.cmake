@@ -5,7 +5,7 @@ option(CACHEE_BUILD_TESTS "Build the tests" ON)
 option(CACHEE_BUILD_BENCH "Build the benchmarks" ON)
 option(CACHEE_BUILD_FUZZ "Build the libFuzzer targets (clang)" OFF)
 option(CACHEE_CRASH_POINTS "Compile CACHEE_CRASH_POINT into libshm (tests)" OFF)
-option(CACHEE_BUNDLE "Compile the command a few files at a time: quicker whole, slower in part" OFF)
+option(CACHEE_BUNDLE "Compile several files at a time, and the tests with -O1: quicker whole, slower in part" OFF)
 option(CACHEE_COVERAGE "Instrument for coverage" OFF)
 set(CACHEE_SANITIZE "" CACHE STRING "address, undefined, thread, or a comma list")
 
