@@ -32,6 +32,7 @@ enum class Lookup {
   live,     // `slot` holds the key's record, protected by `old`
   moved,    // something changed under the search: look again
   blocked,  // a mark of this key could not be finished: the ring is full
+  damaged,  // a slot that may be the key's names no record, or a free one: no reader gets past it
 };
 struct FoundSlot {
   Lookup what = Lookup::absent;
@@ -41,11 +42,15 @@ struct FoundSlot {
   Heat* heat = nullptr;  // of `slot`
 };
 
+/// For whoever needs the key to be there.
+Errc code_of_absence(Lookup what) noexcept { return what == Lookup::damaged ? Errc::corrupt : Errc::not_found; }
+
 /// One live slot whose tag fits: protected, then compared.
 [[gnu::always_inline]] inline Lookup look_at(Context& context, Word& slot, std::uint64_t word, KeyView key) noexcept {
   const std::uint64_t unit = Slot::Offset::get(word);
-  if (!context.view->is_record(unit)) return Lookup::absent;
+  if (!context.view->is_record(unit)) [[unlikely]] return Lookup::damaged;
   if (!protect_old(context, slot, word)) return Lookup::moved;
+  if (Hdr::state(context.view->record_at(unit).hdr.load_acquire()) == RecordState::free) [[unlikely]] return Lookup::damaged;
   return key_equals(*context.view, unit, key) ? Lookup::live : Lookup::absent;
 }
 
@@ -53,6 +58,7 @@ struct FoundSlot {
 /// recovery knows of it when we die in between.
 Lookup finish_mark_of(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word, KeyView key) noexcept {
   const Lookup what = look_at(context, slot, word, key);
+  if (what == Lookup::damaged) return Lookup::absent;  // readers pass over marks of any key
   if (what != Lookup::live) return what;
   const bool finished = finish_remove(context, bucket, slot, word, false);
   clear_old(context);
@@ -501,6 +507,7 @@ template <class Plan>
     const FoundSlot found = find_for_write(context, bucket, hash, key);  // S2
     if (found.what == Lookup::moved) [[unlikely]] continue;
     if (found.what == Lookup::blocked) [[unlikely]] return write.give_up(Errc::full);
+    if (found.what == Lookup::damaged) [[unlikely]] return write.give_up(Errc::corrupt);
     const TimeNs now = base::now_coarse_ns();
     std::uint64_t old_unit = 0;
     std::uint64_t old_deadline_ms = 0;
@@ -645,7 +652,7 @@ Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptio
     }
     const FoundSlot found = find_for_write(context, bucket, hash, key);
     if (found.what == Lookup::moved) continue;
-    if (found.what != Lookup::live) return Errc::not_found;
+    if (found.what != Lookup::live) return code_of_absence(found.what);
     if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy)) {
       help_insert(context, bucket, busy);
       continue;
@@ -715,7 +722,7 @@ Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexce
       }
       const FoundSlot found = find_for_write(context, bucket, hash, key);
       if (found.what == Lookup::moved) continue;
-      if (found.what != Lookup::live) return Errc::not_found;  // T0: else it is protected
+      if (found.what != Lookup::live) return code_of_absence(found.what);  // T0: else it is protected
       if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy)) {  // [IX-3]: it may expire below
         help_insert(context, bucket, busy);
         continue;
