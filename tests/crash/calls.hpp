@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -20,17 +21,22 @@ struct Model {
   State entries;
   std::map<std::string, std::string> events;  // per key, as text
   std::set<std::string> brief;                // keys whose deadline passes during the run
+  std::set<std::string> timed;                // keys whose deadline is hours away
+  std::set<std::string> rewritten;            // keys that have not the version they had at the beginning
 
   void write(const std::string& key, std::string value, bool keeps_deadline = false) {
     events[key] += "write " + value.substr(0, 8) + ", ";
     entries[key] = std::move(value);
-    if (!keeps_deadline) brief.erase(key);
+    rewritten.insert(key);
+    if (!keeps_deadline) forget_deadline(key);
   }
   void remove(const std::string& key, const char* how) {
     events[key] += std::string{how} + " " + entries[key].substr(0, 8) + ", ";
     entries.erase(key);
-    brief.erase(key);
+    forget_deadline(key);
   }
+  /// True when it had one.
+  bool forget_deadline(const std::string& key) { return brief.erase(key) + timed.erase(key) != 0; }
   /// The deadlines pass.
   void pass() {
     for (const std::string& key : std::set<std::string>{brief}) remove(key, "expire");
@@ -42,6 +48,9 @@ struct Step {
   std::string name;
   std::function<std::string(World&, Cache&)> run;   // returns what the caller got
   std::function<std::string(Model&)> model;         // the same, at one moment
+  std::function<void(World&)> ready{};              // of a victim: before it begins
+  /// Instead of `run`: the victim has no handle yet, attaches and leaves.
+  std::function<std::string(World&)> run_alone{};
 };
 
 namespace calls {
@@ -137,6 +146,63 @@ inline Step append(std::string key, std::string suffix) {
             return std::to_string(value.size());
           }};
 }
+inline Step replace(std::string key, std::string value) {
+  return {"replace " + key, [=](World&, Cache& c) { return text_of(c.replace(key, value, {.return_old = true})); },
+          [=](Model& m) -> std::string {
+            const auto at = m.entries.find(key);
+            if (at == m.entries.end()) return "not_found";
+            std::string got = "updated over " + at->second;
+            m.write(key, value);
+            return got;
+          }};
+}
+/// Over the version that the key had before the victim began.
+inline Step compare_and_set(std::string key, std::string value) {
+  const auto version = std::make_shared<std::uint64_t>(0);
+  return {"compare_and_set " + key,
+          [=](World&, Cache& c) { return text_of(c.compare_and_set(key, *version, value, {.return_old = true})); },
+          [=](Model& m) -> std::string {
+            const auto at = m.entries.find(key);
+            if (at == m.entries.end()) return "not_found";
+            if (m.rewritten.contains(key)) return "stale";
+            std::string got = "updated over " + at->second;
+            m.write(key, value);
+            return got;
+          },
+          [=](World& w) {
+            // A reader without a slot: it leaves an expired record to the call.
+            const auto reader = Cache::open({.name = w.name(), .access = Access::read_only});
+            if (const auto there = reader->get(key)) *version = there->version;
+          }};
+}
+inline Step persist(std::string key) {
+  return {"persist " + key,
+          [=](World&, Cache& c) {
+            const auto r = c.persist(key);
+            return r ? std::string{*r ? "persisted" : "left"} : std::string{to_string(r.code())};
+          },
+          [=](Model& m) -> std::string {
+            if (!m.entries.contains(key)) return "not_found";
+            return m.forget_deadline(key) ? "persisted" : "left";
+          }};
+}
+/// A value that takes a run of pages.
+inline constexpr std::size_t kRunPages = 2;
+inline Step set_run(std::string key) {
+  Step step = set(std::move(key), std::string(5000, 'r'));
+  step.name = "set_run" + step.name.substr(step.name.find(' '));
+  return step;
+}
+/// A client comes, sets, and goes.
+inline Step visit(std::string key, std::string value) {
+  const Step one = set(std::move(key), std::move(value));
+  Step step{"visit" + one.name.substr(one.name.find(' ')), {}, one.model};
+  step.run_alone = [one](World& w) {
+    Cache visitor = w.client("visitor");
+    return one.run(w, visitor);
+  };
+  return step;
+}
 inline Step touch(std::string key) {
   return {"touch " + key,
           [=](World&, Cache& c) {
@@ -144,8 +210,10 @@ inline Step touch(std::string key) {
             return r ? std::string{*r ? "touched" : "left"} : std::string{to_string(r.code())};
           },
           [=](Model& m) -> std::string {
-            m.brief.erase(key);
-            return m.entries.contains(key) ? "touched" : "not_found";
+            if (!m.entries.contains(key)) return "not_found";
+            m.forget_deadline(key);
+            m.timed.insert(key);
+            return "touched";
           }};
 }
 /// Runs a duty of the supervisor; nothing that a caller could see.
@@ -209,6 +277,51 @@ inline Step drain() {
           [](Model&) { return std::string{}; }};
 }
 
+/// Erases all there is.
+inline Step empty() {
+  return {"empty",
+          [](World& w, Cache& c) {
+            std::string wrong;
+            for (State now = w.state(); !now.empty() && wrong.empty(); now = w.state()) {
+              for (const auto& [key, value] : now) {
+                if (const auto gone = c.erase(key); !gone && gone.code() != Errc::not_found) wrong = to_string(gone.code());
+              }
+            }
+            return wrong;
+          },
+          [](Model& m) {
+            for (const auto& [key, value] : State{m.entries}) m.remove(key, "delete");
+            return std::string{};
+          }};
+}
+/// Of an empty cache: a stopped process withholds the blocks that it names (nw, old, hz and its pins), and of
+/// pages the one that it is claiming or those of a run. Everything else is free for all.
+inline Step withheld() {
+  constexpr std::uint64_t kNames = 3;
+  return {"withheld",
+          [](World& w, Cache&) {
+            w.leave();  // what its own thread retired becomes hints
+            for (int rounds = 0; rounds < 2; ++rounds) static_cast<void>(w.keeper().scrub(1 << 20));
+            const Cache& cache = w.keeper().cache();
+            std::uint64_t names = kNames;
+            const auto clients = list_clients(cache);
+            for (const ClientInfo& client : *clients) names += client.pins;
+            std::uint64_t blocks = 0;
+            const auto info = segment_info(cache);
+            std::uint64_t pages = info->pages - info->pages_free;
+            const auto slabs = list_slabs(cache);
+            for (const SlabClassInfo& slab : *slabs) {
+              blocks += slab.live + slab.waiting;
+              pages -= slab.pages;
+            }
+            std::string text;
+            if (blocks > names) text += std::to_string(blocks) + " blocks, but at most " + std::to_string(names) + " names; ";
+            if (pages > kRunPages) text += std::to_string(pages) + " pages; ";
+            return text;
+          },
+          [](Model&) { return std::string{}; }};
+}
+
 }  // namespace calls
 
 /// How a run begins.
@@ -236,7 +349,10 @@ inline const std::vector<Beginning>& beginnings() {
          static_cast<void>(c.set("k", "7x", {.ttl = 2h}));
          static_cast<void>(c.increment("k"));
        },
-       [](Model& m) { m.write("k", "7x"); }},
+       [](Model& m) {
+         m.write("k", "7x");
+         m.timed.insert("k");
+       }},
       {"wide", [](Cache& c) { static_cast<void>(c.set("k", std::string(300, '7'))); },
        [](Model& m) { m.write("k", std::string(300, '7')); }},
       {"sixth",
@@ -269,7 +385,7 @@ class Trial {
 
   /// Reads the events that were not read yet. Before they are released.
   void read(World& world) {
-    const EventReader reader = world.keeper().reader();
+    const EventReader reader = world.events();
     for (;; ++next_) {
       const auto event = reader.at(EventSeq{next_});
       if (!event) break;
@@ -285,6 +401,7 @@ class Trial {
     end.entries = world.state();
     Model start;
     begin_.model(start);
+    start.rewritten.clear();
     std::vector<bool> placed(calls_.size());
     if (explained(start, end, placed)) return {};
     std::string text = "no order of the calls explains\n";

@@ -35,6 +35,12 @@ class Watchdog {
   static inline std::string text_;
 };
 
+inline double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
 /// One world in which a victim is run.
 class Ground {
  public:
@@ -50,9 +56,14 @@ class Ground {
   std::unique_ptr<Stepped> another(const Step& step, std::uint64_t& registration) {
     registration = reinterpret_cast<const layout::SegmentHeader*>(raw_->at())->registrations.load_relaxed();
     return std::make_unique<Stepped>(*raw_, [&](Mark& mark) {
+      if (step.ready) step.ready(world_);
+      if (step.run_alone) {
+        mark.begin();
+        mark.end(step.run_alone(world_));
+        return;
+      }
       Cache cache = world_.client("victim");
       static_cast<void>(cache.contains("nothing"));
-      allow_copies(*raw_);
       mark.begin();
       mark.end(step.run(world_, cache));
     });
@@ -75,6 +86,10 @@ class Ground {
   std::string trial(const Script& others, std::vector<Standing> standing, const RawSegment::Image& state, const Step* passed = nullptr) {
     const RawSegment::Image before = raw_->image();
     raw_->load(state);
+    std::vector<std::unique_ptr<KeptLockFile>> kept;
+    for (const Standing& one : standing) {
+      if (one.step.run_alone) kept.push_back(std::make_unique<KeptLockFile>(world_, one.registration));
+    }
     world_.new_keeper();
     Trial trial{begin_, world_.has_trigger()};
     std::vector<std::size_t> calls;
@@ -103,7 +118,9 @@ class Ground {
     text = trial.unexplained(world_);
     if (!text.empty()) wrong += "at the end: " + text;
     // What they had in lists of their own comes back behind their death.
-    for (const Standing& one : standing) move_lock_file(world_, one.registration, "", ".away");
+    for (const Standing& one : standing) {
+      if (!one.step.run_alone) move_lock_file(world_, one.registration, "", ".away");  // else it has left
+    }
     wrong += world_.reap();
     world_.drain();
     wrong += world_.history().complaints();
@@ -111,7 +128,9 @@ class Ground {
     world_.leave();
     world_.drop_keeper();
     world_.history() = {};
-    for (const Standing& one : standing) move_lock_file(world_, one.registration, ".away", "");
+    for (const Standing& one : standing) {
+      if (!one.step.run_alone) move_lock_file(world_, one.registration, ".away", "");
+    }
     raw_->load(before);
     return wrong;
   }
@@ -125,11 +144,6 @@ class Ground {
  private:
   static constexpr double kOthersSecondsMax = 1.0;  // what they do takes a few milliseconds
 
-  static double cpu_seconds() {
-    timespec now{};
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
-  }
   /// The ring had room all the time: nobody was told otherwise.
   std::string held_back() {
     std::string text;

@@ -15,7 +15,8 @@ struct Scenario {
   SegmentOptions options = small_world();
   EventMask events = 0;
   std::function<void(World&)> prepare;
-  std::function<void(Cache&)> act;
+  std::function<void(Cache&)> act{};
+  std::function<void(Maintainer&)> duty{};  // instead of `act`: the victim is the supervisor
   bool many_effects = false;    // more than one key's state may change, one after another
   bool attaches = false;        // the client's own attaching and leaving are part of it
   const char* key = "k";        // what the operation is about
@@ -25,6 +26,11 @@ struct Scenario {
 };
 
 inline void PrintTo(const Scenario& scenario, std::ostream* out) { *out << scenario.name; }
+
+inline std::int64_t wall_ms_in(std::chrono::milliseconds time) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return (std::chrono::duration_cast<std::chrono::milliseconds>(now) + time).count();
+}
 
 /// A key whose deadline has passed and that nobody has removed yet.
 inline void set_expired(Cache& cache, std::string_view key, std::string_view value) {
@@ -84,16 +90,47 @@ inline std::vector<Scenario> client_scenarios() {
       {.name = "erase_absent", .prepare = [=](World&) {}, .act = [=](Cache& c) { c.erase("k"); }},
       {.name = "compare_and_set", .prepare = [=](World& w) { w.cache().set("k", "old"); },
        .act = [=](Cache& c) { c.compare_and_set("k", c.get("k")->version, small); }},
+      {.name = "compare_and_set_stale", .prepare = [=](World& w) { w.cache().set("k", "old"); },
+       .act = [=](Cache& c) { c.compare_and_set("k", 1, small); }},
+      {.name = "compare_and_set_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "old"); },
+       .act = [=](Cache& c) { c.compare_and_set("k", 1, small); }},
+      {.name = "compare_and_set_absent", .prepare = [=](World&) {}, .act = [=](Cache& c) { c.compare_and_set("k", 1, small); }},
+      {.name = "replace", .prepare = [=](World& w) { w.cache().set("k", "old", {.ttl = 2h}); },
+       .act = [=](Cache& c) { c.replace("k", small); }},
+      {.name = "replace_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "old"); },
+       .act = [=](Cache& c) { c.replace("k", small); }},
+      {.name = "replace_absent", .prepare = [=](World&) {}, .act = [=](Cache& c) { c.replace("k", small); }},
+      // An overwrite, a new key, a value of another class, and one of the key that the batch has written itself.
+      {.name = "set_many", .prepare = [=](World& w) { w.cache().set("k", "old"); },
+       .act = [=](Cache& c) {
+         const KeyValue items[] = {{"k", small}, {"j", small}, {"i", medium}, {"j", "again"}};
+         c.set_many(items, {.ttl = 1h});
+       },
+       .many_effects = true},
       {.name = "add_refused", .prepare = [=](World& w) { w.cache().set("k", "old"); },
        .act = [=](Cache& c) { c.add("k", small); }},
       {.name = "increment", .prepare = [=](World& w) { w.cache().set("k", "41"); },
        .act = [=](Cache& c) { c.increment("k"); }},
       {.name = "increment_refused", .prepare = [=](World& w) { w.cache().set("k", "text", {.ttl = 1h}); },
        .act = [=](Cache& c) { c.increment("k"); }},
+      {.name = "increment_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "41"); },
+       .act = [=](Cache& c) { c.increment("k"); }, .many_effects = true},
+      {.name = "increment_absent", .prepare = [=](World&) {}, .act = [=](Cache& c) { c.increment("k", 2, {.initial = 40}); }},
+      {.name = "update", .prepare = [=](World& w) { w.cache().set("k", "old", {.ttl = 2h, .metadata = {{"limit", "5"}}}); },
+       .act = [=](Cache& c) { c.update("k", [](std::optional<ValueView> old) { return std::optional{std::string{*old} + "er"}; }); }},
+      {.name = "update_that_leaves", .prepare = [=](World& w) { w.cache().set("k", "old", {.ttl = 2h}); },
+       .act = [=](Cache& c) { c.update("k", [](std::optional<ValueView>) { return std::optional<std::string>{}; }); }},
+      {.name = "append_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "old"); },
+       .act = [=](Cache& c) { c.append("k", small); }, .many_effects = true},
+      {.name = "append_absent", .prepare = [=](World&) {}, .act = [=](Cache& c) { c.append("k", small); }},
       {.name = "append_to_larger_class", .prepare = [=](World& w) { w.cache().set("k", small); },
        .act = [=](Cache& c) { c.append("k", medium); }},
       {.name = "touch", .prepare = [=](World& w) { w.cache().set("k", small, {.ttl = 2h}); },
        .act = [=](Cache& c) { c.touch("k", 1h); }},
+      {.name = "touch_at", .prepare = [=](World& w) { w.cache().set("k", small, {.ttl = 2h}); },
+       .act = [=](Cache& c) { c.touch_at("k", wall_ms_in(1h), ExpireCondition::less); }},
+      {.name = "touch_at_the_past", .prepare = [=](World& w) { w.cache().set("k", small); },
+       .act = [=](Cache& c) { c.touch_at("k", 1); }, .many_effects = true},
       {.name = "touch_first_deadline", .prepare = [=](World& w) { w.cache().set("k", small); },
        .act = [=](Cache& c) { c.touch("k", 1h); }},
       {.name = "touch_expired", .prepare = [=](World& w) { set_expired(w.cache(), "k", "old"); },
@@ -184,8 +221,19 @@ inline std::vector<Scenario> client_scenarios() {
     with.events = kAllEvents;
     list.push_back(std::move(with));
   }
-  list.push_back({.name = "read_event", .events = kReadEvents, .prepare = [=](World& w) { w.cache().set("k", medium); },
-                  .act = [=](Cache& c) { c.get("k"); }});
+  const auto read_event = [&](const char* name, std::function<void(Cache&)> act) {
+    list.push_back({.name = name, .events = kReadEvents, .prepare = [=](World& w) { w.cache().set("k", medium); }, .act = std::move(act)});
+  };
+  read_event("read_event", [](Cache& c) { c.get("k"); });
+  read_event("read_event_of_view", [](Cache& c) { c.view("k"); });
+  read_event("read_event_of_get_into", [](Cache& c) {
+    char buffer[512];
+    c.get_into("k", buffer);
+  });
+  read_event("read_event_of_get_many", [](Cache& c) {
+    const KeyView keys[] = {"k", "absent"};
+    c.get_many(keys, [](std::size_t, std::optional<ValueView>) {});
+  });
   list.push_back({.name = "expires_into_a_full_ring", .events = kAllEvents,
                   .prepare = [=](World& w) {
                     set_expired(w.cache(), "k", "old");

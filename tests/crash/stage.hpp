@@ -3,6 +3,7 @@
 // needs it.
 #pragma once
 
+#include <cerrno>
 #include <memory>
 #include <vector>
 
@@ -16,10 +17,36 @@ namespace cachee::test {
 
 /// A registration counts as alive while its lock file lies in its place, locked: behind a rename it
 /// is dead for everybody, and alive again behind another one.
+inline std::string path_of_lock(const World& world, const std::string& file) {
+  return "/dev/shm/cachee." + world.name() + ".locks/" + file;
+}
 inline void move_lock_file(const World& world, std::uint64_t registration, const char* from, const char* to) {
-  const std::string path = "/dev/shm/cachee." + world.name() + ".locks/" + os::registration_file(registration);
+  const std::string path = path_of_lock(world, os::registration_file(registration));
   if (std::rename((path + from).c_str(), (path + to).c_str()) != 0) throw std::runtime_error("rename " + path);
 }
+
+/// Whoever leaves removes its lock file; when it was a copy's end, the copied process has it still.
+class KeptLockFile {
+ public:
+  KeptLockFile(const World& world, std::uint64_t registration)
+      : path_{path_of_lock(world, os::registration_file(registration))}, kept_{path_ + ".kept"} {
+    exists_ = ::link(path_.c_str(), kept_.c_str()) == 0;
+  }
+  KeptLockFile(const KeptLockFile&) = delete;
+  KeptLockFile& operator=(const KeptLockFile&) = delete;
+  ~KeptLockFile() {
+    // Two names of one file: a rename would leave both.
+    if (exists_) {
+      ::unlink(path_.c_str());
+      std::rename(kept_.c_str(), path_.c_str());
+    }
+  }
+
+ private:
+  std::string path_;
+  std::string kept_;
+  bool exists_ = false;
+};
 
 /// A world whose bytes come from another one of the same shape. The victim holds a lock file here,
 /// too: as long as it lies in its place, everybody takes the victim for alive.
@@ -88,11 +115,19 @@ class Stage {
                        copy->hold(registration_);
                        copy->declare_dead(registration_);
                      }
+                     if (scenario_.duty) {
+                       if (scenario_.attaches) mark.begin();
+                       Maintainer keeper = world_.make_keeper();
+                       static_cast<void>(keeper.cache().contains("nothing"));
+                       if (!scenario_.attaches) mark.begin();
+                       scenario_.duty(keeper);
+                       mark.end();
+                       return;
+                     }
                      if (scenario_.attaches) mark.begin();
                      Cache cache = world_.client("victim");
                      if (!scenario_.attaches) {
                        static_cast<void>(cache.contains("nothing"));  // takes the client slot
-                       allow_copies(*raw_);
                        mark.begin();
                      }
                      scenario_.act(cache);
@@ -168,9 +203,9 @@ class Stage {
     return wrong += world.leaks();
   }
 
-  /// For the world itself, while a living victim stands still there.
-  void declare_dead() { move_lock_file(world_, registration_, "", ".away"); }
-  void declare_alive() { move_lock_file(world_, registration_, ".away", ""); }
+  /// For the world itself, while a living victim stands still there; a supervisor gives up its place as well.
+  void declare_dead() { move_locks("", ".away"); }
+  void declare_alive() { move_locks(".away", ""); }
 
   World& world() { return world_; }
   RawSegment& raw() { return *raw_; }
@@ -179,6 +214,16 @@ class Stage {
   std::uint64_t registration() const { return registration_; }
 
  private:
+  void move_locks(const char* from, const char* to) {
+    if (!scenario_.duty) return move_lock_file(world_, registration_, from, to);
+    for (const std::string& file : {os::registration_file(registration_), std::string{os::kSupervisorFile}}) {
+      const std::string path = path_of_lock(world_, file);
+      const bool moved = std::rename((path + from).c_str(), (path + to).c_str()) == 0;
+      // Whoever stands still in its attaching may have none yet.
+      if (!moved && !(scenario_.attaches && errno == ENOENT)) throw std::runtime_error("rename " + path);
+    }
+  }
+
   const Scenario& scenario_;
   World world_;
   Copy judge_;

@@ -75,18 +75,6 @@ struct Mark {
   }
 };
 
-/// In the child, before begin(): its copies (Stepped::clone) shall have its mapping of a segment.
-inline void allow_copies(const RawSegment& segment) {
-  FILE* const maps = std::fopen("/proc/self/maps", "re");
-  char line[512];
-  unsigned long begin = 0;
-  while (maps != nullptr && std::fgets(line, sizeof line, maps) != nullptr) {
-    if (std::strstr(line, segment.path().c_str()) == nullptr || std::sscanf(line, "%lx-", &begin) != 1) continue;
-    madvise(reinterpret_cast<void*>(begin), segment.bytes(), MADV_DOFORK);
-  }
-  if (maps != nullptr) std::fclose(maps);
-}
-
 class Stepped {
  public:
   /// Forks; `body` runs in the child and calls begin() and end(). Returns when begin() was called.
@@ -164,7 +152,8 @@ class Stepped {
     if (mark_->phase == Mark::inside) resume(PTRACE_CONT);
     if (mark_->phase != Mark::done) fail("the child did not end");
   }
-  /// A process that goes on from here with this one's memory (allow_copies); this one stays. Not to be stepped.
+  /// A process that goes on from here with this one's memory, its mapping of the segment too; this one stays. Not
+  /// to be stepped.
   std::unique_ptr<Stepped> clone() { return std::unique_ptr<Stepped>{new Stepped{*this}}; }
 
   void kill_now() {
@@ -188,13 +177,12 @@ class Stepped {
   explicit Stepped(Stepped& other)
       : segment_{other.segment_}, mark_{other.mark_}, before_{*other.mark_}, mapping_{other.mapping_}, instructions_{other.instructions_} {
     const user_regs_struct before = other.registers();
-    user_regs_struct call = before;
-    call.rax = SYS_clone;
-    call.rdi = CLONE_PARENT | SIGCHLD;  // a sibling: its end is this process's to know
-    call.rsi = call.rdx = call.r10 = call.r8 = 0;
-    call.orig_rax = ~0ull;
-    call.rip = reinterpret_cast<std::uint64_t>(&cachee_test_system_call);
-    ptrace(PTRACE_SETREGS, other.child_, nullptr, &call);
+    // The library's mapping is not for forked children.
+    if (mapping_ != 0) {
+      other.prepare_call(before, SYS_madvise, mapping_, segment_.bytes(), MADV_DOFORK);
+      other.resume(PTRACE_SINGLESTEP);
+    }
+    other.prepare_call(before, SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0);  // a sibling: its end is this process's to know
     int status = 0;
     ptrace(PTRACE_CONT, other.child_, nullptr, nullptr);
     if (waitpid(other.child_, &status, 0) != other.child_ || status >> 8 != (SIGTRAP | PTRACE_EVENT_FORK << 8)) {
@@ -210,6 +198,18 @@ class Stepped {
     ptrace(PTRACE_SETREGS, child_, nullptr, &before);
   }
 
+  /// The child's next instruction is a system call.
+  void prepare_call(const user_regs_struct& before, long number, std::uint64_t a, std::uint64_t b, std::uint64_t c) const {
+    user_regs_struct call = before;
+    call.rax = static_cast<std::uint64_t>(number);
+    call.rdi = a;
+    call.rsi = b;
+    call.rdx = c;
+    call.r10 = call.r8 = 0;
+    call.orig_rax = ~0ull;
+    call.rip = reinterpret_cast<std::uint64_t>(&cachee_test_system_call);
+    ptrace(PTRACE_SETREGS, child_, nullptr, &call);
+  }
   [[noreturn]] void fail(const std::string& what) {
     kill_now();
     throw std::runtime_error(what);

@@ -5,7 +5,6 @@
 //
 // CACHEE_SCARCE_STRIDE=n stops before every n-th access (default: about 15 stops in each scenario).
 #include <algorithm>
-#include <ctime>
 
 #include "crash/ground.hpp"
 
@@ -20,12 +19,6 @@ struct Totals {
   long stops = 0, runs = 0, wrong = 0;
 };
 Totals g_totals;
-
-double cpu_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
-}
 
 /// Writes; room may have to come from records whose events were not released yet.
 std::string written(World& world, const std::string& key, std::size_t value_bytes) {

@@ -28,13 +28,15 @@ const std::vector<Others>& all_others() {
       {"reuse_wide", {churn("j", 300), erase("k"), drain(), set("p", "p"), set("k", std::string(300, 'w')), get("k")}},
       {"overwrite", {churn("k"), drain(), churn("k"), get("k")}},
       {"neighbour", {set("p", "other"), add("k", "added"), increment("q"), touch("k"), erase("p")}},
-      {"room_before", {erase("o0"), set("k", "other"), get("k")}}};
+      {"room_before", {erase("o0"), set("k", "other"), get("k")}},
+      {"emptied", {empty(), drain(), withheld()}}};
   return list;
 }
 const std::vector<Step>& victims() {
   using namespace calls;
-  static const std::vector<Step> list{set("k", "victim"), add("k", "victim"), erase("k"), get("k"),
-                                      pin("k"), increment("k"), append("k", "+"), touch("k")};
+  static const std::vector<Step> list{set("k", "victim"), add("k", "victim"), replace("k", "victim"), compare_and_set("k", "victim"),
+                                      erase("k"), get("k"), pin("k"), increment("k"), append("k", "+"), touch("k"), persist("k"),
+                                      set_run("k"), visit("k", "victim")};
   return list;
 }
 std::string name_of(const Beginning& begin, const Step& step, EventMask events) {
@@ -160,6 +162,199 @@ TEST(StopPairs, AReaderNeverSeesWhatWasNotThereYet) {
   }
   std::printf("readers and writers: %ld pairs of places\n", pairs);
 }
+
+// ---- a supervisor that stands still in one of its duties -------------------------------------
+
+/// Dies in the middle of a set, when it has changed the memory so many times.
+void die_in_a_set(World& world, const std::string& key, int changes) {
+  RawSegment raw{world.name()};
+  Stepped dead{raw, [&](Mark& mark) {
+                 Cache cache = world.client("dead");
+                 static_cast<void>(cache.contains("nothing"));
+                 mark.begin();
+                 cache.set(key, "from the dead");
+                 mark.end();
+               }};
+  for (Stepped::Seen seen; !seen.ended && changes > 0;) {
+    seen = dead.step();
+    changes -= seen.changed ? 1 : 0;
+  }
+}
+
+std::vector<Scenario> duties() {
+  using namespace std::chrono_literals;
+  const auto fill_up = [](World& w) {
+    for (int i = 0; i < 600; ++i) w.cache().set("fill" + std::to_string(i), std::string(1500, 'f'));
+  };
+  SegmentOptions few_pages = small_world();
+  few_pages.page_bytes = 1 << 16;
+  return {
+      // Its first moments are duties, too: redo, reap, rebuild, scrub.
+      {.name = "attach_and_reap", .options = few_pages, .events = kAllEvents,
+       .prepare =
+           [](World& w) {
+             w.cache().set("k", "old", {.ttl = 1h});
+             w.note();
+             die_in_a_set(w, "k", 14);
+             die_in_a_set(w, "k1", 20);
+             die_in_a_set(w, "k", 24);
+           },
+       .duty = [](Maintainer&) {}, .attaches = true},
+      {.name = "expire_due", .options = small_world(4), .events = kAllEvents,
+       .prepare =
+           [](World& w) {
+             for (int i = 0; i < 4; ++i) w.cache().set("k" + std::to_string(i), "later", {.ttl = 1h});
+             for (int i = 4; i < 8; ++i) w.cache().set("k" + std::to_string(i), "due", {.ttl = 1us});
+             w.note();
+             std::this_thread::sleep_for(1ms);  // the deadlines are CLOCK_MONOTONIC's
+           },
+       .duty = [](Maintainer& keeper) { static_cast<void>(keeper.expire_due(monotonic_ns(), 1 << 20)); }},
+      {.name = "evict", .options = small_world(64), .prepare = fill_up,
+       .duty = [](Maintainer& keeper) { static_cast<void>(keeper.evict(20)); }},
+      {.name = "scrub", .options = few_pages, .events = kAllEvents,
+       .prepare =
+           [](World& w) {
+             for (int i = 0; i < 40; ++i) w.cache().set("k" + std::to_string(i % 9), std::string(static_cast<std::size_t>(i * 30), 'v'));
+             w.note();
+           },
+       .duty =
+           [](Maintainer& keeper) {
+             for (std::uint64_t p = 0; p < 40; ++p) keeper.acknowledge(EventSeq{p});
+             const Maintainer::Delta delta{0, {.emitted = 40, .acknowledged = 40}};
+             keeper.release_through(40, {&delta, 1});  // now their blocks can be free
+             static_cast<void>(keeper.scrub(1 << 20));
+           }},
+      {.name = "release_through", .events = kAllEvents,
+       .prepare =
+           [](World& w) {
+             for (int i = 0; i < 30; ++i) w.cache().set("k" + std::to_string(i % 7), std::to_string(i));
+             w.note();
+           },
+       .duty =
+           [](Maintainer& keeper) {
+             for (std::uint64_t end = 10; end <= 30; end += 10) {
+               for (std::uint64_t p = end - 10; p < end; ++p) {
+                 keeper.count_attempt(EventSeq{p});
+                 keeper.acknowledge(EventSeq{p});
+               }
+               const Maintainer::Delta delta{0, {.emitted = 10, .acknowledged = 10}};
+               keeper.release_through(end, {&delta, 1});
+             }
+           }},
+      {.name = "publish_triggers", .events = kAllEvents, .prepare = [](World&) {},
+       .duty =
+           [](Maintainer& keeper) {
+             for (int i = 0; i < 2; ++i) {
+               TriggerTable table = table_of(kAllEvents);
+               table.triggers[0].name = "table" + std::to_string(i);
+               static_cast<void>(keeper.publish_triggers(table, kPublishTimeout));
+             }
+           }}};
+}
+
+/// What clients do meanwhile. Nobody else touches these keys, so each answer is known.
+struct Doing {
+  std::string name;
+  std::function<std::string(World&)> run;
+};
+std::string set_and_get(World& world, const std::string& key, const std::string& value) {
+  const auto set = world.cache().set(key, value);
+  if (!set) return "set " + key + ": " + to_string(set.error()) + "\n";
+  const auto got = world.cache().get(key);
+  return got && got->bytes == value ? "" : "get " + key + " after a set\n";
+}
+std::string erase_and_get(World& world, const std::string& key) {
+  const auto gone = world.cache().erase(key);
+  if (!gone && gone.code() != Errc::not_found) return "erase " + key + ": " + to_string(gone.error()) + "\n";
+  return world.cache().get(key).code() == Errc::not_found ? "" : "get " + key + " after an erase\n";
+}
+const std::vector<Doing>& doings() {
+  static const std::vector<Doing> list{
+      {"same_keys",
+       [](World& w) {
+         std::string wrong;
+         for (const char* const key : {"k", "k1", "k4", "k7", "fill3"}) {
+           wrong += set_and_get(w, key, "other");
+           wrong += erase_and_get(w, key);
+           wrong += set_and_get(w, key, "more");
+         }
+         return wrong;
+       }},
+      {"other_keys",
+       [](World& w) {
+         std::string wrong;
+         for (int i = 0; i < 8; ++i) wrong += set_and_get(w, "x" + std::to_string(i), std::string(static_cast<std::size_t>(i) * 200, 'x'));
+         for (std::int64_t i = 1; i < 4; ++i) wrong += w.cache().increment("n").value_or(0) == i ? "" : "increment\n";
+         return wrong;
+       }},
+      {"room", [](World& w) {
+         std::string wrong;
+         for (int i = 0; i < 6; ++i) wrong += set_and_get(w, "y" + std::to_string(i), std::string(1500, 'y'));
+         return wrong;
+       }}};
+  return list;
+}
+
+class StopSupervisor : public ::testing::TestWithParam<Scenario> {};
+
+TEST_P(StopSupervisor, HoldsNoClientUp) {
+  constexpr double kClientsSecondsMax = 1.0;  // of CPU: what they do takes a few milliseconds
+  constexpr long kStopsDefault = 10;
+  const Scenario& scenario = GetParam();
+  Stage stage{scenario};
+  long accesses = 0;
+  {
+    Stepped victim = stage.victim({});
+    for (Stepped::Seen seen; !seen.ended;) {
+      seen = victim.step();
+      accesses += seen.accessed ? 1 : 0;
+    }
+  }
+  const long stride = std::max(1L, setting("CACHEE_STOP_STRIDE", accesses / kStopsDefault));
+  Stepped victim = stage.victim({});
+  World& world = stage.world();
+  long number = 0;
+  long stops = 0;
+  int bad = 0;
+  for (Stepped::Seen seen; !seen.ended && bad < 3; seen = victim.step()) {
+    if (!victim.about_to_access() || ++number % stride != 0) continue;
+    ++stops;
+    for (const Doing& doing : doings()) {
+      const std::string where =
+          "supervisor stopped in " + scenario.name + " behind instruction " + std::to_string(victim.instructions()) + ", clients: " + doing.name;
+      const Watchdog watchdog{where};
+      world.history() = stage.history();
+      std::string wrong;
+      {
+        const auto copy = victim.clone();
+        const double from = cpu_seconds();
+        wrong += doing.run(world);
+        if (const double took = cpu_seconds() - from; took > kClientsSecondsMax) wrong += "clients took " + std::to_string(took) + " s\n";
+        wrong += findings(world.cache());
+        copy->finish();
+      }
+      stage.declare_dead();
+      world.new_keeper();
+      wrong += world.verdict();
+      wrong += Stage::rest(world);
+      world.leave();
+      world.drop_keeper();
+      stage.declare_alive();
+      stage.raw().load(victim.state());
+      EXPECT_EQ(wrong, "") << where;
+      bad += wrong.empty() ? 0 : 1;
+      ++g_totals.runs;
+    }
+  }
+  std::printf("supervisor in %s: %ld instructions, %ld accesses, %ld stops\n", scenario.name.c_str(), victim.instructions(), accesses, stops);
+  EXPECT_GT(stops, 0);
+  ++g_totals.situations;
+  g_totals.instructions += victim.instructions();
+  g_totals.stops += stops;
+  g_totals.wrong += bad;
+}
+
+INSTANTIATE_TEST_SUITE_P(Duties, StopSupervisor, ::testing::ValuesIn(duties()), [](const auto& duty) { return duty.param.name; });
 
 class Sum : public ::testing::Environment {
  public:

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -91,6 +92,7 @@ class History {
   const State& state() const { return state_; }
   const std::string& complaints() const { return complaints_; }
   std::uint64_t events() const { return events_; }
+  std::uint64_t next = 0;  // position of the event to be taken next
   /// Every event in order, as text.
   const std::string& log() const { return log_; }
 
@@ -142,6 +144,8 @@ class World {
   const SegmentOptions& options() const { return options_; }
   bool has_trigger() const { return wanted_ != 0; }
   Maintainer& keeper() { return *keeper_; }
+  /// The supervisor's reader, or anybody's while there is none here.
+  EventReader events() { return keeper_ ? keeper_->reader() : EventReader{cache()}; }
   /// Ends this process's own client.
   void leave() { own_.reset(); }
   /// The supervisor's end and the next one's beginning.
@@ -163,17 +167,21 @@ class World {
     return *own_;
   }
 
-  /// Reads all events there are into the history and releases them.
-  void drain() {
-    const EventReader reader = keeper_->reader();
-    std::uint64_t position = reader.head();
-    const std::uint64_t first = position;
-    for (;; ++position) {
-      const auto event = reader.at(EventSeq{position});
+  /// Reads all events there are into the history; those that were read before are not read again.
+  void note() {
+    const EventReader reader = events();
+    for (history_.next = std::max(history_.next, reader.head());; ++history_.next) {
+      const auto event = reader.at(EventSeq{history_.next});
       if (!event) break;
       history_.take(*event);
-      keeper_->acknowledge(EventSeq{position});
     }
+  }
+  /// The same, and releases them.
+  void drain() {
+    note();
+    const std::uint64_t first = keeper_->reader().head();
+    const std::uint64_t position = history_.next;
+    for (std::uint64_t p = first; p < position; ++p) keeper_->acknowledge(EventSeq{p});
     const Maintainer::Delta delta{0, {.emitted = position - first, .acknowledged = position - first}};
     keeper_->release_through(position, {&delta, 1});
   }

@@ -61,7 +61,7 @@ class Chaos {
     auto keeper = Maintainer::create(plan_.segment);
     if (!keeper) return wrong + "create again: " + to_string(keeper.error());
     wrong += settle_and_check(log_, plan_.keys, *keeper);
-    judgement_ = judge(log_, plan_.keys, plan_.seed, [&](std::uint32_t client) {
+    judgement_ = judge(log_, plan_.keys, plan_.segment.eviction, plan_.seed, [&](std::uint32_t client) {
       const std::int64_t reaped = lives_[client].reaped_ns.load();
       return reaped == 0 ? kNever : reaped;
     });
@@ -71,12 +71,12 @@ class Chaos {
     const Judgement& j = judgement_;
     std::printf(
         "%llu calls (%llu cut off by death, %llu refused), %llu events (%llu expired, %llu evicted); "
-        "%u callers and %u supervisors killed, %u stops; %llu of %llu searched keys undecided\n",
+        "%u callers and %u supervisors killed, %u stops; %llu of %llu searched keys undecided, at most %llu steps\n",
         static_cast<unsigned long long>(j.calls), static_cast<unsigned long long>(j.pending),
         static_cast<unsigned long long>(j.refused), static_cast<unsigned long long>(j.events),
         static_cast<unsigned long long>(j.expired), static_cast<unsigned long long>(j.evicted), callers_killed_,
         supervisors_killed_, stops_, static_cast<unsigned long long>(j.undecided),
-        static_cast<unsigned long long>(j.searched));
+        static_cast<unsigned long long>(j.searched), static_cast<unsigned long long>(j.steps_most));
   }
   [[nodiscard]] const Judgement& judgement() const { return judgement_; }
   [[nodiscard]] unsigned callers_killed() const { return callers_killed_; }

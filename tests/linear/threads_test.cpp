@@ -87,7 +87,7 @@ TEST(Threads, HistoriesOverOneMappingAreLinearizable) {
     visitor.join();
   }
   wrong += settle_and_check(log, plan, keeper);
-  judgement = judge(log, plan, seed, [](std::uint32_t) { return kNever; });
+  judgement = judge(log, plan, options.eviction, seed, [](std::uint32_t) { return kNever; });
   EXPECT_EQ(wrong + judgement.wrong, "") << "seed " << seed;
   std::printf("%llu calls (%llu refused), %llu events (%llu expired, %llu evicted)\n",
               static_cast<unsigned long long>(judgement.calls), static_cast<unsigned long long>(judgement.refused),
@@ -95,6 +95,8 @@ TEST(Threads, HistoriesOverOneMappingAreLinearizable) {
               static_cast<unsigned long long>(judgement.evicted));
   EXPECT_GT(judgement.events, calls_max / 20);
   EXPECT_GT(judgement.evicted, 0u);
+  EXPECT_GT(judgement.searched, 0u);
+  EXPECT_EQ(judgement.undecided, 0u) << "seed " << seed;
 }
 
 }  // namespace

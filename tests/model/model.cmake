@@ -3,6 +3,9 @@
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME spin_models COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/run.py)
 set_tests_properties(spin_models PROPERTIES LABELS model TIMEOUT 900 PROCESSORS 2)
+# The long form: ctest -C long, or the preset "models-long".
+add_test(NAME spin_models_long COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/run.py --long CONFIGURATIONS long)
+set_tests_properties(spin_models_long PROPERTIES LABELS model TIMEOUT 86400 PROCESSORS 2)
 
 add_test(NAME weak_memory_models COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/weak.py)
 set_tests_properties(weak_memory_models PROPERTIES LABELS model TIMEOUT 300)

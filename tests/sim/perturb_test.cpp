@@ -55,6 +55,8 @@ TEST(Perturb, HistoriesWithStallsInsideOperationsAreLinearizable) {
   Chaos chaos{plan};
   EXPECT_EQ(chaos.run(), "") << "seed " << plan.seed;
   chaos.report();
+  EXPECT_GT(chaos.judgement().searched, 0u);
+  EXPECT_EQ(chaos.judgement().undecided, 0u) << "seed " << plan.seed;
   EXPECT_GT(chaos.judgement().calls, 500u);
   EXPECT_GT(chaos.judgement().events, 100u);
   EXPECT_GT(chaos.callers_killed(), 5u);

@@ -1,10 +1,12 @@
 // A small populated segment, damages to its bytes, and a run through everything that a client, the
 // supervisor, fsck and the tools do with it. Claim of whoever uses it: nothing of that touches a
-// byte outside the mapping, hangs or aborts, whatever the bytes are.
+// byte outside the mapping, hangs or aborts, whatever the bytes are, and every answer is one that the
+// call may give.
 //
 // Damages come from a source of bytes: a fuzzer's input or a seeded generator.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -15,12 +17,14 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cachee/cachee.h>
 #include <cachee/cachee.hpp>
 #include <cachee/maintain.hpp>
 
@@ -116,23 +120,36 @@ class HostileSegment {
     return damage;
   }
 
-  void restore() noexcept { std::memcpy(static_cast<void*>(words_), pristine_.data(), count_ * sizeof(mem::Word)); }
-  void apply(const Damage& damage) noexcept { words_[damage.word].store_relaxed(damage.value); }
+  void restore() noexcept {
+    std::memcpy(static_cast<void*>(words_), pristine_.data(), count_ * sizeof(mem::Word));
+    promises_other_sizes_ = false;
+  }
+  void apply(const Damage& damage) noexcept {
+    if (damage.word == offsetof(layout::SegmentHeader, shape.value_bytes_max) / sizeof(mem::Word)) promises_other_sizes_ = true;
+    words_[damage.word].store_relaxed(damage.value);
+  }
   void undo(const Damage& damage) noexcept { words_[damage.word].store_relaxed(pristine_[damage.word].load_relaxed()); }
 
-  /// Everything that can be done with the segment. The answers are nobody's business here: a
-  /// damaged segment may say anything but hang, crash or touch what is not its own.
-  void exercise() {
-    if (auto reader = Cache::open({.name = name(), .access = Access::read_only})) {
+  /// Everything that can be done with the segment. Empty, or the answers that nobody may get: a read that
+  /// finds no memory was led to ask for too much; a key that is too long was never there.
+  std::string exercise() {
+    unexpected_.clear();
+    const auto reader = Cache::open({.name = name(), .access = Access::read_only});
+    answer("open to read", reader, {Errc::layout_mismatch});
+    if (reader) {
       read(*reader);
       inspect(*reader);
     }
-    if (auto client = Cache::open({.name = name(), .client_name = "hostile"})) {
+    auto client = Cache::open({.name = name(), .client_name = "hostile"});
+    answer("open", client, {Errc::layout_mismatch});
+    if (client) {
       read(*client);
       write(*client);
       inspect(*client);
     }
+    use_from_c();
     maintain();
+    return std::exchange(unexpected_, {});
   }
 
  private:
@@ -206,57 +223,155 @@ class HostileSegment {
     static_cast<void>(value);
   }
 
-  static void read(const Cache& cache) {
+  using Codes = std::initializer_list<Errc>;
+  static bool among(Errc code, Codes codes) { return std::find(codes.begin(), codes.end(), code) != codes.end(); }
+  void unexpected(const char* call, Errc code) {
+    constexpr std::size_t kTextMax = 2000;
+    if (unexpected_.size() < kTextMax) unexpected_ += std::string{call} + ": " + to_string(code) + "\n";
+  }
+  /// What a call said; `corrupt` is always a good answer here.
+  template <class T>
+  void answer(const char* call, const Result<T>& result, Codes also = {}) {
+    const Errc code = result.code();
+    if (code != Errc::ok && code != Errc::corrupt && !among(code, also)) unexpected(call, code);
+  }
+  template <class T>
+  void read_answer(const char* call, const Result<T>& result) {
+    answer(call, result, {Errc::not_found});
+  }
+  template <class T>
+  void write_answer(const char* call, const Result<T>& result, Codes also = {}) {
+    // No room for the event or the bytes; no client slot is left; the header says that such values are too long.
+    if (among(result.code(), {Errc::full, Errc::no_space, Errc::busy})) return;
+    if (result.code() == Errc::invalid_argument && promises_other_sizes_) return;
+    answer(call, result, also);
+  }
+  static Result<void> result_of(cachee_status status) {
+    if (status == CACHEE_OK) return {};
+    return static_cast<Errc>(status);
+  }
+
+  void read(const Cache& cache) {
     char buffer[64];
     std::vector<std::string> keys{"", "large", "soon", "number", "absent"};
     for (int i = 0; i < 20; ++i) keys.push_back(key(i));
     for (const auto& k : keys) {
-      use(cache.get(k));
-      use(cache.get_into(k, buffer));
+      read_answer("get", cache.get(k));
+      read_answer("get_into", cache.get_into(k, buffer));
     }
     for (int i = 0; i < 6; ++i) {
-      use(cache.view(keys[static_cast<std::size_t>(i)]));
-      use(cache.inspect(keys[static_cast<std::size_t>(i) * 3]));
-      use(cache.contains(keys[static_cast<std::size_t>(i) * 2]));
-      use(cache.ttl(keys[static_cast<std::size_t>(i) * 2 + 1]));
+      read_answer("view", cache.view(keys[static_cast<std::size_t>(i)]));
+      read_answer("inspect", cache.inspect(keys[static_cast<std::size_t>(i) * 3]));
+      read_answer("contains", cache.contains(keys[static_cast<std::size_t>(i) * 2]));
+      read_answer("ttl", cache.ttl(keys[static_cast<std::size_t>(i) * 2 + 1]));
     }
     const std::vector<KeyView> views{keys.begin(), keys.end()};
-    use(cache.get_many(views, [](std::size_t, std::optional<ValueView> value) { use(value); }));
+    answer("get_many", cache.get_many(views, [](std::size_t, std::optional<ValueView> value) { use(value); }));
     std::uint64_t cursor = 0;
     do {
       const auto scanned = cache.scan(cursor, 100, [](KeyView k) { use(std::string{k}); });
+      answer("scan", scanned);
       if (!scanned) break;
       cursor = scanned->cursor;
     } while (cursor != 0);
-    use(cache.size());
-    use(cache.random_key());
+    answer("size", cache.size());
+    read_answer("random_key", cache.random_key());
   }
 
-  static void write(Cache& cache) {
+  void write(Cache& cache) {
+    using namespace std::chrono_literals;
     for (int i = 0; i < 10; ++i) {
-      use(cache.set(key(i), "overwritten"));
-      use(cache.set("new" + std::to_string(i), std::string(static_cast<std::size_t>(i) * 400, 'n')));
+      write_answer("set", cache.set(key(i), "overwritten"));
+      write_answer("set of a new key", cache.set("new" + std::to_string(i), std::string(static_cast<std::size_t>(i) * 400, 'n')));
     }
-    use(cache.set("large", std::string(kLargeBytes, 'M')));
-    use(cache.set("large2", std::string(kLargeBytes * 3, 'M')));
-    use(cache.increment("number"));
-    use(cache.append("k20", "more"));
-    use(cache.update("k21", [](std::optional<ValueView> old) { return std::optional{std::string{old.value_or("")} + "x"}; }));
-    use(cache.touch("k22", std::chrono::seconds{5}));
-    use(cache.persist("k24"));
-    use(cache.compare_and_set("k25", 7, "x"));
-    use(cache.erase("k26", {.return_old = true}));
-    use(cache.erase(""));
-    use(cache.wait_acknowledged(EventSeq{5}, std::chrono::milliseconds{0}));
+    write_answer("set of a run", cache.set("large", std::string(kLargeBytes, 'M')));
+    write_answer("set of a longer run", cache.set("large2", std::string(kLargeBytes * 3, 'M')));
+    std::vector<std::string> keys;
+    for (int i = 27; i < 47; ++i) keys.push_back(key(i));  // more than one batch
+    std::vector<KeyValue> items;
+    for (const auto& k : keys) items.push_back({k, k});
+    write_answer("set_many", cache.set_many(items, {.ttl = 1h}));
+    write_answer("add", cache.add(key(47), "x"), {Errc::exists});
+    write_answer("replace", cache.replace(key(48), "x"), {Errc::not_found});
+    write_answer("increment", cache.increment("number"), {Errc::not_a_number, Errc::overflow});
+    write_answer("append", cache.append("k20", "more"), {Errc::invalid_argument});
+    write_answer("update",
+                 cache.update("k21", [](std::optional<ValueView> old) { return std::optional{std::string{old.value_or("")} + "x"}; }),
+                 {Errc::invalid_argument});
+    write_answer("touch", cache.touch("k22", 5s), {Errc::not_found});
+    write_answer("touch_at", cache.touch_at("k23", std::int64_t{4102444800000}), {Errc::not_found});
+    write_answer("persist", cache.persist("k24"), {Errc::not_found});
+    write_answer("compare_and_set", cache.compare_and_set("k25", 7, "x"), {Errc::not_found, Errc::stale});
+    write_answer("erase", cache.erase("k26", {.return_old = true}), {Errc::not_found});
+    write_answer("erase", cache.erase(""), {Errc::not_found});
+    answer("wait_acknowledged", cache.wait_acknowledged(EventSeq{5}, 0ms), {Errc::timed_out});
   }
 
-  static void inspect(const Cache& cache) {
-    use(segment_info(cache));
-    use(list_clients(cache));
-    use(list_slabs(cache));
-    use(list_events(cache, 1000));
-    use(fsck(cache));
-    if (const auto table = read_triggers(cache)) {
+  /// The C ABI hands over what these calls find: lengths and pointers that come from the same bytes.
+  void use_from_c() {
+    cachee_open_options options = cachee_open_options_default();
+    options.name = name().data();
+    options.name_bytes = name().size();
+    cachee_cache* cache = nullptr;
+    answer("cachee_open", result_of(cachee_open(&options, &cache)), {Errc::layout_mismatch});
+    if (cache == nullptr) return;
+    const std::string k = key(30);
+    void* bytes = nullptr;
+    std::size_t count = 0;
+    std::uint64_t number = 0;
+    read_answer("cachee_get", result_of(cachee_get(cache, k.data(), k.size(), &bytes, &count, &number)));
+    cachee_free(bytes);
+    char buffer[64];
+    read_answer("cachee_get_into", result_of(cachee_get_into(cache, k.data(), k.size(), buffer, sizeof buffer, &count)));
+    const cachee_bytes keys[] = {{k.data(), k.size()}, {"large", 5}};
+    answer("cachee_get_many", result_of(cachee_get_many(cache, keys, std::size(keys), [](void*, size_t, const void*, size_t) {}, nullptr)));
+    cachee_pin* pin = nullptr;
+    read_answer("cachee_view", result_of(cachee_view(cache, k.data(), k.size(), &pin)));
+    if (pin != nullptr) use(std::string{static_cast<const char*>(cachee_pin_data(pin)), cachee_pin_bytes(pin)});
+    cachee_pin_release(pin);
+    cachee_entry* entry = nullptr;
+    read_answer("cachee_inspect", result_of(cachee_inspect(cache, k.data(), k.size(), &entry)));
+    cachee_free(entry);
+    bool yes = false;
+    read_answer("cachee_contains", result_of(cachee_contains(cache, k.data(), k.size(), &yes)));
+    std::int64_t ms = 0;
+    read_answer("cachee_ttl", result_of(cachee_ttl(cache, k.data(), k.size(), &ms)));
+    bytes = nullptr;
+    read_answer("cachee_random_key", result_of(cachee_random_key(cache, &bytes, &count)));
+    cachee_free(bytes);
+    cachee_set_options set = cachee_set_options_default();
+    set.flags = CACHEE_SET_RETURN_OLD;
+    cachee_write_result written = cachee_write_result_default();
+    write_answer("cachee_set", result_of(cachee_set(cache, k.data(), k.size(), "c", 1, &set, &written)));
+    cachee_free(written.old_value);
+    const cachee_item items[] = {{k.data(), k.size(), "m", 1}, {"many", 4, "m", 1}};
+    write_answer("cachee_set_many", result_of(cachee_set_many(cache, items, std::size(items), nullptr, nullptr, nullptr)));
+    write_answer("cachee_touch_at", result_of(cachee_touch_at(cache, k.data(), k.size(), 4102444800000, CACHEE_EXPIRE_ALWAYS, &yes)),
+                 {Errc::not_found});
+    cachee_erase_options erase = cachee_erase_options_default();
+    erase.flags = CACHEE_ERASE_RETURN_OLD;
+    cachee_erase_result erased = cachee_erase_result_default();
+    write_answer("cachee_erase", result_of(cachee_erase(cache, k.data(), k.size(), &erase, &erased)), {Errc::not_found});
+    cachee_free(erased.old_value);
+    answer("cachee_scan", result_of(cachee_scan(cache, 0, 100, [](void*, const void*, size_t) {}, nullptr, &number)));
+    answer("cachee_size", result_of(cachee_size(cache, &number)));
+    cachee_stats stats = cachee_stats_default();
+    answer("cachee_total_stats", result_of(cachee_total_stats(cache, &stats)));
+    const auto look = [](void*, const cachee_client* client) { use(std::string{client->name} + client->role + client->operation); };
+    answer("cachee_clients", result_of(cachee_clients(cache, look, nullptr)));
+    cachee_close(cache);
+  }
+
+  void inspect(const Cache& cache) {
+    answer("segment_info", segment_info(cache));
+    answer("list_clients", list_clients(cache));
+    answer("list_slabs", list_slabs(cache));
+    answer("list_events", list_events(cache, 1000));
+    answer("memory_info", memory_info(cache));
+    answer("fsck", fsck(cache));
+    const auto table = read_triggers(cache);
+    answer("read_triggers", table);
+    if (table) {
       const TriggerMatcher matcher{*table};
       matcher.match(EventKind::write, "k1", [](std::size_t i) { use(i); });
     }
@@ -264,6 +379,7 @@ class HostileSegment {
     const std::uint64_t head = reader.head();
     for (std::uint64_t p = head; p < head + 300 && p >= head; ++p) {
       const auto event = reader.at(EventSeq{p});
+      answer("event", event, {Errc::would_block, Errc::lapped});
       if (!event) continue;
       use(std::string{event->key} + std::string{event->value});
       if (const auto old = event->old_value()) use(std::string{*old});
@@ -286,12 +402,14 @@ class HostileSegment {
 
   void maintain() {
     auto keeper = Maintainer::create(options_);
+    answer("create", keeper, {Errc::layout_mismatch});
     if (!keeper) return;
     const TimeNs now = now_ns();
     keeper->heartbeat(now);
     use(keeper->expire_due(now, 1000));
     use(keeper->next_deadline());
     use(keeper->evict(50));
+    keeper->estimate();
     use(keeper->reap(100));
     use(keeper->help_stalled(now));
     use(keeper->help_stalled(now + 20'000'000));
@@ -304,18 +422,20 @@ class HostileSegment {
     keeper->release_through(100, {&delta, 1});
     TriggerTable table;
     table.triggers.push_back({.name = "all", .pattern = "*", .events = 0x3e, .source = "return"});
-    use(keeper->publish_triggers(table, std::chrono::milliseconds{1}));
-    if (auto lane = keeper->lane(0)) {
+    answer("publish_triggers", keeper->publish_triggers(table, std::chrono::milliseconds{1}), {Errc::timed_out, Errc::no_space});
+    auto lane = keeper->lane(0);
+    answer("lane", lane);
+    if (lane) {
       lane->wait_for_event(lane->position(), std::chrono::microseconds{1});
       use(lane->running().since);
     }
-    use(keeper->repair());
+    answer("repair", keeper->repair(), {Errc::busy});
     if (auto client = keeper->client(Role::client, "after")) {
-      use(client->set("after", "repair"));
-      use(client->get("after"));
-      use(client->clear());
+      write_answer("set after the repair", client->set("after", "repair"));
+      read_answer("get after the repair", client->get("after"));
+      write_answer("clear", client->clear());
     }
-    use(fsck(keeper->cache()));
+    answer("fsck", fsck(keeper->cache()));
   }
 
   static TimeNs now_ns() {
@@ -328,6 +448,8 @@ class HostileSegment {
   std::vector<mem::Word> pristine_;
   std::array<layout::RegionEntry, layout::kRegionCount> regions_{};
   std::vector<std::size_t> record_words_;  // from the data region's start
+  std::atomic<bool> promises_other_sizes_{false};
+  std::string unexpected_{};
 };
 
 }  // namespace cachee::test

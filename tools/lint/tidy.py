@@ -11,8 +11,9 @@ Rules, all from tools/lint/layers.toml:
                 is between threads of one process, with its default order
   third-party   a library is named in its folder only
   crash-points  CACHEE_CRASH_POINT names are literals, well-formed, and each stands once
-  invariants    an id that a header of libshm states is in libshm/doc/invariants.md with that header,
-                and quoted by a test or a model
+  invariants    an id that a header of libshm or the daemon states is its only one, and is in
+                libshm/doc/invariants.md with that header and what checks it; one of libshm is quoted by a
+                test or a model
 """
 import argparse
 import dataclasses
@@ -28,6 +29,7 @@ ATOMIC = re.compile(r"\bstd\s*::\s*atomic|^\s*#\s*include\s*<atomic>")
 ORDER = re.compile(r"\bmemory_order|\batomic_thread_fence|\batomic_ref|\b__atomic_|\b__sync_")
 CRASH_POINT = re.compile(r"\bCACHEE_CRASH_POINT\s*\(\s*([^)]*)\)")
 INVARIANT = re.compile(r"^//\s+\[([A-Z]{2}-[0-9]+)\] ")
+ROW = re.compile(r"^\| \[([A-Z]{2}-[0-9]+)\] \| (.+) \| `([^`]+)` \| (.*\S) \|$")
 QUOTED = re.compile(r"\[([A-Z]{2}-[0-9]+)\]")
 CRASH_NAME = re.compile(r'^"([a-z0-9_]+(?:\.[a-z0-9_]+)+)"$')
 
@@ -196,19 +198,35 @@ class Rules:
             if path.is_file():
                 tested.update(QUOTED.findall(path.read_text(encoding="utf-8", errors="replace")))
         page = self.root / "libshm/doc/invariants.md"
-        rows = page.read_text(encoding="utf-8").splitlines() if page.is_file() else []
-        for path in sorted((self.root / "libshm/src").rglob("*.hpp")):
-            name = path.relative_to(self.root).as_posix()
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-                stated = INVARIANT.match(line)
-                if not stated:
-                    continue
-                invariant = stated.group(1)
-                if not any(row.startswith(f"| [{invariant}] |") and f"`{name}`" in row for row in rows):
-                    self.add(name, number, "invariants",
-                             f"[{invariant}] of this header is not in libshm/doc/invariants.md")
-                if invariant not in tested:
-                    self.add(name, number, "invariants", f"[{invariant}] is quoted by no test")
+        rows = {}
+        text = page.read_text(encoding="utf-8") if page.is_file() else ""
+        for number, line in enumerate(text.splitlines(), 1):
+            row = ROW.match(line)
+            if row and row.group(1) in rows:
+                self.add(page.relative_to(self.root).as_posix(), number, "invariants", f"[{row.group(1)}] has two rows")
+            elif row:
+                rows[row.group(1)] = row.group(3)
+                if not row.group(2).endswith("."):
+                    self.add(page.relative_to(self.root).as_posix(), number, "invariants",
+                             f"[{row.group(1)}] is no whole sentence")
+        stated_in = {}
+        for top in ("libshm/src", "daemon/src"):
+            for path in sorted((self.root / top).rglob("*.hpp")):
+                name = path.relative_to(self.root).as_posix()
+                for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                    stated = INVARIANT.match(line)
+                    if not stated:
+                        continue
+                    invariant = stated.group(1)
+                    if stated_in.setdefault(invariant, name) != name:
+                        self.add(name, number, "invariants", f"[{invariant}] is stated by {stated_in[invariant]} too")
+                    elif rows.get(invariant) != name:
+                        self.add(name, number, "invariants",
+                                 f"[{invariant}] of this header is not in libshm/doc/invariants.md")
+                    if top == "libshm/src" and invariant not in tested:
+                        self.add(name, number, "invariants", f"[{invariant}] is quoted by no test")
+        for invariant in rows.keys() - stated_in.keys():
+            self.add(page.relative_to(self.root).as_posix(), 1, "invariants", f"[{invariant}] is stated by no header")
 
     def check_crash_point(self, name, number, argument):
         if name == "libshm/src/mem/crash_point.hpp":

@@ -68,7 +68,7 @@ BREACHES = [
 def test_an_invariant_that_nobody_tests_or_lists_is_found(tree):
     stated = "// Invariants\n//   [RG-1] head <= tail,\n//          always [RG-2].\n"
     header = "libshm/src/ring/ring.hpp"
-    row = "| [RG-1] | head <= tail | `libshm/src/ring/ring.hpp` |\n"
+    row = "| [RG-1] | head <= tail. | `libshm/src/ring/ring.hpp` | fsck |\n"
     found = tidy(tree(header, stated))
     assert [line.split(": ", 2)[1:] for line in found] == [
         ["invariants", "[RG-1] is quoted by no test"],
@@ -76,6 +76,17 @@ def test_an_invariant_that_nobody_tests_or_lists_is_found(tree):
     tree("libshm/doc/invariants.md", row.replace("ring.hpp", "other.hpp"))
     assert len(tidy(tree("tests/model/spin/ring.pml", "/* [RG-1] */"))) == 1
     assert tidy(tree("libshm/doc/invariants.md", row)) == []
+    assert len(tidy(tree("libshm/doc/invariants.md", row + row))) == 1
+    assert len(tidy(tree("libshm/doc/invariants.md", row.replace("tail.", "tail, and")))) == 1
+    assert len(tidy(tree("libshm/doc/invariants.md", row.replace(" fsck |", " |")))) == 1, "who checks it?"
+    gone = row.replace("RG-1", "RG-7")
+    assert len(tidy(tree("libshm/doc/invariants.md", row + gone))) == 1
+    # One name, one invariant: of the daemon's as well.
+    tree("libshm/doc/invariants.md", row)
+    assert len(tidy(tree("daemon/src/executor/loop.hpp", "// [RG-1] Runs happen in order.\n"))) == 1
+    assert len(tidy(tree("daemon/src/executor/loop.hpp", "// [XR-1] Runs happen in order.\n"))) == 1
+    own = "| [XR-1] | Runs happen in order. | `daemon/src/executor/loop.hpp` | `unit/x.cpp` |\n"
+    assert tidy(tree("libshm/doc/invariants.md", row + own)) == []
 
 
 @pytest.mark.parametrize("rule,name,text", BREACHES)

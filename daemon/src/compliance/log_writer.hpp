@@ -18,8 +18,9 @@
 // Invariants
 //   [LG-1] The file's first settled_bytes bytes are whole lines of rows that are gone, in order.
 //   [LG-2] What is behind them is the work of an L2 whose L4 did not happen; its rows are all
-//   there. [LG-3] settled_bytes of a channel is on disk before the first byte is written to its
-//   file. [LG-4] A file that was rotated away has settled lines only, for good.
+//          there.
+//   [LG-3] settled_bytes of a channel is on disk before the first byte is written to its file.
+//   [LG-4] A file that was rotated away has settled lines only, for good.
 //
 // Rotation, when the file is large or old enough and there is a line to write:
 //   R1  the settled state is on disk: no loss of power undoes an L4 behind it [LG-4]

@@ -173,7 +173,7 @@ const TriggerSpec* ExecutorLoop::find_trigger(std::uint32_t slot) const {
   return spec == table_.triggers.end() ? nullptr : &*spec;
 }
 
-/// An event that left the ring for the disk: run in its turn, by the rules of the ring [EX-1].
+/// An event that left the ring for the disk: run in its turn, by the rules of the ring [XR-1].
 void ExecutorLoop::run_spooled(const Order& order) {
   refresh_if_changed();
   look_at_clocks();
@@ -264,7 +264,7 @@ void ExecutorLoop::report_damaged(std::uint64_t position) {
 }
 
 void ExecutorLoop::handle(const EventView& event) {
-  refresh_if_changed();  // [EX-2] behind the event: the table is as new as its decision
+  refresh_if_changed();  // [XR-2] behind the event: the table is as new as its decision
   owed_.clear();
   matcher_.match(event.kind, event.key, [&](std::uint32_t index) {
     const std::uint64_t since = table_.triggers[index].since_generation;
@@ -300,14 +300,14 @@ void ExecutorLoop::handle_for(const EventView& event, const TriggerSpec& spec, R
     return send(report, false);
   }
   if (spec.paused || (!blocked_.empty() && blocked_.contains(pair))) {
-    blocked_[pair] = reports_ + 1;  // [EX-1]
+    blocked_[pair] = reports_ + 1;  // [XR-1]
     report.status = RunStatus::held;
     return send(report, false);
   }
   const ViewEvent source{event, reader_, report.attempt, report.duplicate};
   lane_.begin({event.seq, spec.slot, now_, 0});  // E3
   if (execute(script_of(spec), source, limits_of(spec), report) == RunStatus::failed) {
-    blocked_[pair] = reports_;  // [EX-1]
+    blocked_[pair] = reports_;  // [XR-1]
   }
 }
 

@@ -10,9 +10,9 @@
 //   A report that does not fit is written after E6: waiting for the supervisor is no fault of the
 //   run, and killed then the event comes again like one that was not run.
 //
-// [EX-1] Runs of one (key, trigger) happen in the order of their events: after a failed or held one
+// [XR-1] Runs of one (key, trigger) happen in the order of their events: after a failed or held one
 //        all later ones are held until the supervisor unblocks the pair.
-// [EX-2] An event runs the triggers that were registered when it was decided, by the newest table.
+// [XR-2] An event runs the triggers that were registered when it was decided, by the newest table.
 #pragma once
 
 #include <chrono>

@@ -15,8 +15,7 @@
 //   [ST-1] By trigger name: moved_in = acknowledged + purged + stored runs, dead ones included.
 //          The counters change only in the transaction that moves the run.
 //   [ST-2] The oldest run of a (trigger, key hash) that is not dead is waiting, never held:
-//   something
-//          always runs next.
+//          something always runs next.
 //   [ST-3] Every stored run has its event and every stored event its run.
 //   [ST-4] By trigger name: outbox rows added = sent + purged + rows, dead ones included.
 //

@@ -133,8 +133,9 @@ Result<Pinned> pin_record(Context& context, KeyView key) noexcept {
       Record* record = view.record(unit);
       hazard.store_release(unit);                        // H1
       mem::fence_seq_cst();                              // H2
-      restart = record == nullptr || walk.slot().load_seq_cst() != word;  // H3. LINEARIZES
-      if (restart || key_in_place(view, unit) != key) continue;
+      restart = record == nullptr || walk.slot().load_seq_cst() != word ||  // H3. LINEARIZES
+                Hdr::state(record->hdr.load_acquire()) == RecordState::free;  // under a protection: damage
+      if (restart || !key_equals(view, unit, key)) continue;
       if (deadline_passed(record->exp.load_acquire())) {
         hazard.store_release(0);
         if (++expired_rounds > kExpiredRoundsMax) {

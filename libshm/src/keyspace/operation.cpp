@@ -44,6 +44,7 @@ namespace {
 /// recovery knows of it when we die in between.
 Lookup finish_mark_of(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word, KeyView key) noexcept {
   const Lookup what = look_at(context, slot, word, key);
+  if (what == Lookup::damaged) return Lookup::absent;  // readers pass over marks of any key
   if (what != Lookup::live) return what;
   const bool finished = finish_remove(context, bucket, slot, word, false);
   clear_old(context);

@@ -50,6 +50,7 @@ enum class Lookup {
   live,     // `slot` holds the key's record, protected by `old`
   moved,    // something changed under the search: look again
   blocked,  // a mark of this key could not be finished: the ring is full
+  damaged,  // a slot that may be the key's names no record, or a free one: no reader gets past it
 };
 struct FoundSlot {
   Lookup what = Lookup::absent;
@@ -59,14 +60,19 @@ struct FoundSlot {
   Heat* heat = nullptr;  // of `slot`
 };
 
+/// For whoever needs the key to be there.
+inline Errc code_of_absence(Lookup what) noexcept { return what == Lookup::damaged ? Errc::corrupt : Errc::not_found; }
+
 /// Goes through the chain; finishes marks of the same key on the way.
 FoundSlot find_in_chain(Context& context, std::uint64_t bucket, std::uint64_t live, KeyView key) noexcept;
 
 /// One live slot whose tag fits: protected, then compared.
 [[gnu::always_inline]] inline Lookup look_at(Context& context, Word& slot, std::uint64_t word, KeyView key) noexcept {
   const std::uint64_t unit = layout::Slot::Offset::get(word);
-  if (!context.view->is_record(unit)) return Lookup::absent;
+  if (!context.view->is_record(unit)) [[unlikely]] return Lookup::damaged;
   if (!protect_old(context, slot, word)) return Lookup::moved;
+  const auto state = layout::Hdr::state(context.view->record_at(unit).hdr.load_acquire());
+  if (state == layout::RecordState::free) [[unlikely]] return Lookup::damaged;
   return key_equals(*context.view, unit, key) ? Lookup::live : Lookup::absent;
 }
 

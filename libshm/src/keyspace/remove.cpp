@@ -110,7 +110,7 @@ Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptio
     }
     const FoundSlot found = find_for_write(context, bucket, hash, key);
     if (found.what == Lookup::moved) continue;
-    if (found.what != Lookup::live) return Errc::not_found;
+    if (found.what != Lookup::live) return code_of_absence(found.what);
     if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy)) {
       help_insert(context, bucket, busy);
       continue;

@@ -277,6 +277,7 @@ template <class Plan>
     const FoundSlot found = find_for_write(context, bucket, hash, key);  // S2
     if (found.what == Lookup::moved) [[unlikely]] continue;
     if (found.what == Lookup::blocked) [[unlikely]] return write.give_up(Errc::full);
+    if (found.what == Lookup::damaged) [[unlikely]] return write.give_up(Errc::corrupt);
     const TimeNs now = base::now_coarse_ns();
     std::uint64_t old_unit = 0;
     std::uint64_t old_deadline_ms = 0;

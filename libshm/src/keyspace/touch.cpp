@@ -50,7 +50,7 @@ Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexce
       }
       const FoundSlot found = find_for_write(context, bucket, hash, key);
       if (found.what == Lookup::moved) continue;
-      if (found.what != Lookup::live) return Errc::not_found;  // T0: else it is protected
+      if (found.what != Lookup::live) return code_of_absence(found.what);  // T0: else it is protected
       if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy)) {  // [IX-3]: it may expire below
         help_insert(context, bucket, busy);
         continue;

@@ -1,6 +1,6 @@
 /* Insertion by announcement, with reuse of blocks (index/index.hpp, reclaim/reclaim.hpp, recovery/recovery.cpp).
 
-   Modelled: one bucket of two slots; SETTERS setters of key K, OPS operations each; an eraser that removes key X, which
+   Modelled: one bucket of two slots; SETTERS setters of key K (at most three), OPS operations each; an eraser that removes key X, which
    is in slot 0 at first, and then K EOPS times; the supervisor as recoverer and reclaimer. NB blocks: one of them may be
    freed and claimed again while a helper sleeps anywhere in N2, N3.
    Abstracted: no events (one_key.pml), no deadlines (expiry.pml); settling is PRIV -> CLEAN; a
@@ -9,8 +9,9 @@
    Checked: a record is placed exactly once [IX-2]; never two live slots of K [IX-1]; nothing is touched after it was
    freed; a block that is linked or announced is not freed; an operation that returned had its effect; no leak. */
 #include "model.h"
-#define SUP 3
-#define KILLABLE(p) ((p) < 2)
+#define ERASER 3
+#define SUP 4
+#define KILLABLE(p) ((p) < ERASER)
 #define BUG_NOHAZ 1      /* the reclaimer ignores hz */
 #define BUG_NORECHECK 2  /* a helper does not look at ins again behind the slot */
 #define BUG_PLAIN 3      /* insertion by a CAS of the first empty slot */
@@ -34,8 +35,10 @@ byte s[2], ins, uids = 2;
 byte st[NBMAX], uid[NBMAX];
 bool ofk[NBMAX], rm[NBMAX];
 short placed;  /* ghost, by uid */
-byte nw[4], nwuid[4], old[4], hz[4];
-bool valid[4], dead[4], recovered[4], fin[4];
+byte nw[5], nwuid[5], old[5], hz[5];
+bool valid[5], dead[5], recovered[5], fin[5];
+#define LEFT(q) (dead[q] && !recovered[q])
+#define GONE(q) (fin[q] || recovered[q])
 #define USED(b) assert(st[b] != FREE)
 #define OTHERK(i) (ISLIVE(s[1 - (i)]) && ofk[s[1 - (i)]])
 inline put(i, b) {
@@ -188,7 +191,7 @@ proctype Supervisor() {
   byte q, r, o, w, v, e, i; bool ok;
 again:
   do
-  :: atomic { (dead[0] && !recovered[0]) || (dead[1] && !recovered[1]); q = (dead[0] && !recovered[0] -> 0 : 1) }
+  :: atomic { LEFT(0) || LEFT(1) || LEFT(2); q = (LEFT(0) -> 0 : (LEFT(1) -> 1 : 2)) }
      r = nw[q]; o = NONE;
      if
      :: r != NONE && uid[r] == nwuid[q] && st[r] != FREE ->
@@ -227,8 +230,8 @@ again:
   :: atomic { WAITS(2) -> r = 2 }
 reclaim:
      atomic {  /* Q1-Q4 */
-       ok = (nw[0] != r && nw[1] != r && old[0] != r && old[1] != r && old[2] != r);
-       ok = ok && (bug == BUG_NOHAZ || (hz[0] != r && hz[1] != r && hz[2] != r));
+       ok = (nw[0] != r && nw[1] != r && nw[2] != r && old[0] != r && old[1] != r && old[2] != r && old[ERASER] != r);
+       ok = ok && (bug == BUG_NOHAZ || (hz[0] != r && hz[1] != r && hz[2] != r && hz[ERASER] != r));
        if
        :: ok && st[r] >= RETIRED ->
           assert(s[0] != r && s[1] != r && s[0] != 8 + r && s[1] != 8 + r && !(ISBUSY(ins) && (ins & 7) == r));
@@ -237,7 +240,7 @@ reclaim:
        fi;
        r = 0; ok = 0
      }
-  :: atomic { (fin[0] || recovered[0]) && (fin[1] || recovered[1]) && fin[2] -> break }
+  :: atomic { GONE(0) && GONE(1) && GONE(2) && fin[ERASER] -> break }
   od;
   skip;
   d_step {
@@ -262,10 +265,11 @@ init {
     COMMON_PARAMETERS
     c_code { SETTERS = param("SETTERS", 2); OPS = param("OPS", 1); EOPS = param("EOPS", 1); NB = param("NB", 2); }
     ins = 64; s[0] = 0; s[1] = 16; st[0] = CLEAN; uid[0] = 1;
-    do :: i < 4 -> nw[i] = NONE; old[i] = NONE; hz[i] = NONE; i++ :: else -> break od;
+    do :: i < 5 -> nw[i] = NONE; old[i] = NONE; hz[i] = NONE; i++ :: else -> break od;
     i = 0;
     run Setter(0);
-    if :: SETTERS == 2 -> run Setter(1) :: else -> fin[1] = 1 fi;
-    run Eraser(2); run Supervisor()
+    if :: SETTERS >= 2 -> run Setter(1) :: else -> fin[1] = 1 fi;
+    if :: SETTERS == 3 -> run Setter(2) :: else -> fin[2] = 1 fi;
+    run Eraser(ERASER); run Supervisor()
   }
 }

@@ -2,6 +2,7 @@
 // stays within its budget, and nothing has to go before the memory is in use.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdio>
 #include <random>
 #include <string>
@@ -84,6 +85,40 @@ TEST(Capacity, MixedSizesFillTheMemoryBeforeOneIsRefused) {
   std::printf("full at %.1f %% (up to 1 KiB) and %.1f %% (up to 60,000 bytes)\n", 100 * of_small.fill(), 100 * of_wide.fill());
   EXPECT_GE(of_small.fill(), 0.95);
   EXPECT_GE(of_wide.fill(), 0.95);
+}
+
+/// Sets keys of 16 bytes, with the supervisor's sweep after each, until the first one is evicted. How full it was.
+template <class ValueBytes>
+double fill_at_first_eviction(ValueBytes&& value_bytes) {
+  SegmentOptions options;
+  options.memory_bytes = 32 * kMiB;
+  options.eviction = EvictionPolicy::balanced;
+  TempSegment segment{options};
+  TriggerTable table;
+  table.triggers.push_back({.name = "gone", .pattern = "*", .events = event_bit(EventKind::evict), .source = "return"});
+  EXPECT_TRUE(segment.keeper().publish_triggers(table, std::chrono::seconds{1}));
+  Cache cache = segment.client();
+  const EventReader reader = segment.keeper().reader();
+  const std::string value(64 * 1024, 'v');
+  constexpr std::uint64_t kKeysMax = 32 * kMiB / 64;  // more than fit
+  for (std::uint64_t i = 0; i < kKeysMax && !reader.at(EventSeq{0}); ++i) {
+    char key[17];
+    std::snprintf(key, sizeof key, "%016llx", static_cast<unsigned long long>(i));
+    EXPECT_TRUE(cache.set({key, 16}, {value.data(), value_bytes()}));
+    static_cast<void>(segment.keeper().evict(1));
+  }
+  const Filled filled{.info = *segment_info(cache)};
+  EXPECT_GT(filled.info.totals.evicted, 0u);
+  return filled.fill();
+}
+
+TEST(Capacity, NothingIsEvictedBeforeTheMemoryIsInUse) {
+  std::mt19937_64 random{20240301};
+  const double of_one = fill_at_first_eviction([] { return std::size_t{64}; });
+  const double of_small = fill_at_first_eviction([&] { return static_cast<std::size_t>(random() % 1024); });
+  std::printf("first eviction at %.1f %% (64 bytes) and %.1f %% (up to 1 KiB)\n", 100 * of_one, 100 * of_small);
+  EXPECT_GE(of_one, 0.95);
+  EXPECT_GE(of_small, 0.95);
 }
 
 }  // namespace

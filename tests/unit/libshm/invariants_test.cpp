@@ -6,9 +6,13 @@
 #include <random>
 #include <thread>
 
+#include <csignal>
+
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "api/handle.hpp"
 #include "support/segment_bytes.hpp"
 #include "support/temp_segment.hpp"
 #include "triggers/triggers.hpp"
@@ -56,6 +60,50 @@ TEST(Eviction, AReaderStoresIntoEvictionWordsAndItsOwnSlotOnly) {  // [EV-1]
   }
   EXPECT_GT(heat, 0u);
   EXPECT_GT(stats, 0u);
+}
+
+/// Reads every key twice in a child, the second time with a heat region that nobody may write; `between` comes
+/// between. Returns how the child ended.
+template <class Between>
+int read_twice(const std::string& name, int keys, Between&& between) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::signal(SIGSEGV, SIG_DFL);  // a sanitizer would make an exit of it
+    const auto cache = Cache::open({.name = name, .client_name = "reader"});
+    if (!cache) _exit(1);
+    const auto read_all = [&] {
+      char buffer[512];
+      for (int i = 0; i < keys; ++i) {
+        if (!cache->get("k" + std::to_string(i)) || !cache->get_into("k" + std::to_string(i), buffer)) _exit(2);
+      }
+    };
+    read_all();
+    const shm::View& view = cache->handle()->view();
+    between(view);
+    const auto region = layout::compute_regions(view.shape)[layout::kRegionHeat];
+    constexpr std::uint64_t kPage = 4096;
+    const std::uint64_t from = base::align_up(region.offset, kPage);  // whole pages of it
+    const std::uint64_t to = (region.offset + region.bytes) / kPage * kPage;
+    if (to <= from || mprotect(view.base + from, to - from, PROT_READ) != 0) _exit(3);
+    read_all();
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+TEST(Eviction, AHitOfTheSameEpochStoresNothing) {  // [EV-1]
+  TempSegment segment;
+  Cache cache = segment.client();
+  constexpr int kKeys = 500;
+  for (int i = 0; i < kKeys; ++i) ASSERT_TRUE(cache.set("k" + std::to_string(i), "v"));
+  EXPECT_EQ(read_twice(segment.name(), kKeys, [](const shm::View&) {}), 0);
+  // In the next epoch every hit stores, so the pages were indeed those of the words.
+  const int status = read_twice(segment.name(), kKeys, [](const shm::View& view) {
+    view.header->evict_epoch.store_relaxed(view.header->evict_epoch.load_relaxed() + 1);
+  });
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV) << status;
 }
 
 TEST(Eviction, AnyHeatAndAnyGhostIsSafe) {  // [EV-4]

@@ -1,6 +1,7 @@
 // Goal: keys, values, segments and handles work at their bounds as documented.
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -12,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "api/handle.hpp"
 #include "support/segment_bytes.hpp"
 #include "support/temp_segment.hpp"
 
@@ -196,6 +198,44 @@ TEST(ReadOnly, EveryReadWorksAndEveryWriteSaysReadOnly) {
       cache.touch_at("k", 1).code(), cache.persist("k").code(), cache.erase("k").code(), cache.clear().code()};
   for (std::size_t i = 0; i < std::size(codes); ++i) EXPECT_EQ(codes[i], Errc::read_only) << "write " << i;
   EXPECT_EQ(writer.get("k")->bytes, "value");
+}
+
+/// Lines of /proc/self/maps that are mappings of the segment, by their permissions.
+std::vector<std::string> mappings_of(const std::string& segment) {
+  std::vector<std::string> permissions;
+  std::ifstream maps{"/proc/self/maps"};
+  for (std::string line; std::getline(maps, line);) {
+    if (line.ends_with("/cachee." + segment)) permissions.push_back(line.substr(line.find(' ') + 1, 4));
+  }
+  return permissions;
+}
+
+/// How a forked child ends that runs `body`.
+template <class Body>
+int status_of_child(Body&& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    body();
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+TEST(ReadOnly, TheKernelRefusesEveryStoreIntoItsMapping) {
+  TempSegment segment;
+  ASSERT_TRUE(segment.client().set("k", "value"));
+  // In a child: this process maps the segment to write as well, which no child inherits.
+  const int status = status_of_child([&] {
+    const auto reader = Cache::open({.name = segment.name(), .access = Access::read_only});
+    if (!reader || reader->get("k")->bytes != "value" || reader->view("k")->bytes() != "value") _exit(1);
+    if (mappings_of(segment.name()) != std::vector<std::string>{"r--s"}) _exit(2);
+    std::signal(SIGSEGV, SIG_DFL);  // a sanitizer would make an exit of it
+    *reinterpret_cast<volatile char*>(reader->handle()->view().base) = 1;
+  });
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV) << status;
+  EXPECT_EQ(findings(segment.keeper().cache()), "");
 }
 
 // ---- segments ------------------------------------------------------------------------------
