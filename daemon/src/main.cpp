@@ -259,6 +259,7 @@ class Supervisor {
     const FolderReport report = load_trigger_folder(folder, *dispatcher_);
     for (const std::string& error : report.errors) log::error("{}", error);
     if (report.registered > 0) log::info("{} trigger(s) registered from {}", report.registered, folder);
+    for (const std::string& name : report.removed) log::info("trigger {} removed: its file in {} is gone", name, folder);
   }
 
   void reload() {
