@@ -226,7 +226,8 @@ class Supervisor {
       if (!password) return password.failure();
       options.password = std::move(*password);
     }
-    auto cache = keeper_->client(Role::control, "control");
+    // What comes over the socket is a client's doing, in our name.
+    auto cache = keeper_->client(Role::client, "cacheed");
     if (!cache) return Failure{cache.error().code, "the control socket's handle: " + to_string(cache.error())};
     ControlHooks hooks;
     hooks.list_settings = [this] {
