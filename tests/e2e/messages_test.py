@@ -154,6 +154,7 @@ def test_bad_option_is_named_with_its_value_and_what_was_expected(idle, option, 
 @pytest.mark.parametrize("settings,words", [
     ("memory = '12XB'\n", ["memory", "12XB"]),
     ("memroy = '64MiB'\n", ["memroy"]),
+    ("[log]\nrotate_age = '500us'\n", ["rotate_age", "500us", "whole milliseconds", "us, ms"]),
     ("memory = \n", ["cacheed.toml", "1"]),
 ])
 def test_bad_settings_file(make_daemon, settings, words):
