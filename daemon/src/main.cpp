@@ -234,11 +234,17 @@ class Supervisor {
       std::lock_guard lock{settings_mutex_};
       return list_settings(settings_);
     };
-    hooks.change_setting = [this](std::string_view name, std::string_view value) -> Outcome<void> {
+    hooks.change_settings = [this](std::span<const SettingWords> changes) -> std::optional<SettingRefusal> {
       std::lock_guard lock{settings_mutex_};
-      auto changed = change_setting(settings_, name, value);
-      if (changed) apply_settings();
-      return changed;
+      Settings next = settings_;
+      for (std::size_t i = 0; i < changes.size(); ++i) {
+        if (auto changed = change_setting(next, changes[i].name, changes[i].value); !changed) {
+          return SettingRefusal{i, changed.failure()};
+        }
+      }
+      settings_ = std::move(next);
+      apply_settings();
+      return std::nullopt;
     };
     hooks.shutdown = [] { kill(getpid(), SIGTERM); };
     auto control = ControlServer::start(std::move(options), std::move(*cache), *dispatcher_, std::move(hooks));
