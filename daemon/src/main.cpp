@@ -226,18 +226,25 @@ class Supervisor {
       if (!password) return password.failure();
       options.password = std::move(*password);
     }
-    auto cache = keeper_->client(Role::control, "control");
+    // What comes over the socket is a client's doing, in our name.
+    auto cache = keeper_->client(Role::client, "cacheed");
     if (!cache) return Failure{cache.error().code, "the control socket's handle: " + to_string(cache.error())};
     ControlHooks hooks;
     hooks.list_settings = [this] {
       std::lock_guard lock{settings_mutex_};
       return list_settings(settings_);
     };
-    hooks.change_setting = [this](std::string_view name, std::string_view value) -> Outcome<void> {
+    hooks.change_settings = [this](std::span<const SettingWords> changes) -> std::optional<SettingRefusal> {
       std::lock_guard lock{settings_mutex_};
-      auto changed = change_setting(settings_, name, value);
-      if (changed) apply_settings();
-      return changed;
+      Settings next = settings_;
+      for (std::size_t i = 0; i < changes.size(); ++i) {
+        if (auto changed = change_setting(next, changes[i].name, changes[i].value); !changed) {
+          return SettingRefusal{i, changed.failure()};
+        }
+      }
+      settings_ = std::move(next);
+      apply_settings();
+      return std::nullopt;
     };
     hooks.shutdown = [] { kill(getpid(), SIGTERM); };
     auto control = ControlServer::start(std::move(options), std::move(*cache), *dispatcher_, std::move(hooks));
@@ -259,6 +266,7 @@ class Supervisor {
     const FolderReport report = load_trigger_folder(folder, *dispatcher_);
     for (const std::string& error : report.errors) log::error("{}", error);
     if (report.registered > 0) log::info("{} trigger(s) registered from {}", report.registered, folder);
+    for (const std::string& name : report.removed) log::info("trigger {} removed: its file in {} is gone", name, folder);
   }
 
   void reload() {

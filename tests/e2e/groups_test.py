@@ -134,7 +134,7 @@ def test_event_has_every_field(daemon):
     assert second["size"] == 3 and second["attempt"] == 1 and second["duplicate"] == 0 and second["depth"] == 0
     assert second["chain"] == second["id"] and second["parent"] is None
     origin = dict(zip(second["origin"][::2], second["origin"][1::2]))
-    assert origin["kind"] == "control" and origin["pid"] == daemon.process.pid
+    assert origin == {"kind": "client", "pid": daemon.process.pid, "client": "cacheed", "instance": daemon.name}
     consumer.ack(second)
     daemon.resp("PEXPIRE", "s:1", 20)
     [third] = consumer.read()

@@ -154,6 +154,7 @@ def test_bad_option_is_named_with_its_value_and_what_was_expected(idle, option, 
 @pytest.mark.parametrize("settings,words", [
     ("memory = '12XB'\n", ["memory", "12XB"]),
     ("memroy = '64MiB'\n", ["memroy"]),
+    ("[log]\nrotate_age = '500us'\n", ["rotate_age", "500us", "whole milliseconds", "us, ms"]),
     ("memory = \n", ["cacheed.toml", "1"]),
 ])
 def test_bad_settings_file(make_daemon, settings, words):
@@ -218,6 +219,11 @@ def test_unknown_trigger_is_named(daemon):
     with pytest.raises(RespError) as refused:
         daemon.resp("TRIGGER", "REMOVE", "nobody")
     says(str(refused.value), "nobody")
+    for channel in ("a/b", ".hidden", "", "c" * 65):
+        with pytest.raises(RespError) as refused:
+            daemon.resp("LOG", "PATH", channel)
+        says(str(refused.value), "A-Z a-z 0-9 _ . -", "dot in front", "64")
+    assert daemon.resp("LOG", "PATH", "Up.per_1-").endswith("/Up.per_1-.jsonl")
 
 
 def test_commands_are_refused_as_redis_does(daemon):

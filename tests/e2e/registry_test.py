@@ -188,3 +188,65 @@ def test_reload_names_file_and_line_and_keeps_the_old_version(make_daemon, await
     assert "8" in map(str, info)
     daemon.resp("SET", "k:2", "v", "WAIT", 5000)
     assert [line["by"] for line in await_lines(daemon, "greet", 2)] == ["first", "second"]
+
+
+def test_folder_takes_back_what_it_brought_and_leaves_what_people_said(make_daemon):
+    daemon = make_daemon(start=False)
+    folder = daemon.folder / "triggers.d"
+    folder.mkdir()
+    write = lambda name, more="": (folder / f"{name}.lua").write_text(  # noqa: E731
+        f"-- trigger: k:* ON_WRITE NAME {name} {more}\nreturn\n")
+    for name, more in (("a", ""), ("b", ""), ("c", "DISABLED"), ("gone", "")):
+        write(name, more)
+    daemon.start()
+
+    def states():
+        rows = [dict(zip(row[::2], row[1::2])) for row in daemon.resp("TRIGGER", "LIST")]
+        return {row["name"]: (bool(row["enabled"]), bool(row["paused"])) for row in rows}
+
+    def reload():
+        start = len(daemon.log())
+        daemon.signal(signal.SIGHUP)
+        wait_until(lambda: "reloaded" in daemon.log()[start:], "the reload")
+
+    daemon.register("k:*", "ON_WRITE", "return", "NAME", "by hand")
+    assert states()["c"] == (False, False), "a header decides at first"
+    daemon.resp("TRIGGER", "DISABLE", "a")
+    daemon.resp("TRIGGER", "PAUSE", "b")
+    daemon.resp("TRIGGER", "ENABLE", "c")
+    wanted = {"a": (False, False), "b": (True, True), "c": (True, False), "gone": (True, False), "by hand": (True, False)}
+    assert states() == wanted
+    reload()
+    assert states() == wanted, "the same files again"
+    for name, more in (("a", "RETRY 7"), ("b", "RETRY 7"), ("c", "DISABLED RETRY 7")):
+        write(name, more)
+    reload()
+    assert states() == wanted, "other files"
+    assert "7" in map(str, daemon.resp("TRIGGER", "INFO", "a"))
+    kill_everything(daemon)
+    daemon.start()
+    assert states() == wanted, "a restart"
+
+    # While one cannot be read it is not known whose a trigger is.
+    (folder / "gone.lua").rename(folder / "gone.off")
+    write("b", "RETRY seven")
+    reload()
+    assert states() == wanted
+    write("b", "RETRY 7")
+    reload()
+    assert states() == {name: wanted[name] for name in ("a", "b", "c", "by hand")}
+    assert "trigger gone removed" in daemon.log()
+    assert daemon.terminate() == 0
+    (folder / "a.lua").unlink()
+    daemon.start()
+    assert sorted(states()) == ["b", "by hand", "c"], "at the start, too"
+
+    # From the disk alone it is still known.
+    kill_everything(daemon)
+    forget_segment(daemon)
+    (folder / "c.lua").unlink()
+    daemon.start()
+    assert sorted(states()) == ["b", "by hand"]
+    shutil.rmtree(folder)
+    reload()
+    assert sorted(states()) == ["b", "by hand"], "a folder that is not there says nothing"

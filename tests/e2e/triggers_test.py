@@ -155,6 +155,39 @@ def test_trigger_test_runs_without_effect(daemon):
     assert daemon.resp("EXISTS", "made") == 0
     assert daemon.channel("t") == []
     assert "boom" in daemon.resp("TRIGGER", "TEST", 'error("boom")', event)
+    with pytest.raises(RespError, match="no such trigger: T1"):
+        daemon.resp("TRIGGER", "TEST", "T1", event)
+
+    daemon.resp("SET", "b", "there")
+    effects = json.loads(daemon.resp("TRIGGER", "TEST", """
+        cachee.set("a", "1", {nx = true})
+        cachee.set("b", "2", {xx = true})
+        cachee.webhook("https://hooks.test/x", "body", {headers = {["X-A"] = "b"}, timeout = 2, secret = "s3cret"})
+        cachee.warm("w", "https://hooks.test/y", {headers = {["X-C"] = "d"}})
+    """, event))["effects"]
+    assert [(effect.get("nx"), effect.get("xx")) for effect in effects[:2]] == [(True, None), (None, True)]
+    assert (effects[2]["headers"], effects[2]["timeout_ms"], effects[2]["signed"]) == ({"X-A": "b"}, 2000, True)
+    assert effects[3]["headers"] == {"X-C": "d"} and "s3cret" not in json.dumps(effects)
+
+    # An event that does not say what it is, is what the trigger is for.
+    daemon.register("t:*", "ON_EXPIRE,ON_EVICT", "cachee.set('made', event.type)", "NAME", "ends")
+    answer = json.loads(daemon.resp("TRIGGER", "TEST", "ends", '{"key": "t:1"}'))
+    assert answer["effects"][0]["value"] == "expire" and answer["matches"] == ["ends"]
+
+
+def test_origin_is_a_client_and_names_the_segment(daemon, await_lines):
+    source = """local o = event.origin
+    cachee.log("o", {kind = o.kind, pid = o.pid, client = o.client, instance = o.instance})"""
+    daemon.register("o:*", "ON_WRITE", source, "NAME", "o")
+    daemon.resp("SET", "o:1", "v", "WAIT", 5000)
+    [line] = await_lines(daemon, "o", 1)
+    assert line["kind"] == "client" and line["pid"] == daemon.process.pid
+    assert (line["client"], line["instance"]) == ("cacheed", daemon.name)
+
+    stats = daemon.resp("TRIGGER", "STATS", "o")
+    stats = dict(zip(stats[::2], stats[1::2]))
+    assert json.loads(stats["since_registration"]) == ["emitted", "acknowledged"]
+    assert 0 < stats["others_since_ms"] <= time.time() * 1000
 
 
 def test_export_and_import_bring_the_same_triggers_back(daemon):

@@ -25,7 +25,7 @@ Element element_of(std::string_view p) {
   while (at < p.size() && p[at] != ']') {
     if (p[at] == '\\' && at + 1 < p.size()) {
       at += 2;
-    } else if (at + 2 < p.size() && p[at + 1] == '-' && p[at + 2] != ']') {
+    } else if (at + 2 < p.size() && p[at + 1] == '-') {
       at += 3;
     } else {
       ++at;
@@ -45,7 +45,7 @@ bool one_matches(std::string_view element, Element::Kind kind, unsigned char c) 
     if (element[at] == '\\' && at + 1 < element.size()) {
       hit = hit || static_cast<unsigned char>(element[at + 1]) == c;
       at += 2;
-    } else if (at + 2 < element.size() && element[at + 1] == '-' && element[at + 2] != ']') {
+    } else if (at + 2 < element.size() && element[at + 1] == '-') {
       const auto a = static_cast<unsigned char>(element[at]);
       const auto b = static_cast<unsigned char>(element[at + 2]);
       hit = hit || (c >= std::min(a, b) && c <= std::max(a, b));

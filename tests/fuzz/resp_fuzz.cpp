@@ -26,6 +26,7 @@ void drain(RequestParser& parser, Seen& seen) {
     switch (parser.next()) {
       case RequestParser::Status::need_more: return;
       case RequestParser::Status::error: seen.failed = true; return;
+      case RequestParser::Status::refused: seen.requests.push_back({"refused"}); continue;
       case RequestParser::Status::request: break;
     }
     const auto arguments = parser.arguments();

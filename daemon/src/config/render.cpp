@@ -128,7 +128,11 @@ std::string settings_markdown() {
       "cachee.webhook(\"https://auth.example/ended\", {session = event.key})\n"
       "```\n\n"
       "Several `-- trigger:` lines are read as one. A file that has none, or does not compile, is\n"
-      "named in the log and changes nothing; the trigger it registered before stays.\n";
+      "named in the log and changes nothing; the trigger it registered before stays.\n\n"
+      "`DISABLED` in a file decides when the trigger is first registered; later `TRIGGER ENABLE`, `DISABLE`,\n"
+      "`PAUSE` and `RESUME` stand, over SIGHUP and restarts. The folder owns what it registered: a trigger\n"
+      "whose file is gone is removed at the next SIGHUP or start, and one that was removed by `TRIGGER REMOVE`\n"
+      "comes back while its file is there. Nothing is removed while a file or the folder cannot be read.\n";
   return text;
 }
 

@@ -51,11 +51,13 @@ Kind size_of(Place place, std::uint64_t low, std::uint64_t high) {
 
 template <class Place>
 Kind duration_of(Place place) {
-  return {"TIME", "a time, with ms, s, m, h or d, as 1d",
+  using std::chrono::milliseconds;
+  return {"TIME", "a time in whole milliseconds, with us, ms, s, m, h or d, as 1d",
           [=](Settings& settings, std::string_view text) {
             const auto time = parse_duration(text);
-            if (!time || time->count() < 0) return false;
-            place(settings) = std::chrono::duration_cast<std::chrono::milliseconds>(*time);
+            // A part of a millisecond would be lost, and 0 may mean something else: never, or no limit.
+            if (!time || time->count() < 0 || std::chrono::floor<milliseconds>(*time) != *time) return false;
+            place(settings) = std::chrono::floor<milliseconds>(*time);
             return true;
           },
           [=](const Settings& settings) { return format_duration(place(settings)); }};

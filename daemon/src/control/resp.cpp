@@ -92,6 +92,10 @@ RequestParser::Status RequestParser::next() {
     }
     taken_bytes_ = std::exchange(at_, 0);
     items_left_ = -1;
+    if (std::exchange(skipping_, false)) {
+      finish_request();
+      return Status::refused;
+    }
     if (pieces_.empty() && inline_words_.empty()) {
       finish_request();
       continue;
@@ -151,7 +155,23 @@ RequestParser::Step RequestParser::read_array_header() {
   return Step::done;
 }
 
+void RequestParser::begin_skipping(Excess why) {
+  skipping_ = true;
+  excess_ = why;
+  pieces_.clear();
+}
+
+RequestParser::Step RequestParser::skip_bulk() {
+  begin_ += std::exchange(at_, 0);
+  const std::size_t bytes = std::min(skip_bytes_, end_ - begin_);
+  begin_ += bytes;
+  skip_bytes_ -= bytes;
+  if (begin_ == end_) begin_ = end_ = 0;
+  return skip_bytes_ == 0 ? Step::done : Step::need_more;
+}
+
 RequestParser::Step RequestParser::read_bulk() {
+  if (skip_bytes_ > 0) return skip_bulk();
   if (bulk_bytes_ < 0) {
     const std::string_view line = rest();
     const std::size_t end = line.find('\r');
@@ -161,18 +181,22 @@ RequestParser::Step RequestParser::read_bulk() {
     if (end + 2 > line.size()) return Step::need_more;
     if (line[0] != '$') return fail(std::string{"expected '$', got '"} + line[0] + "'");
     const auto bytes = parse_integer(line.substr(1, end - 1));
-    if (!bytes || *bytes < 0 || *bytes > static_cast<std::int64_t>(limits_.bulk_bytes_max)) {
+    const std::size_t bytes_max = std::max(limits_.bulk_bytes_max, kBulkBytesMax);
+    if (!bytes || *bytes < 0 || *bytes > static_cast<std::int64_t>(bytes_max)) {
       return fail("invalid bulk length");
     }
     if (stranger_ && *bytes > static_cast<std::int64_t>(kStrangerBulkBytesMax)) {
       return fail("unauthenticated bulk length");
     }
     at_ += end + 2;
-    bulk_bytes_ = *bytes;
-    if (at_ + static_cast<std::size_t>(*bytes) > limits_.request_bytes_max) {
-      return fail("request is longer than " + std::to_string(limits_.request_bytes_max) +
-                  " bytes");
+    const auto length = static_cast<std::size_t>(*bytes);
+    if (!skipping_ && length > limits_.bulk_bytes_max) begin_skipping(Excess::bulk);
+    if (!skipping_ && at_ + length > limits_.request_bytes_max) begin_skipping(Excess::request);
+    if (skipping_) {
+      skip_bytes_ = length + 2;
+      return skip_bulk();
     }
+    bulk_bytes_ = *bytes;
   }
   const auto bytes = static_cast<std::size_t>(bulk_bytes_);
   if (rest().size() < bytes + 2) return Step::need_more;

@@ -29,6 +29,9 @@ inline constexpr std::size_t kInlineBytesMax = std::size_t{64} << 10;
 inline constexpr std::size_t kStrangerItemsMax = 10;
 inline constexpr std::size_t kStrangerBulkBytesMax = 16384;
 
+inline constexpr std::size_t kBulkBytesMax = std::size_t{512} << 20;  // larger ones are no protocol, as in Redis
+
+/// A request beyond these is read to its end without being kept, and refused.
 struct RequestLimits {
   std::size_t bulk_bytes_max = std::size_t{64} << 20;     // one argument
   std::size_t request_bytes_max = std::size_t{256} << 20;  // one request, everything counted
@@ -36,7 +39,7 @@ struct RequestLimits {
 
 class RequestParser {
  public:
-  enum class Status { need_more, request, error };
+  enum class Status { need_more, request, refused, error };
 
   explicit RequestParser(const RequestLimits& limits = {}) noexcept : limits_{limits} {}
 
@@ -50,6 +53,9 @@ class RequestParser {
   /// Of the request that next() took; valid until the next call of any other member. The first
   /// argument is the command; there is at least one.
   [[nodiscard]] std::span<const std::string_view> arguments() const noexcept { return arguments_; }
+  /// Of the request that next() refused: the limit that it exceeds.
+  enum class Excess { none, bulk, request };
+  [[nodiscard]] Excess excess() const noexcept { return excess_; }
   [[nodiscard]] bool failed() const noexcept { return !error_.empty(); }
   /// "Protocol error: ..."
   [[nodiscard]] const std::string& error() const noexcept { return error_; }
@@ -72,6 +78,9 @@ class RequestParser {
   Step read_array();
   Step read_array_header();
   Step read_bulk();
+  Step skip_bulk();
+  /// What is here of the request is of no use any more, nor is the rest of it.
+  void begin_skipping(Excess why);
   Step fail(std::string text);
   /// The line at `at_` without its line end, or nullptr data when it is not whole yet.
   [[nodiscard]] std::string_view rest() const noexcept;
@@ -86,6 +95,9 @@ class RequestParser {
   std::size_t at_ = 0;     // bytes of it that were read
   std::int64_t items_left_ = -1;  // -1: no array is open
   std::int64_t bulk_bytes_ = -1;  // -1: no bulk is open
+  std::size_t skip_bytes_ = 0;    // of the bulk that is not kept
+  Excess excess_ = Excess::none;
+  bool skipping_ = false;
   std::vector<Piece> pieces_{};
   std::vector<std::string> inline_words_{};
   std::vector<std::string_view> arguments_{};

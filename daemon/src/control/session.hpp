@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -42,13 +43,22 @@ struct Session {
   std::uint64_t commands = 0;
 };
 
+struct SettingWords {
+  std::string name;
+  std::string_view value;
+};
+struct SettingRefusal {
+  std::size_t index;  // of the change that cannot be made
+  Failure failure;
+};
+
 /// What main.cpp lends to the commands, besides the cache and the triggers. Called on the control
 /// thread; all are required.
 struct ControlHooks {
   /// CONFIG GET: every setting with its value now.
   std::function<std::vector<std::pair<std::string, std::string>>()> list_settings{};
-  /// CONFIG SET of one setting; the failure says what was expected, or that it needs a restart.
-  std::function<Outcome<void>(std::string_view name, std::string_view value)> change_setting{};
+  /// CONFIG SET, of all or of none; the refusal says what was expected, or that it needs a restart.
+  std::function<std::optional<SettingRefusal>(std::span<const SettingWords> changes)> change_settings{};
   /// SHUTDOWN: asks the supervisor to stop; returns at once.
   std::function<void()> shutdown{};
 };

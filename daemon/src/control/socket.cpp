@@ -27,6 +27,7 @@
 #include "control/listener.hpp"
 #include "control/resp.hpp"
 #include "core/log.hpp"
+#include "core/units.hpp"
 
 namespace cachee::daemon {
 namespace {
@@ -169,6 +170,8 @@ struct ControlServer::Impl {
 
   // Commands.
   void execute(Connection& connection, Arguments arguments);
+  void refuse(Connection& connection);
+  [[nodiscard]] bool ends_http(Connection& connection, std::string_view word);
   void finish(Connection& connection, const Command& command, std::size_t mark,
               std::chrono::microseconds took, std::optional<Hold> hold);
   void count_error(std::string_view reply);
@@ -189,6 +192,7 @@ struct ControlServer::Impl {
   EventReader ring;
   std::uint64_t ring_limit = 0;
   SteadyTime writes_slow_until{};
+  bool http_warned = false;
   resp::RequestLimits limits{};
 
   std::map<std::uint64_t, std::unique_ptr<Connection>> connections{};
@@ -400,8 +404,13 @@ void ControlServer::Impl::serve(Connection& connection) {
   Status status = Status::request;
   while (left > 0 && connection.takes_commands()) {
     status = connection.parser.next();
-    if (status != Status::request) break;
-    execute(connection, connection.parser.arguments());
+    if (status == Status::refused) {
+      refuse(connection);
+    } else if (status == Status::request) {
+      execute(connection, connection.parser.arguments());
+    } else {
+      break;
+    }
     --left;
   }
   if (status == Status::error && !connection.session.closing) {
@@ -409,7 +418,7 @@ void ControlServer::Impl::serve(Connection& connection) {
     connection.session.closing = true;
   }
   // The turn is over, yet there may be more in the buffer.
-  const bool more = status == Status::request && connection.takes_commands();
+  const bool more = (status == Status::request || status == Status::refused) && connection.takes_commands();
   if (more) mark_ready(connection);
   if (connection.input_ended && !more && !connection.paused() &&
       connection.reply.pending().size() < kReplyBytesSoft) {
@@ -508,7 +517,35 @@ bool ControlServer::Impl::ring_is_nearly_full() const {
   return ring_limit > 0 && depth >= ring_limit - ring_limit / 8;
 }
 
+// Answers a request that was too large to be kept.
+void ControlServer::Impl::refuse(Connection& connection) {
+  const std::size_t mark = connection.reply.mark();
+  ++connection.session.commands;
+  ++server->commands_total;
+  if (connection.parser.excess() == resp::RequestParser::Excess::bulk) {
+    connection.reply.error(value_too_large_text(options.value_bytes_max));
+  } else {
+    connection.reply.error(fmt::format("ERR the command is longer than {} bytes: send it in parts",
+                                       limits.request_bytes_max));
+  }
+  count_error(connection.reply.since(mark));
+}
+
+// Every HTTP request has a line that begins so, before its body. A web page can make a browser send one to a port of
+// this machine, and the lines of the body would be commands: the connection ends here, as Redis ends it.
+bool ControlServer::Impl::ends_http(Connection& connection, std::string_view word) {
+  if (!equal_ignoring_case(word, "post") && !equal_ignoring_case(word, "host:")) return false;
+  connection.session.closing = true;
+  if (!std::exchange(http_warned, true)) {
+    log::warn("the connection of {} is closed: it speaks HTTP, which may be an attack through somebody's browser. "
+              "Others that do so are closed without a word",
+              connection.session.peer);
+  }
+  return true;
+}
+
 void ControlServer::Impl::execute(Connection& connection, Arguments arguments) {
+  if (ends_http(connection, arguments[0])) return;
   Session& session = connection.session;
   const std::size_t mark = connection.reply.mark();
   ++session.commands;

@@ -48,6 +48,7 @@ EventData copy_event(const EventView& view, const EventReader& reader) {
   event.origin_role = view.origin_role();
   event.origin_pid = view.origin_pid();
   event.origin_client = view.origin_client();
+  event.origin_instance = reader.segment_name();
   return event;
 }
 

@@ -248,7 +248,8 @@ Outcome<TriggerSpec> read_words(Words words, TriggerSpec spec) {
     return bad(fmt::format("pattern {} needs events: expected one or more of {} joined by commas",
                            shown(words[0]), event_names(~EventMask{0})));
   }
-  const auto events = parse_event_names(words[1]);
+  std::string as_written;
+  const auto events = parse_event_names(words[1], &as_written);
   if (!events) return events.failure();
   spec.events = *events;
   OptionReader in{words.subspan(2)};
@@ -257,7 +258,7 @@ Outcome<TriggerSpec> read_words(Words words, TriggerSpec spec) {
     return bad(fmt::format("SAMPLE {} is for ON_READ, and the events are {}", spec.sample,
                            event_names(spec.events)));
   }
-  if (spec.name.empty()) spec.name = spec.pattern + "@" + event_names(spec.events);
+  if (spec.name.empty()) spec.name = spec.pattern + "@" + as_written;
   return spec;
 }
 
@@ -273,7 +274,7 @@ std::string event_names(EventMask events) {
   return text;
 }
 
-Outcome<EventMask> parse_event_names(std::string_view text) {
+Outcome<EventMask> parse_event_names(std::string_view text, std::string* as_written) {
   std::vector<std::string_view> names;
   for (const EventKind kind : kKinds) names.emplace_back(event_name(kind));
   EventMask events = 0;
@@ -281,12 +282,19 @@ Outcome<EventMask> parse_event_names(std::string_view text) {
     const std::size_t end = std::min(text.find(',', start), text.size());
     const std::string_view word = text.substr(start, end - start);
     EventMask bit = 0;
+    std::string_view name;
     for (const EventKind kind : kKinds) {
-      if (equal_ignoring_case(word, event_name(kind))) bit = event_bit(kind);
+      if (!equal_ignoring_case(word, event_name(kind))) continue;
+      bit = event_bit(kind);
+      name = event_name(kind);
     }
     if (bit == 0) {
       return bad(fmt::format("unknown event {}: expected one or more of {} joined by commas{}",
                              shown(word), fmt::join(names, ", "), hint(word, names)));
+    }
+    if (as_written != nullptr && (events & bit) == 0) {
+      if (!as_written->empty()) as_written->push_back(',');
+      *as_written += name;
     }
     events |= bit;
     start = end + 1;

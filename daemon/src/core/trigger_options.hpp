@@ -29,7 +29,9 @@ inline constexpr std::uint32_t kGroupDeadlineMsMax = 86'400'000;
 /// "ON_WRITE,ON_EXPIRE", in the order of EventKind.
 [[nodiscard]] std::string event_names(EventMask events);
 /// A comma list of events in any case. The failure names the bad word and what was expected.
-[[nodiscard]] Outcome<EventMask> parse_event_names(std::string_view text);
+/// `as_written`: the names in capitals, each once, in the order of the text.
+[[nodiscard]] Outcome<EventMask> parse_event_names(std::string_view text,
+                                                   std::string* as_written = nullptr);
 
 /// A spec without source. The failure (invalid_argument) names the bad word and what was expected.
 [[nodiscard]] Outcome<TriggerSpec> parse_trigger_words(std::span<const std::string_view> words);

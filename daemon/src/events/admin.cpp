@@ -39,6 +39,11 @@ json to_json(const Effect& effect) {
   if (!effect.value.empty()) out["value"] = effect.value;
   if (!effect.url.empty()) out["url"] = effect.url;
   if (!effect.method.empty()) out["method"] = effect.method;
+  if (effect.only_absent) out["nx"] = true;
+  if (effect.only_present) out["xx"] = true;
+  if (!effect.headers.empty()) out["headers"] = json(std::map<std::string, std::string>(effect.headers.begin(), effect.headers.end()));
+  if (!effect.secret.empty()) out["signed"] = true;  // the secret itself is nobody's to see
+  if (effect.timeout_ms != 0) out["timeout_ms"] = effect.timeout_ms;
   if (effect.ttl_ms) out["ttl_ms"] = *effect.ttl_ms;
   if (effect.cost) out["cost"] = *effect.cost;
   if (effect.kind == EffectKind::incr) out["delta"] = effect.delta;
@@ -187,6 +192,8 @@ Outcome<json> Dispatcher::trigger_stats(std::string_view name) {
     return json{{"name", spec->name},
                 {"emitted", counters.emitted},
                 {"acknowledged", counters.acknowledged},
+                {"since_registration", json::array({"emitted", "acknowledged"})},
+                {"others_since_ms", started_wall_ms_},
                 {"fired", f.ok + f.failed},
                 {"ok", f.ok},
                 {"failed", f.failed},
@@ -230,6 +237,18 @@ void Dispatcher::answer_test(const RunReport& report) {
   tests_.erase(at);
 }
 
+namespace {
+
+/// The kind that a tested event has when it does not say: the first one that the trigger is for.
+EventKind first_kind(EventMask events) noexcept {
+  for (const EventKind kind : {EventKind::write, EventKind::del, EventKind::expire, EventKind::evict, EventKind::read}) {
+    if ((events & event_bit(kind)) != 0) return kind;
+  }
+  return EventKind::none;
+}
+
+}  // namespace
+
 Outcome<std::string> Dispatcher::test(const TriggerSpec& spec, std::string_view event_json) {
   EventData event;
   try {
@@ -237,6 +256,7 @@ Outcome<std::string> Dispatcher::test(const TriggerSpec& spec, std::string_view 
   } catch (const std::exception& error) {
     return Failure{Errc::invalid_argument, fmt::format("the event: {}", error.what())};
   }
+  if (event.kind == EventKind::none) event.kind = first_kind(spec.events);
   const auto promise = std::make_shared<std::promise<std::string>>();
   auto answer = promise->get_future();
   const auto sent = ask([this, spec, event, promise]() -> Outcome<void> {
@@ -458,7 +478,7 @@ Outcome<std::vector<TriggerAccount>> Dispatcher::account() {
 
 Outcome<std::string> Dispatcher::log_path(std::string_view channel) {
   std::string path = LogWriter::path(options_.store.directory, channel);
-  if (path.empty()) return Failure{Errc::invalid_argument, fmt::format("\"{}\" is no channel: use [a-z0-9_.-], at most 64", channel)};
+  if (path.empty()) return Failure{Errc::invalid_argument, fmt::format("\"{}\" is no channel: use A-Z a-z 0-9 _ . -, no dot in front, at most {} bytes", channel, kEffectNameBytesMax)};
   return path;
 }
 

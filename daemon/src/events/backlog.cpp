@@ -318,6 +318,7 @@ void Dispatcher::add_gaps(std::vector<SpoolRecord>& records) {
                       {"last", id_of(EventSeq{seqs.back()})}, {"ids", std::move(ids)}};
     event.timestamp_wall_us = wall_ms() * 1000;
     event.origin_role = Role::sweep;
+    event.origin_instance = reader_.segment_name();
     records.push_back(std::move(gap));
     log::warn("trigger {}: {} events shed, {} to {}", trigger, seqs.size(), id_of(EventSeq{seqs.front()}), id_of(EventSeq{seqs.back()}));
   }

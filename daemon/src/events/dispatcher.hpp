@@ -70,6 +70,7 @@
 
 #include "compliance/log_writer.hpp"
 #include "control/admin.hpp"
+#include "core/clock.hpp"
 #include "core/event_data.hpp"
 #include "core/outcome.hpp"
 #include "core/sha256.hpp"
@@ -355,6 +356,7 @@ class Dispatcher final : public TriggerAdmin {
   };
   std::map<std::uint64_t, Test> tests_{};  // by token
   std::uint64_t next_test_ = 0;
+  const WallMs started_wall_ms_ = wall_ms();  // since then the figures count
   bool waits_open_ = false;          // a WAIT asked and got no answer yet
   bool waits_look_ = false;          // something was settled since
   std::unique_ptr<Spool> spool_{};

@@ -18,7 +18,7 @@ Provenance ViewEvent::provenance() const noexcept { return view_.provenance(); }
 Role ViewEvent::origin_role() const noexcept { return view_.origin_role(); }
 std::int32_t ViewEvent::origin_pid() const noexcept { return view_.origin_pid(); }
 void ViewEvent::origin_client(std::string& out) const { out = view_.origin_client(); }
-void ViewEvent::origin_instance(std::string& out) const { out.clear(); }
+void ViewEvent::origin_instance(std::string& out) const { out = reader_.segment_name(); }
 void ViewEvent::id(std::string& out) const { out = reader_.event_id(view_.seq.value + 1); }
 void ViewEvent::id_of(std::uint64_t number, std::string& out) const {
   out = reader_.event_id(number);

@@ -115,7 +115,10 @@ INSERT INTO log_chunks (channel, line_count, lines) SELECT channel, 1, line FROM
 DROP TABLE log_lines;
 )";
 
-constexpr std::array kMigrations = {kVersion1, kLogChains, kGroups, kRowsOfMany};
+// Triggers that came from a file of triggers.d go with it.
+constexpr const char* kTriggerFiles = "ALTER TABLE triggers ADD COLUMN from_file INTEGER NOT NULL DEFAULT 0;";
+
+constexpr std::array kMigrations = {kVersion1, kLogChains, kGroups, kRowsOfMany, kTriggerFiles};
 static_assert(kMigrations.size() == kSchemaVersion);
 
 }  // namespace

@@ -9,13 +9,13 @@ void put_trigger(sql::Connection& db, const TriggerSpec& trigger) {
   db.run(
       "INSERT OR REPLACE INTO triggers (name, pattern, events, source, priority, on_full,"
       " block_ms, retry_attempts, backoff_min_ms, backoff_max_ms, timeout_ms, memory_bytes,"
-      " steps, sample, depth_max, enabled, paused, slot, id, registered_wall_ms, is_group)"
-      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      " steps, sample, depth_max, enabled, paused, slot, id, registered_wall_ms, is_group, from_file)"
+      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       trigger.name, trigger.pattern, trigger.events, trigger.source, trigger.priority,
       trigger.on_full, trigger.block_ms, trigger.retry_attempts, trigger.backoff_min_ms,
       trigger.backoff_max_ms, trigger.timeout_ms, trigger.memory_bytes, trigger.steps,
       trigger.sample, trigger.depth_max, trigger.enabled, trigger.paused, trigger.slot, trigger.id,
-      trigger.registered_wall_ms, trigger.is_group);
+      trigger.registered_wall_ms, trigger.is_group, trigger.from_file);
 }
 
 TriggerSpec read_trigger(const sql::Rows& rows) {
@@ -42,6 +42,7 @@ TriggerSpec read_trigger(const sql::Rows& rows) {
   trigger.id = rows.as<std::uint64_t>(column++);
   trigger.registered_wall_ms = rows.as<std::uint64_t>(column++);
   trigger.is_group = rows.integer(column++) != 0;
+  trigger.from_file = rows.integer(column++) != 0;
   return trigger;
 }
 
@@ -79,7 +80,7 @@ Outcome<std::vector<TriggerSpec>> Store::load_triggers() {
     auto rows = db_->query(
         "SELECT name, pattern, events, source, priority, on_full, block_ms, retry_attempts,"
         " backoff_min_ms, backoff_max_ms, timeout_ms, memory_bytes, steps, sample, depth_max,"
-        " enabled, paused, slot, id, registered_wall_ms, is_group FROM triggers"
+        " enabled, paused, slot, id, registered_wall_ms, is_group, from_file FROM triggers"
         " ORDER BY priority DESC, id");
     while (rows.next()) triggers.push_back(read_trigger(rows));
     return triggers;

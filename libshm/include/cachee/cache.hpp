@@ -46,6 +46,11 @@ struct Entry {
   std::uint64_t bytes = 0;                          // memory that the record takes
 };
 
+struct Peek {
+  std::uint32_t hits = 0;                           // as eviction counts them: events' `hits`, 0 to 31
+  std::optional<std::chrono::milliseconds> ttl{};  // remaining; none: no deadline
+};
+
 struct ScanResult {
   std::uint64_t cursor = 0;  // 0: the scan is complete
 };
@@ -75,6 +80,8 @@ class Cache {
   Result<void> get_many(std::span<const KeyView> keys, const ManySink& sink) const noexcept;
   /// Zero-copy: valid and unchanged until the PinnedValue goes.
   [[nodiscard]] Result<PinnedValue> view(KeyView key) const noexcept;
+  /// What is known of a key's use and time; to ask is no use of the key.
+  [[nodiscard]] Result<Peek> peek(KeyView key) const noexcept;
   /// Value, version, cost, metadata, dependencies, TTL, age.
   [[nodiscard]] Result<Entry> inspect(KeyView key) const noexcept;
   [[nodiscard]] Result<bool> contains(KeyView key) const noexcept;

@@ -106,6 +106,8 @@ class EventReader {
   void prefetch(EventSeq seq) const noexcept;
   /// How much memory the event keeps from reuse: key and value, and those of a value it replaced.
   [[nodiscard]] std::uint64_t pinned_bytes(EventSeq seq) const noexcept;
+  /// Where the events are from: events' `origin.instance`.
+  [[nodiscard]] const std::string& segment_name() const noexcept;
   /// 32 hex digits; the first eight open every event id.
   [[nodiscard]] std::string epoch() const;
   /// "5f3a9c1e-1234": unique over all lives of all segments.

@@ -43,6 +43,7 @@ struct TriggerSpec {
   bool enabled = true;
   bool paused = false;
   bool is_group = false;
+  bool from_file = false;            // of triggers.d: goes when its file goes
   // Set by the registry:
   std::uint32_t slot = 0;            // dense index of the trigger, stable while it is registered
   std::uint64_t id = 0;              // never reused: tells a re-registration from its predecessor

@@ -101,11 +101,18 @@ struct Modify : shm::WritePlan {
   Provenance provenance{};
 };
 
+/// One spelling per number, as in Redis and in cachee.incr: no leading zeros, no "-0". The rest is from_chars'.
+bool has_canonical_digits(ValueView text) noexcept {
+  const ValueView digits = text.starts_with('-') ? text.substr(1) : text;
+  return !digits.starts_with('0') || text.size() == 1;
+}
+
 struct Increment final : Modify {
   Increment(KeyView k, std::int64_t d, std::int64_t i) : Modify{k}, delta{d}, initial{i} {}
   Errc compute(std::optional<ValueView> old) override {
     std::int64_t now = initial;
     if (old) {
+      if (!has_canonical_digits(*old)) return Errc::not_a_number;
       const auto [end, error] = std::from_chars(old->data(), old->data() + old->size(), now);
       if (error != std::errc{} || end != old->data() + old->size()) return Errc::not_a_number;
     }
@@ -313,6 +320,14 @@ Result<Entry> Cache::inspect(KeyView key) const noexcept {
     entry.bytes = target.record_bytes;
     return entry;
   });
+}
+
+Result<Peek> Cache::peek(KeyView key) const noexcept {
+  if (handle_->in_forked_child()) return Errc::closed;
+  std::uint32_t hits = 0;
+  const auto deadline_ms = shm::peek_record(handle_->view(), key, hits);
+  if (!deadline_ms) return deadline_ms.error();
+  return Peek{hits, remaining(*deadline_ms)};
 }
 
 Result<bool> Cache::contains(KeyView key) const noexcept {

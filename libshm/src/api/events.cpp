@@ -227,6 +227,8 @@ std::string EventReader::epoch() const {
   return text;
 }
 
+const std::string& EventReader::segment_name() const noexcept { return handle_->name(); }
+
 std::string EventReader::event_id(std::uint64_t id) const {
   char text[32];
   const int bytes = std::snprintf(text, sizeof text, "%08llx-%llu",

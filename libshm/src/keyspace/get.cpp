@@ -31,10 +31,11 @@ constexpr int kExpiredRoundsMax = 2;
   return true;
 }
 
-/// Everything that a GET may meet: overflow buckets, tags that are alike, expired records, restarts.
+/// Everything that a GET may meet: overflow buckets, tags that are alike, expired records, restarts. `hits`: what
+/// the eviction word had counted before.
 template <class Take>
 [[gnu::noinline]] Result<Hit> find_with_care(const View& view, Context* context, KeyView key, std::uint64_t hash,
-                                             Take take) noexcept {
+                                             Take take, std::uint32_t* hits = nullptr) noexcept {
   const std::uint64_t bucket = view.bucket_of(hash);
   const std::uint64_t live = Slot::live(0, View::tag_of(hash));
   int expired_rounds = 0;
@@ -49,6 +50,7 @@ template <class Take>
     if (outcome == Outcome::restart) continue;
     if (outcome == Outcome::expired && after_expired(context, bucket, expired_rounds)) continue;
     if (outcome == Outcome::hit) {
+      if (hits != nullptr) *hits = layout::HeatWord::frequency(walk.heat().load_relaxed());
       if (context != nullptr) note_hit(view, *context, walk.heat(), hash);
       return hit;
     }
@@ -104,6 +106,13 @@ Result<void> get_record(const View& view, Context* context, KeyView key, std::ui
   }
   target.deadline_ms = layout::Exp::Deadline::get(hit.exp);
   return {};
+}
+
+Result<std::uint64_t> peek_record(const View& view, KeyView key, std::uint32_t& hits) noexcept {
+  const auto found = find_with_care(
+      view, nullptr, key, view.hash(key), [](const Record&, const Word*, std::uint64_t, const Hit&) {}, &hits);
+  if (!found) return found.error();
+  return layout::Exp::Deadline::get(found->exp);
 }
 
 Result<std::size_t> detail::get_value_with_care(const View& view, Context* context, KeyView key, std::uint64_t hash,

@@ -70,6 +70,10 @@ inline Result<void> get_record(const View& view, Context* context, KeyView key, 
   return get_record(view, context, key, view.hash(key), target);
 }
 
+/// How used the record of a key is, by its eviction word, and its deadline (ms, 0: none). To look is no use.
+/// @error not_found, corrupt
+Result<std::uint64_t> peek_record(const View& view, KeyView key, std::uint32_t& hits) noexcept;
+
 /// Pins the record of a key. @error not_found, would_block (no free pin)
 struct Pinned {
   std::uint64_t unit = 0;

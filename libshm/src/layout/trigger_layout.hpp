@@ -34,7 +34,7 @@ enum TableItem : unsigned {
   kItemNext,        // item index + 1 with the same prefix hash head, 0: none
   kItemPrefixHash,
   kItemPrefixBytes,
-  kItemEvents,      // EventMask | enabled << 32 | paused << 33 | on_full << 34 | shape << 35 | is_group << 37
+  kItemEvents,      // EventMask | enabled << 32 | paused << 33 | on_full << 34 | shape << 35 | is_group << 37 | from_file << 38
   kItemText,        // byte offset of the text
   kItemNameBytes,
   kItemPatternBytes,

@@ -18,7 +18,8 @@ std::size_t match_class(std::string_view pattern, std::size_t p, unsigned char c
       ++p;
       hit = hit || static_cast<unsigned char>(pattern[p]) == c;
       ++p;
-    } else if (p + 2 < pattern.size() && pattern[p + 1] == '-' && pattern[p + 2] != ']') {
+    } else if (p + 2 < pattern.size() && pattern[p + 1] == '-') {
+      // As in Redis whatever is behind the '-' ends the range, a ']' too.
       auto low = static_cast<unsigned char>(pattern[p]);
       auto high = static_cast<unsigned char>(pattern[p + 2]);
       if (low > high) std::swap(low, high);

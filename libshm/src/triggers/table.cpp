@@ -21,6 +21,7 @@ constexpr std::uint64_t kShedBit = std::uint64_t{1} << 34;
 constexpr std::uint64_t kLiteralBit = std::uint64_t{1} << 35;  // the pattern has no special character
 constexpr std::uint64_t kPrefixBit = std::uint64_t{1} << 36;   // or one only, a `*` at its end
 constexpr std::uint64_t kGroupBit = std::uint64_t{1} << 37;    // a consumer group: no source
+constexpr std::uint64_t kFileBit = std::uint64_t{1} << 38;     // of triggers.d
 constexpr std::uint32_t kShedWaitMs = 1000;  // the supervisor sheds what waits; that takes it a moment
 
 /// Bytes of a pattern before its first special character.
@@ -221,7 +222,8 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
     put(layout::kItemPrefixHash, hash);
     put(layout::kItemPrefixBytes, length);
     put(layout::kItemEvents, t.events | (t.enabled ? kEnabledBit : 0) | (t.paused ? kPausedBit : 0) |
-                                 (t.on_full == OnFull::shed ? kShedBit : 0) | (t.is_group ? kGroupBit : 0) | shape_of(t.pattern));
+                                 (t.on_full == OnFull::shed ? kShedBit : 0) | (t.is_group ? kGroupBit : 0) |
+                                 (t.from_file ? kFileBit : 0) | shape_of(t.pattern));
     put(layout::kItemText, text_at * 8);
     put(layout::kItemNameBytes, t.name.size());
     put(layout::kItemPatternBytes, t.pattern.size());
@@ -283,6 +285,7 @@ Result<TriggerTable> read_table(const View& view) {
       t.enabled = (flags & kEnabledBit) != 0;
       t.paused = (flags & kPausedBit) != 0;
       t.is_group = (flags & kGroupBit) != 0;
+      t.from_file = (flags & kFileBit) != 0;
       t.on_full = (flags & kShedBit) != 0 ? OnFull::shed : OnFull::block;
       t.slot = static_cast<std::uint32_t>(get(layout::kItemSlot));
       t.id = get(layout::kItemId);

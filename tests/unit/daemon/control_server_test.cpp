@@ -80,8 +80,104 @@ TEST(ControlLimits, ValuesUpToTheSegmentsLimitGoInAndOutAndLargerOnesAreRefused)
   EXPECT_TRUE(refused.text.starts_with("ERR string exceeds maximum allowed size (3MiB)"))
       << refused.show();
   EXPECT_TRUE(client({"APPEND", "large", "x"}).is_error());
-  client.send_raw("*2\r\n$3\r\nGET\r\n$4000000\r\n");
-  EXPECT_EQ(client.read().show(), "-ERR Protocol error: invalid bulk length");
+  // Far more than that is not even kept, and the connection goes on.
+  for (const std::size_t bytes : {4'000'000u, 20'000'000u}) {
+    const Answer skipped = client({"SET", "larger", std::string(bytes, 'L')});
+    EXPECT_TRUE(skipped.text.starts_with("ERR string exceeds maximum allowed size (3MiB)")) << skipped.show();
+    EXPECT_NE(skipped.text.find("--max-value"), std::string::npos) << skipped.show();
+  }
+  EXPECT_EQ(client.show("EXISTS larger"), ":0");
+  std::vector<std::string> many{"MSET"};
+  for (int i = 0; i < 24; ++i) many.push_back(i % 2 == 0 ? "k" + std::to_string(i) : std::string(3u << 20, 'm'));
+  EXPECT_TRUE(client(many).text.starts_with("ERR the command is longer than ")) << "of 36 MiB";
+  EXPECT_EQ(client.show("PING"), "+PONG");
+}
+
+TEST_F(Control, LimitsOfKeysAndMetadataAreNamed) {
+  RespClient client = server.client();
+  const std::string long_key(65'537, 'k');
+  const auto says = [&client](const std::vector<std::string>& words, std::string_view limit) {
+    const Answer answer = client(words);
+    EXPECT_TRUE(answer.is_error() && answer.text.find(limit) != std::string::npos) << words[0] << ' ' << answer.show().substr(0, 300);
+  };
+  says({"SET", long_key, "v"}, "65536");
+  says({"SET", "k", "v", "DEPENDS_ON", long_key}, "65536");
+  says({"SET", "k", "v", "META", "f", std::string(65'537, 'm')}, "65536");
+  says({"SET", "k", "v", "META", "f", std::string(40'000, 'm'), "DEPENDS_ON", std::string(40'000, 'p')}, "65536");
+  std::vector<std::string> fields{"SET", "k", "v"};
+  for (int i = 0; i < 65; ++i) fields.insert(fields.end(), {"META", "f" + std::to_string(i), "v"});
+  says(fields, "64");
+  EXPECT_EQ(client.show("EXISTS k"), ":0");
+  EXPECT_EQ(client({"SET", "k", "v", "META", "f", std::string(65'536 - 9, 'm')}).show(), "+OK");
+  EXPECT_EQ(error_text(Error{Errc::invalid_argument, 0, 0}).find("ERR invalid argument") == 0, true);
+  EXPECT_NE(error_text(Error{Errc::invalid_argument, 0, 0}).find("65536"), std::string::npos);
+}
+
+TEST_F(Control, ConnectionThatSpeaksHttpIsClosedBeforeItsBodyIsRead) {
+  for (const char* bytes : {"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET pwned 1\r\n", "pOsT\r\nSET pwned 1\r\n",
+                            "PUT / HTTP/1.1\r\nhoSt: localhost\r\n\r\nSET pwned 1\r\n",
+                            "*1\r\n$5\r\nHOST:\r\nSET pwned 1\r\n"}) {
+    RespClient client = server.client();
+    client.send_raw(bytes);
+    if (std::string_view{bytes}.starts_with("PUT")) {
+      EXPECT_TRUE(client.read().text.starts_with("ERR unknown command 'PUT'"));
+    }
+    EXPECT_TRUE(client.at_end()) << bytes;
+  }
+  RespClient other = server.client();
+  EXPECT_EQ(other.show("EXISTS pwned"), ":0");
+}
+
+TEST_F(Control, HelloSaysTheRedisThatTheCommandsAreLike) {
+  RespClient client = server.client();
+  const Answer hello = client.line("HELLO 2");
+  ASSERT_NE(hello.field("version"), nullptr);
+  EXPECT_EQ(hello.field("server")->text, "cachee");
+  EXPECT_EQ(hello.field("version")->text, kRedisVersion);
+  const std::string info = client.line("INFO server").text;
+  EXPECT_NE(info.find("redis_version:" + hello.field("version")->text + "\r\n"), std::string::npos) << info;
+}
+
+TEST_F(Control, UseOfAKeyIsCountedWhereThePolicyCountsIt) {
+  RespClient client = server.client();
+  client.line("SET k v");
+  EXPECT_EQ(client.show("OBJECT FREQ k"), ":0");
+  client.line("GET k");
+  const Answer used = client.line("OBJECT FREQ k");
+  EXPECT_EQ(client.show("OBJECT FREQ k"), used.show()) << "to ask is no use";
+  for (const auto policy : {EvictionPolicy::lru, EvictionPolicy::none}) {
+    server.keeper->set_eviction_policy(policy);
+    EXPECT_TRUE(client.line("OBJECT FREQ k").text.starts_with("ERR An LFU maxmemory policy is not selected"));
+    EXPECT_EQ(client.show("OBJECT FREQ nothing"), "nil");
+  }
+  server.keeper->set_eviction_policy(EvictionPolicy::cost);
+  EXPECT_EQ(client.line("OBJECT FREQ k").kind, ':');
+}
+
+TEST_F(Control, ConfigSetChangesAllOrNothing) {
+  RespClient client = server.client();
+  const auto refused = [&](const char* line, std::string_view why) {
+    const Answer answer = client.line(line);
+    EXPECT_TRUE(answer.is_error() && answer.text.find(why) != std::string::npos) << line << answer.show();
+    EXPECT_EQ(server.settings.at("log-level"), "info") << line;
+  };
+  refused("CONFIG SET log-level debug memory 1GiB", "'memory') - memory needs a restart");
+  refused("CONFIG SET log-level debug nosuch 1", "Unknown option or number of arguments for CONFIG SET - 'nosuch'");
+  refused("CONFIG SET log-level debug LOG-LEVEL warn", "'LOG-LEVEL') - duplicate parameter");
+  refused("CONFIG SET log-level debug save", "ERR syntax error");
+  refused("CONFIG SET log-level debug save \"\"", "'save') - can't set immutable config");
+  EXPECT_EQ(client.show("CONFIG SET log-level debug"), "+OK");
+  EXPECT_EQ(server.settings.at("log-level"), "debug");
+}
+
+TEST_F(Control, DefaultNameHasTheEventsInTheOrderAsWritten) {
+  RespClient client = server.client();
+  EXPECT_EQ(client.show("TRIGGER REGISTER o:* ON_EXPIRE,on_delete,ON_EXPIRE,ON_EVICT return"), "+OK");
+  EXPECT_EQ(server.admin.triggers.at(0).name, "o:*@ON_EXPIRE,ON_DELETE,ON_EVICT");
+  const std::string exported = client.line("TRIGGER EXPORT").text;
+  EXPECT_EQ(client.show("TRIGGER REMOVE o:*@ON_EXPIRE,ON_DELETE,ON_EVICT"), "+OK");
+  EXPECT_EQ(client({"TRIGGER", "IMPORT", exported}).show(), ":1");
+  EXPECT_EQ(client.show("TRIGGER REMOVE o:*@ON_EXPIRE,ON_DELETE,ON_EVICT"), "+OK");
 }
 
 TEST_F(Control, ProtocolErrorsEndThatConnectionOnly) {
@@ -280,7 +376,9 @@ TEST(ControlPlaces, TcpAsksForThePasswordAndTheUnixSocketDoesNot) {
   RespClient tcp{connect_tcp(server.server->tcp_port())};
   ASSERT_TRUE(tcp.connected());
   EXPECT_EQ(tcp.show("GET k"), "-NOAUTH Authentication required.");
-  EXPECT_TRUE(tcp.line("HELLO 3").text.starts_with("NOAUTH HELLO"));
+  EXPECT_EQ(tcp.line("HELLO 3").text,
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> "
+            "option can be used to authenticate the client and select the RESP protocol version at the same time");
   EXPECT_TRUE(tcp.line("AUTH wrong").text.starts_with("WRONGPASS"));
   EXPECT_TRUE(tcp.line("AUTH s3cre").text.starts_with("WRONGPASS"));
   EXPECT_TRUE(tcp.line("AUTH s3crets").text.starts_with("WRONGPASS"));
@@ -578,6 +676,9 @@ TEST_F(Control, TriggersAreRegisteredShownAndRemoved) {
   EXPECT_EQ(client.line("TRIGGER STATS").items.at(0).field("slowest_ms")->text, "1.5");
   EXPECT_EQ(client.show("TRIGGER TEST n {}"), "\"named n {}\"");
   EXPECT_EQ(client.show("TRIGGER TEST 'return 2' {}"), "\"source return 2 {}\"");
+  EXPECT_EQ(client.show("TRIGGER TEST return {}"), "\"source return {}\"");
+  EXPECT_EQ(client.show("TRIGGER TEST o:*@ON_WRITE {}"), "-ERR no such trigger: o:*@ON_WRITE");
+  EXPECT_EQ(client.show("TRIGGER TEST m {}"), "-ERR no such trigger: m (did you mean n?)");
   EXPECT_EQ(client.show("TRIGGER REMOVE n"), "+OK");
   EXPECT_EQ(client.show("TRIGGER REMOVE n"), "-ERR no such trigger: n");
   EXPECT_EQ(client.show("TRIGGER SET k:* ON_READ return"), "+OK");

@@ -416,7 +416,7 @@ class TestServer {
     }
     keeper = std::make_unique<Maintainer>(*std::move(made));
     name = segment.name;
-    auto cache = keeper->client(Role::control, "control");
+    auto cache = keeper->client(Role::client, "cacheed");
     if (!cache) {
       problem = to_string(cache.error());
       return;
@@ -428,12 +428,16 @@ class TestServer {
     hooks.list_settings = [this] {
       return std::vector<std::pair<std::string, std::string>>(settings.begin(), settings.end());
     };
-    hooks.change_setting = [this](std::string_view wanted_name, std::string_view value) -> Outcome<void> {
-      const auto setting = settings.find(std::string{wanted_name});
-      if (setting == settings.end()) return Failure{Errc::not_found, "unknown"};
-      if (setting->first == "memory") return Failure{Errc::unsupported, "memory needs a restart"};
-      setting->second = std::string{value};
-      return {};
+    hooks.change_settings = [this](std::span<const SettingWords> changes) -> std::optional<SettingRefusal> {
+      auto next = settings;
+      for (std::size_t i = 0; i < changes.size(); ++i) {
+        const auto setting = next.find(changes[i].name);
+        if (setting == next.end()) return SettingRefusal{i, {Errc::not_found, "unknown"}};
+        if (setting->first == "memory") return SettingRefusal{i, {Errc::unsupported, "memory needs a restart"}};
+        setting->second = std::string{changes[i].value};
+      }
+      settings = std::move(next);
+      return std::nullopt;
     };
     hooks.shutdown = [this] { shutdown_asked = true; };
     auto started = ControlServer::start(options, *std::move(cache), admin, std::move(hooks));

@@ -129,6 +129,7 @@ TEST(StoreGroups, GroupsAreKeptAsWhatTheyAre) {
   spec.name = "g";
   spec.pattern = "s:*";
   spec.is_group = true;
+  spec.from_file = true;
   EXPECT_TRUE(open_store(state.path())->upsert_trigger(spec));
   const auto loaded = open_store(state.path())->load_triggers();
   ASSERT_EQ(loaded->size(), 1u);

@@ -89,9 +89,28 @@ TEST_F(CacheTest, IncrementCountsAndRefusesText) {
   EXPECT_EQ(*cache_.increment("n", -50), -8);
   ASSERT_TRUE(cache_.set("t", "text"));
   EXPECT_EQ(cache_.increment("t").code(), Errc::not_a_number);
+  for (const char* odd : {"05", "-0", "00", "-05", "+1", " 1", "1 ", "-", "--1", "", "1.0", "0x1"}) {
+    ASSERT_TRUE(cache_.set("t", odd));
+    EXPECT_EQ(cache_.increment("t").code(), Errc::not_a_number) << odd;
+    EXPECT_EQ(cache_.get("t")->bytes, odd);
+  }
+  ASSERT_TRUE(cache_.set("t", "0"));
+  EXPECT_EQ(*cache_.increment("t", -1), -1);
   ASSERT_TRUE(cache_.set("m", "9223372036854775807"));
   EXPECT_EQ(cache_.increment("m").code(), Errc::overflow);
   EXPECT_EQ(cache_.get("m")->bytes, "9223372036854775807");
+}
+
+TEST_F(CacheTest, PeekTellsUseAndTimeAndIsNoUse) {
+  EXPECT_EQ(cache_.peek("k").code(), Errc::not_found);
+  ASSERT_TRUE(cache_.set("k", "v", {.ttl = 1h}));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(cache_.peek("k")->hits, 0u);
+  EXPECT_GT(*cache_.peek("k")->ttl, 59min);
+  ASSERT_TRUE(cache_.set("k", "v"));
+  EXPECT_FALSE(cache_.peek("k")->ttl);
+  ASSERT_TRUE(cache_.set("k", "v", {.ttl = 1ms}));
+  for (int waited_ms = 0; waited_ms < 10'000 && cache_.peek("k"); ++waited_ms) std::this_thread::sleep_for(1ms);
+  EXPECT_EQ(cache_.peek("k").code(), Errc::not_found);
 }
 
 TEST_F(CacheTest, IncrementKeepsDeadlineCostAndMetadata) {

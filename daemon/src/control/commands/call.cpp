@@ -14,6 +14,7 @@ namespace {
 constexpr std::int64_t kTtlMsMax = std::int64_t{100} * 365 * 86'400'000;
 constexpr std::int64_t kPatienceMsMax = 3'600'000;
 constexpr std::int64_t kInt64Max = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kInt64Min = std::numeric_limits<std::int64_t>::min();
 
 }  // namespace
 
@@ -32,6 +33,11 @@ std::string error_text(const Error& error) {
     case Errc::not_a_number: return std::string{kNotAnInteger};
     case Errc::overflow: return "ERR increment or decrement would overflow";
     case Errc::not_found: return std::string{kNoSuchKey};
+    case Errc::invalid_argument:
+      // What the commands check themselves is named there; the rest grows in place (APPEND, a dependency more).
+      return fmt::format("ERR {}: a limit is exceeded. Keys have at most {} bytes, values as many as --max-value "
+                         "says, metadata and dependencies of one key {} and {} of them, {} bytes in all",
+                         to_string(error), kKeyBytesMax, kMetadataFieldsMax, kDependenciesMax, kMetadataBytesMax);
     default: return "ERR " + to_string(error);
   }
 }
@@ -58,12 +64,16 @@ bool check_keys(Call& call, Arguments keys) {
                      [&call](std::string_view key) { return check_key(call, key); });
 }
 
-bool check_value_bytes(Call& call, std::size_t bytes) {
-  if (bytes <= call.value_bytes_max) return true;
-  call.reply.error(fmt::format(
+std::string value_too_large_text(std::uint64_t value_bytes_max) {
+  return fmt::format(
       "ERR string exceeds maximum allowed size ({}); cacheed's --max-value sets it, up to a quarter "
       "of the memory",
-      format_bytes(call.value_bytes_max)));
+      format_bytes(value_bytes_max));
+}
+
+bool check_value_bytes(Call& call, std::size_t bytes) {
+  if (bytes <= call.value_bytes_max) return true;
+  call.reply.error(value_too_large_text(call.value_bytes_max));
   return false;
 }
 
@@ -73,12 +83,23 @@ std::optional<std::int64_t> take_integer(Call& call, std::string_view word) {
   return number;
 }
 
+bool check_database(Call& call, std::string_view word) {
+  using Limits = std::numeric_limits<std::int32_t>;
+  const auto number = take_integer(call, word);
+  if (!number) return false;
+  if (*number < Limits::min() || *number > Limits::max()) {
+    call.reply.error(fmt::format("ERR value is out of range, value must between {} and {}", Limits::min(), Limits::max()));
+  } else if (*number != 0) {
+    call.reply.error("ERR DB index is out of range");
+  }
+  return *number == 0;
+}
+
 std::optional<Expiry> take_expiry(Call& call, std::string_view word, const ExpiryRules& rules) {
   const auto number = take_integer(call, word);
   if (!number) return std::nullopt;
   const std::int64_t now_ms = wall_ms_now();
-  const std::int64_t limit = kInt64Max / rules.unit_ms;
-  bool good = *number <= limit && *number >= -limit && (!rules.must_be_positive || *number > 0);
+  bool good = *number <= kInt64Max / rules.unit_ms && *number >= kInt64Min / rules.unit_ms && (!rules.must_be_positive || *number > 0);
   const std::int64_t ms = good ? *number * rules.unit_ms : 0;
   if (!rules.absolute) good = good && ms <= kInt64Max - now_ms;
   if (!good) {
@@ -87,7 +108,7 @@ std::optional<Expiry> take_expiry(Call& call, std::string_view word, const Expir
   }
   Expiry expiry;
   if (rules.absolute) {
-    expiry.deadline_wall_ms = std::min(ms, now_ms + kTtlMsMax);
+    expiry.deadline_wall_ms = std::clamp<std::int64_t>(ms, 0, now_ms + kTtlMsMax);
   } else {
     expiry.ttl = std::chrono::milliseconds{std::clamp(ms, -kTtlMsMax, kTtlMsMax)};
   }

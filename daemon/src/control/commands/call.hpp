@@ -64,6 +64,7 @@ inline constexpr std::uint32_t kAdmin = 8;
 inline constexpr std::uint32_t kNoAuth = 16;        // allowed before AUTH
 inline constexpr std::uint32_t kContainer = 32;     // has subcommands; run may be null
 inline constexpr std::uint32_t kMayGrow = 64;       // "denyoom": needs memory
+inline constexpr std::uint32_t kOldErrors = 128;    // Redis answers its subcommands as before there were any
 
 // The parts of the table.
 [[nodiscard]] std::span<const Command> set_commands() noexcept;
@@ -87,6 +88,8 @@ inline constexpr std::uint32_t kMayGrow = 64;       // "denyoom": needs memory
 inline constexpr std::string_view kSyntaxError = "ERR syntax error";
 inline constexpr std::string_view kNotAnInteger = "ERR value is not an integer or out of range";
 inline constexpr std::string_view kNoSuchKey = "ERR no such key";
+/// The Redis whose behaviour the commands have: client libraries choose by what HELLO and INFO say.
+inline constexpr std::string_view kRedisVersion = "7.0.0";
 
 /// The error reply for what a Cache operation said, and its text alone.
 [[nodiscard]] std::string error_text(const Error& error);
@@ -99,9 +102,13 @@ void reply_arity_error(resp::ReplyWriter& reply, std::string_view command);
 [[nodiscard]] bool check_key(Call& call, std::string_view key);
 [[nodiscard]] bool check_keys(Call& call, Arguments keys);
 [[nodiscard]] bool check_value_bytes(Call& call, std::size_t bytes);
+[[nodiscard]] std::string value_too_large_text(std::uint64_t value_bytes_max);
 
 /// Redis' rules for integers: one canonical spelling. None after an error reply.
 [[nodiscard]] std::optional<std::int64_t> take_integer(Call& call, std::string_view word);
+
+/// The database of SELECT and COPY: there is number 0. False after an error reply.
+[[nodiscard]] bool check_database(Call& call, std::string_view word);
 
 /// EX, PX, EXAT, PXAT: a time as SetOptions and touch() take it.
 struct Expiry {

@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include <cachee/version.hpp>
 #include <fmt/format.h>
 
 #include "control/commands/call.hpp"
@@ -85,7 +84,7 @@ void run_hello(Call& call) {
   if (!call.session.authenticated) {
     return call.reply.error(
         "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
-        "<proto> AUTH <user> <pass> option can be used to authenticate the client and select the "
+        "AUTH <user> <pass> option can be used to authenticate the client and select the "
         "RESP protocol version at the same time");
   }
   if (name && !set_name(call, *name)) return;
@@ -95,7 +94,7 @@ void run_hello(Call& call) {
   call.reply.bulk("server");
   call.reply.bulk("cachee");
   call.reply.bulk("version");
-  call.reply.bulk(kVersion);
+  call.reply.bulk(kRedisVersion);
   call.reply.bulk("proto");
   call.reply.integer(protocol);
   call.reply.bulk("id");
@@ -122,10 +121,7 @@ void run_quit(Call& call) {
 }
 
 void run_select(Call& call) {
-  const auto index = take_integer(call, call[1]);
-  if (!index) return;
-  if (*index != 0) return call.reply.error("ERR DB index is out of range");
-  call.reply.simple("OK");
+  if (check_database(call, call[1])) call.reply.simple("OK");
 }
 
 std::string client_line(const Session& session) {

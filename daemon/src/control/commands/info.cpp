@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include <cachee/inspect.hpp>
 #include <cachee/version.hpp>
@@ -17,8 +19,7 @@
 namespace cachee::daemon {
 namespace {
 
-// The Redis whose behaviour the commands have; client libraries choose by it.
-constexpr const char* kRedisVersion = "7.0.0";
+constexpr std::size_t kDeadlineSamples = 128;  // keys that are looked at for `expires` and `avg_ttl`
 
 struct Context {
   const ServerState& server;
@@ -136,9 +137,44 @@ void errorstats_section(std::string& text, const Context& in) {
   }
 }
 
+struct Deadlines {
+  std::uint64_t keys = 0;
+  std::int64_t ttl_ms_mean = 0;
+};
+
+// How many keys have a deadline: nobody counts them, so of many keys some are looked at. Of few, all.
+Deadlines look_at_deadlines(const Cache& cache, std::uint64_t keys) {
+  std::vector<std::string> sample;
+  const bool all = keys <= kDeadlineSamples;
+  for (std::uint64_t cursor = 0; all;) {
+    const auto step = cache.scan(cursor, kDeadlineSamples, [&sample](KeyView key) { sample.emplace_back(key); });
+    if (!step || step->cursor == 0) break;
+    cursor = step->cursor;
+  }
+  while (!all && sample.size() < kDeadlineSamples) {
+    auto key = cache.random_key();
+    if (!key) break;
+    sample.push_back(*std::move(key));
+  }
+  std::uint64_t seen = 0;
+  std::uint64_t with_deadline = 0;
+  std::int64_t ttl_ms_sum = 0;
+  for (const std::string& key : sample) {
+    const auto found = cache.peek(key);
+    if (!found) continue;
+    ++seen;
+    if (!found->ttl) continue;
+    ++with_deadline;
+    ttl_ms_sum += std::int64_t{found->ttl->count()};
+  }
+  if (with_deadline == 0) return {};
+  return {(keys * with_deadline + seen / 2) / seen, ttl_ms_sum / static_cast<std::int64_t>(with_deadline)};
+}
+
 void keyspace_section(std::string& text, const Context& in) {
   if (in.segment.keys > 0) {
-    add(text, "db0", fmt::format("keys={},expires=0,avg_ttl=0", in.segment.keys));
+    const Deadlines deadlines = look_at_deadlines(in.server.cache, in.segment.keys);
+    add(text, "db0", fmt::format("keys={},expires={},avg_ttl={}", in.segment.keys, deadlines.keys, deadlines.ttl_ms_mean));
   }
 }
 

@@ -1,12 +1,16 @@
 // Commands about keys as such: deleting, finding, counting, moving.
 #include <algorithm>
-#include <charconv>
+#include <cctype>
+#include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <cachee/inspect.hpp>
+#include <cachee/maintain.hpp>
 #include <cachee/triggers.hpp>
 #include <fmt/format.h>
 
@@ -130,9 +134,7 @@ void run_copy(Call& call) {
     if (call.is(i, "REPLACE")) {
       replace = true;
     } else if (call.is(i, "DB") && i + 1 < call.count()) {
-      const auto db = take_integer(call, call[++i]);
-      if (!db) return;
-      if (*db != 0) return call.reply.error("ERR DB index is out of range");
+      if (!check_database(call, call[++i])) return;
     } else {
       return call.reply.error(kSyntaxError);
     }
@@ -177,13 +179,21 @@ void run_keys(Call& call) {
   for (const std::string& key : found) call.reply.bulk(key);
 }
 
+// As Redis reads it, with strtoul: "", "+0" and "-1" are cursors.
+std::optional<std::uint64_t> parse_cursor(std::string_view word) {
+  const std::string text{word};
+  if (std::isspace(static_cast<unsigned char>(text[0])) != 0) return std::nullopt;
+  char* end = nullptr;
+  errno = 0;
+  const std::uint64_t cursor = std::strtoull(text.c_str(), &end, 10);
+  if (end != text.c_str() + text.size() || errno == ERANGE) return std::nullopt;
+  return cursor;
+}
+
 void run_scan(Call& call) {
-  std::uint64_t cursor = 0;
-  const std::string_view word = call[1];
-  const auto parsed = std::from_chars(word.data(), word.data() + word.size(), cursor);
-  if (parsed.ec != std::errc{} || parsed.ptr != word.data() + word.size()) {
-    return call.reply.error("ERR invalid cursor");
-  }
+  const auto begin = parse_cursor(call[1]);
+  if (!begin) return call.reply.error("ERR invalid cursor");
+  std::uint64_t cursor = *begin;
   std::size_t count = kScanCountDefault;
   std::string_view pattern = "*";
   bool strings = true;
@@ -250,18 +260,23 @@ void run_object_idletime(Call& call) {
 
 void run_object_freq(Call& call) {
   if (!check_key(call, call[2])) return;
-  const auto there = call.cache.contains(call[2]);
-  if (!there) return reply_error(call.reply, there.error());
-  if (!*there) return call.reply.null();
+  const auto seen = call.cache.peek(call[2]);
+  if (!seen) return reply_no_entry(call, seen.error());
+  const auto segment = segment_info(call.cache);
+  if (!segment) return reply_error(call.reply, segment.error());
+  const auto policy = parse_eviction_policy(segment->eviction_policy);
+  if (policy == EvictionPolicy::balanced || policy == EvictionPolicy::cost) return call.reply.integer(seen->hits);
   call.reply.error(
       "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that "
       "when switching between policies at runtime LRU and LFU data will take some time to adjust.");
 }
 
 void run_memory_usage(Call& call) {
-  if (call.count() != 3) {
-    if (call.count() != 5 || !call.is(3, "SAMPLES")) return call.reply.error(kSyntaxError);
-    if (!take_integer(call, call[4])) return;
+  for (std::size_t i = 3; i < call.count(); i += 2) {
+    if (!call.is(i, "SAMPLES") || i + 1 == call.count()) return call.reply.error(kSyntaxError);
+    const auto samples = take_integer(call, call[i + 1]);
+    if (!samples) return;
+    if (*samples < 0) return call.reply.error(kSyntaxError);
   }
   if (!check_key(call, call[2])) return;
   const auto entry = call.cache.inspect(call[2]);

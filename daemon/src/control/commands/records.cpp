@@ -61,6 +61,7 @@ json describe_spec(const TriggerSpec& spec) {
     record["maxdepth"] = spec.depth_max;
     record["source_bytes"] = spec.source.size();
   }
+  record["from_file"] = spec.from_file;
   record["slot"] = spec.slot;
   record["id"] = spec.id;
   record["registered_ms"] = spec.registered_wall_ms;

@@ -1,8 +1,10 @@
 // Commands about the server: INFO, CONFIG, COMMAND, DEBUG, SHUTDOWN.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +20,7 @@ namespace cachee::daemon {
 namespace {
 
 constexpr double kSleepSecondsMax = 3600;
+constexpr std::size_t kShownBytesMax = 128;  // of a setting's name
 constexpr std::string_view kSince = "0.1.0";  // the Cachee that had the command first
 
 void run_info(Call& call) { call.reply.verbatim(info_text(call.server, call.from(1))); }
@@ -51,20 +54,29 @@ void run_config_get(Call& call) {
 }
 
 void run_config_set(Call& call) {
-  if (call.count() % 2 != 0) return reply_arity_error(call.reply, "config|set");
+  if (call.count() % 2 != 0) return call.reply.error(kSyntaxError);
+  const auto fail = [&call](std::size_t index, std::string_view why) {
+    call.reply.error(fmt::format("ERR CONFIG SET failed (possibly related to argument '{}') - {}",
+                                 call[2 + 2 * index].substr(0, kShownBytesMax), why));
+  };
+  const auto settings = all_settings(call.server);
+  std::vector<SettingWords> changes;
   for (std::size_t i = 2; i < call.count(); i += 2) {
-    const std::string name = to_lower(call[i].substr(0, 128));
-    const auto done = call.server.hooks.change_setting(name, call[i + 1]);
-    if (done) continue;
-    if (done.failure().code == Errc::not_found) {
-      return call.reply.error(
-          fmt::format("ERR Unknown option or number of arguments for CONFIG SET - '{}'", name));
+    std::string name = to_lower(call[i].substr(0, kShownBytesMax));
+    if (!settings.contains(name)) {
+      return call.reply.error(fmt::format("ERR Unknown option or number of arguments for CONFIG SET - '{}'",
+                                          call[i].substr(0, kShownBytesMax)));
     }
-    return call.reply.error(
-        fmt::format("ERR CONFIG SET failed (possibly related to argument '{}') - {}", name,
-                    done.failure().text));
+    changes.push_back({std::move(name), call[i + 1]});
   }
-  call.reply.simple("OK");
+  std::set<std::string_view> seen;
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    if (!seen.insert(changes[i].name).second) return fail(i, "duplicate parameter");
+  }
+  const auto refusal = call.server.hooks.change_settings(changes);
+  if (!refusal) return call.reply.simple("OK");
+  const bool fixed = refusal->failure.code == Errc::not_found;  // shown for the tools of Redis
+  fail(refusal->index, fixed ? "can't set immutable config" : refusal->failure.text);
 }
 
 bool is_top_level(const Command& command) {
@@ -86,6 +98,23 @@ std::vector<const Command*> subcommands_of(const Command& parent) {
   return rows;
 }
 
+// The ACL categories that Redis gives a command for its flags and group.
+std::vector<std::string_view> categories_of(const Command& command) {
+  std::vector<std::string_view> names;
+  const auto add_if = [&names](bool fits, std::string_view name) {
+    if (fits) names.push_back(name);
+  };
+  add_if((command.flags & kWrites) != 0, "write");
+  add_if((command.flags & kReads) != 0, "read");
+  add_if((command.flags & kAdmin) != 0, "admin");
+  add_if((command.flags & kAdmin) != 0, "dangerous");
+  add_if(command.group == "string", "string");
+  add_if(command.group == "generic", "keyspace");
+  add_if(command.group == "connection", "connection");
+  names.push_back((command.flags & kFast) != 0 ? "fast" : "slow");
+  return names;
+}
+
 void reply_command(resp::ReplyWriter& reply, const Command& command) {
   struct Row {
     std::uint32_t bit;
@@ -105,7 +134,9 @@ void reply_command(resp::ReplyWriter& reply, const Command& command) {
   reply.integer(command.first_key);
   reply.integer(command.last_key);
   reply.integer(command.key_step);
-  reply.set(0);    // ACL categories
+  const auto categories = categories_of(command);
+  reply.set(categories.size());
+  for (const std::string_view category : categories) reply.simple(fmt::format("@{}", category));
   reply.array(0);  // tips
   reply.array(0);  // key specifications
   const auto subcommands = subcommands_of(command);
@@ -134,23 +165,26 @@ void run_command_info(Call& call) {
     if (command != nullptr) {
       reply_command(call.reply, *command);
     } else {
-      call.reply.null_array();
+      call.reply.null();
     }
   }
 }
 
 void run_command_list(Call& call) {
-  std::string pattern = "*";
-  if (call.count() != 2) {
-    const bool filtered = call.count() == 5 && call.is(2, "FILTERBY");
-    if (!filtered || !call.is(3, "PATTERN")) return call.reply.error(kSyntaxError);
-    pattern = to_lower(call[4]);
-  }
+  const bool filtered = call.count() == 5 && call.is(2, "FILTERBY");
+  const bool by_category = filtered && call.is(3, "ACLCAT");
+  const bool by_pattern = filtered && call.is(3, "PATTERN");
+  const bool by_module = filtered && call.is(3, "MODULE");  // there are none
+  if (call.count() != 2 && !by_category && !by_pattern && !by_module) return call.reply.error(kSyntaxError);
+  const std::string word = filtered ? to_lower(call[4]) : "";
   std::vector<std::string_view> names;
   for (const Command& command : all_commands()) {
-    if (glob_match(pattern, command.name)) names.push_back(command.name);
+    const auto categories = categories_of(command);
+    const bool fits = by_category ? std::find(categories.begin(), categories.end(), word) != categories.end()
+                                  : !by_module && (!by_pattern || glob_match(word, command.name));
+    if (fits) names.push_back(command.name);
   }
-  call.reply.set(names.size());
+  call.reply.array(names.size());
   for (const std::string_view name : names) call.reply.bulk(name);
 }
 
@@ -207,15 +241,17 @@ void run_debug_sleep(Call& call) {
 }
 
 void run_shutdown(Call& call) {
+  constexpr std::string_view kWords[] = {"SAVE", "NOSAVE", "NOW", "FORCE", "ABORT"};
+  std::array<bool, std::size(kWords)> given{};
   for (std::size_t i = 1; i < call.count(); ++i) {
-    if (call.is(i, "ABORT") && call.count() == 2) {
-      return call.reply.error("ERR No shutdown in progress.");
-    }
-    if (!call.is(i, "NOSAVE") && !call.is(i, "SAVE") && !call.is(i, "NOW") &&
-        !call.is(i, "FORCE")) {
-      return call.reply.error(kSyntaxError);
-    }
+    std::size_t word = 0;
+    while (word < std::size(kWords) && !call.is(i, kWords[word])) ++word;
+    if (word == std::size(kWords)) return call.reply.error(kSyntaxError);
+    given[word] = true;
   }
+  const auto& [save, nosave, now, force, abort] = given;
+  if ((save && nosave) || (abort && (save || nosave || now || force))) return call.reply.error(kSyntaxError);
+  if (abort) return call.reply.error("ERR No shutdown in progress.");
   // As Redis: success is the end of the connection, without a word.
   call.session.closing = true;
   call.server.hooks.shutdown();
@@ -229,7 +265,7 @@ constexpr Command kCommands[] = {
     {"command|help", 2, 0, 0, 0, 0, "server", "", "Lists the subcommands.", run_help},
     {"command|info", -2, 0, 0, 0, 0, "server", "[command ...]", "Describes commands.",
      run_command_info},
-    {"command|list", -2, 0, 0, 0, 0, "server", "[FILTERBY PATTERN pattern]",
+    {"command|list", -2, 0, 0, 0, 0, "server", "[FILTERBY PATTERN pattern | FILTERBY ACLCAT category | FILTERBY MODULE name]",
      "Lists the names of commands.", run_command_list},
     {"config", -2, kContainer, 0, 0, 0, "server", "", "Settings of cacheed.", nullptr},
     {"config|get", -3, kAdmin, 0, 0, 0, "server", "pattern [pattern ...]",
@@ -237,7 +273,7 @@ constexpr Command kCommands[] = {
     {"config|help", 2, 0, 0, 0, 0, "server", "", "Lists the subcommands.", run_help},
     {"config|set", -4, kAdmin, 0, 0, 0, "server", "name value [name value ...]",
      "Changes settings until the next start.", run_config_set},
-    {"debug", -2, kContainer, 0, 0, 0, "server", "", "For tests.", nullptr},
+    {"debug", -2, kContainer | kOldErrors, 0, 0, 0, "server", "", "For tests.", nullptr},
     {"debug|help", 2, 0, 0, 0, 0, "server", "", "Lists the subcommands.", run_help},
     {"debug|sleep", 3, kAdmin, 0, 0, 0, "server", "seconds",
      "Answers after that time; only this connection waits.", run_debug_sleep},

@@ -21,6 +21,41 @@ struct SetWords {
   std::optional<std::chrono::milliseconds> patience{};
 };
 
+// The time option of SET and GETEX. Its value is looked at when the whole command has been read: a word that does not
+// belong there is a syntax error before a bad number is one.
+class TimeOption {
+ public:
+  /// None: not a time option. False: its value is missing, or another way of saying when was there before; the same
+  /// word may come again, and the last one counts.
+  std::optional<bool> read(Call& call, std::size_t& at) {
+    for (const Row& row : kRows) {
+      if (!call.is(at, row.word)) continue;
+      if ((row_ != nullptr && row_ != &row) || at + 1 == call.count()) return false;
+      row_ = &row;
+      value_ = call[++at];
+      return true;
+    }
+    return std::nullopt;
+  }
+  [[nodiscard]] bool given() const { return row_ != nullptr; }
+  /// Of the one that was read. None after an error reply.
+  [[nodiscard]] std::optional<Expiry> take(Call& call, std::string_view command) const {
+    return take_expiry(call, value_, {row_->unit_ms, row_->absolute, true, command});
+  }
+
+ private:
+  struct Row {
+    std::string_view word;
+    std::int64_t unit_ms;
+    bool absolute;
+  };
+  static constexpr Row kRows[] = {
+      {"EX", 1000, false}, {"PX", 1, false}, {"EXAT", 1000, true}, {"PXAT", 1, true}};
+
+  const Row* row_ = nullptr;
+  std::string_view value_{};
+};
+
 // Reads the options of SET; false after an error reply.
 class SetParser {
  public:
@@ -30,6 +65,11 @@ class SetParser {
     for (at_ = 3; at_ < call_.count(); ++at_) {
       if (!parse_option()) return false;
     }
+    if (!time_.given()) return true;
+    const auto expiry = time_.take(call_, "set");
+    if (!expiry) return false;
+    words_.options.ttl = expiry->ttl;
+    words_.options.deadline_wall_ms = expiry->deadline_wall_ms;
     return true;
   }
 
@@ -57,36 +97,13 @@ class SetParser {
       return true;
     }
     if (call_.is(at_, "KEEPTTL")) {
-      if (!time_word_.empty() && time_word_ != "KEEPTTL") return syntax_error();
-      time_word_ = "KEEPTTL";
+      if (time_.given()) return syntax_error();
       return options.keep_ttl = true;
     }
-    const auto expiry = parse_expiry();
-    return expiry ? *expiry : parse_own_option();
-  }
-
-  /// None when the word is no time option.
-  std::optional<bool> parse_expiry() {
-    struct Row {
-      std::string_view word;
-      ExpiryRules rules;
-    };
-    static constexpr Row kRows[] = {{"EX", {1000, false, true, "set"}},
-                                    {"PX", {1, false, true, "set"}},
-                                    {"EXAT", {1000, true, true, "set"}},
-                                    {"PXAT", {1, true, true, "set"}}};
-    for (const Row& row : kRows) {
-      if (!call_.is(at_, row.word)) continue;
-      // Redis takes the same word twice, but not two ways of saying when.
-      if ((!time_word_.empty() && time_word_ != row.word) || !has(1)) return syntax_error();
-      time_word_ = row.word;
-      const auto expiry = take_expiry(call_, call_[++at_], row.rules);
-      if (!expiry) return false;
-      words_.options.ttl = expiry->ttl;
-      words_.options.deadline_wall_ms = expiry->deadline_wall_ms;
-      return true;
+    if (const auto read = time_.read(call_, at_)) {
+      return (*read && !options.keep_ttl) || syntax_error();
     }
-    return std::nullopt;
+    return parse_own_option();
   }
 
   bool parse_own_option() {
@@ -146,8 +163,22 @@ class SetParser {
   Call& call_;
   SetWords& words_;
   std::size_t at_ = 0;
-  std::string_view time_word_{};  // EX, PX, EXAT, PXAT or KEEPTTL, once it was given
+  TimeOption time_{};
 };
+
+// False after an error reply: more metadata and dependencies than a key may have.
+bool check_extras(Call& call, const SetOptions& options) {
+  std::size_t bytes = 0;  // with the lengths that are stored beside them
+  for (const auto& [field, value] : options.metadata) bytes += 8 + field.size() + value.size();
+  for (const std::string& parent : options.depends_on) {
+    if (!check_key(call, parent)) return false;
+    bytes += 4 + parent.size();
+  }
+  if (bytes <= kMetadataBytesMax) return true;
+  call.reply.error(fmt::format("ERR metadata and dependencies are {} bytes long; at most {} are allowed for one key",
+                               bytes, kMetadataBytesMax));
+  return false;
+}
 
 // Whether an Error only says that a condition of SET did not hold.
 bool is_unmet(const Error& error, const SetOptions& options) {
@@ -182,6 +213,7 @@ void run_set(Call& call) {
   SetWords words;
   if (!SetParser{call, words}.parse()) return;
   if (!check_key(call, call[1]) || !check_value_bytes(call, call[2].size())) return;
+  if (!check_extras(call, words.options)) return;
   if (!check_dependencies(call, call[1], words.options.depends_on)) return;
   for (int race = 0; race < kRacesMax; ++race) {
     const auto written = call.cache.set(call[1], call[2], words.options);
@@ -280,38 +312,39 @@ void run_getdel(Call& call) {
   call.reply.null();
 }
 
-// The one time option of GETEX; false after an error reply.
-bool parse_getex(Call& call, std::optional<Expiry>& expiry, bool& persist) {
-  struct Row {
-    std::string_view word;
-    ExpiryRules rules;
-  };
-  static constexpr Row kRows[] = {{"EX", {1000, false, true, "getex"}},
-                                  {"PX", {1, false, true, "getex"}},
-                                  {"EXAT", {1000, true, true, "getex"}},
-                                  {"PXAT", {1, true, true, "getex"}}};
-  if (call.count() == 2) return true;
-  if (call.count() == 3 && call.is(2, "PERSIST")) return persist = true;
-  if (call.count() == 4) {
-    for (const Row& row : kRows) {
-      if (!call.is(2, row.word)) continue;
-      expiry = take_expiry(call, call[3], row.rules);
-      return expiry.has_value();
+// The time option of GETEX, or PERSIST; false after an error reply.
+bool parse_getex(Call& call, TimeOption& time, bool& persist) {
+  for (std::size_t at = 2; at < call.count(); ++at) {
+    const auto read = time.read(call, at);
+    if (!read && call.is(at, "PERSIST")) {
+      persist = true;
+    } else if (!read.value_or(false)) {
+      call.reply.error(kSyntaxError);
+      return false;
+    }
+    if (persist && time.given()) {
+      call.reply.error(kSyntaxError);
+      return false;
     }
   }
-  call.reply.error(kSyntaxError);
-  return false;
+  return true;
 }
 
 void run_getex(Call& call) {
-  std::optional<Expiry> expiry;
+  TimeOption time;
   bool persist = false;
-  if (!check_key(call, call[1]) || !parse_getex(call, expiry, persist)) return;
+  if (!check_key(call, call[1]) || !parse_getex(call, time, persist)) return;
+  std::optional<Expiry> expiry;
   const std::size_t mark = call.reply.mark();
   {
     const auto value = call.cache.view(call[1]);
     if (!value && value.code() != Errc::not_found) return reply_error(call.reply, value.error());
     if (!value) return call.reply.null();
+    // As Redis: the time is looked at once there is a key to give it to.
+    if (time.given()) {
+      expiry = time.take(call, "getex");
+      if (!expiry) return;
+    }
     call.reply.bulk(value->bytes());
   }
   Result<bool> changed{true};

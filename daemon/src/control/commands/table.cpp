@@ -34,6 +34,12 @@ void reply_unknown_command(Arguments arguments, resp::ReplyWriter& reply) {
                           arguments[0].substr(0, kShownBytesMax), shown));
 }
 
+const Command* refuse_old(Arguments arguments, resp::ReplyWriter& reply) {
+  reply.error(fmt::format("ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
+                          arguments[1].substr(0, kShownBytesMax), to_upper(arguments[0])));
+  return nullptr;
+}
+
 bool arity_fits(const Command& command, std::size_t count) {
   const auto words = static_cast<std::size_t>(command.arity < 0 ? -command.arity : command.arity);
   return command.arity < 0 ? count >= words : count == words;
@@ -70,12 +76,16 @@ const Command* resolve_command(Arguments arguments, resp::ReplyWriter& reply) {
       deeper += '|';
       deeper += to_lower(arguments[i].substr(0, kShownBytesMax));
       const Command* next = find_command(deeper);
+      if (next == nullptr && (command->flags & kOldErrors) != 0) return refuse_old(arguments, reply);
       if (next == nullptr) {
         reply.error(fmt::format("ERR unknown subcommand '{}'. Try {} HELP.",
                                 arguments[i].substr(0, kShownBytesMax), to_upper(name)));
         return nullptr;
       }
       found = next;
+    }
+    if ((command->flags & kOldErrors) != 0 && !arity_fits(*found, arguments.size())) {
+      return refuse_old(arguments, reply);
     }
     command = found;
   }

@@ -128,12 +128,27 @@ void run_resume(Call& call) {
   reply_status(call, call.server.triggers.pause_trigger(call[2], false));
 }
 
+// One word is no handler, apart from those that are whole statements: then it was to be a name.
+bool may_be_source(std::string_view text) {
+  return text.find_first_of(" \t\r\n(){}=;\"'") != std::string_view::npos || text == "return";
+}
+
+Failure no_such_trigger(const Call& call) {
+  const auto triggers = call.server.triggers.list_triggers();
+  std::vector<std::string_view> names;
+  for (const TriggerSpec& spec : triggers) names.emplace_back(spec.name);
+  const auto near = nearest_word(call[2], names);
+  return {Errc::not_found, fmt::format("no such trigger: {}{}", call[2].substr(0, kTriggerNameBytesMax),
+                                       near ? fmt::format(" (did you mean {}?)", *near) : "")};
+}
+
 void run_test(Call& call) {
   TriggerAdmin& triggers = call.server.triggers;
   // A name that is registered, else the text of a handler.
   const auto spec = triggers.find_trigger(call[2]);
   const bool known = static_cast<bool>(spec);
   if (known && spec->is_group) return reply_failure(call.reply, no_source(*spec));
+  if (!known && !may_be_source(call[2])) return reply_failure(call.reply, no_such_trigger(call));
   const auto report = known ? triggers.test_trigger(call[2], call[3])
                             : triggers.test_source(call[2], call[3]);
   if (!report) return reply_failure(call.reply, report.failure());
