@@ -86,9 +86,13 @@ def test_name_taken(daemon):
     says(text, daemon.name, daemon.process.pid)
 
 
-def test_bad_name(idle):
-    text = start_fails(idle, "--name", "No/Slash")
-    says(text, "No/Slash", "name", "a-z0-9")
+@pytest.mark.parametrize("name", ["No/Slash", ".", "..", "a.locks"])
+def test_bad_name(idle, name):
+    rule = "1 to 64 characters of a-z0-9_.-, other than . and .., and not ending in .locks"
+    says(start_fails(idle, "--name", name), f"name: bad value '{name}'", rule)
+    done = subprocess.run([CACHEE, "-n", name, "get", "k"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    says(done.stderr, f"'{name}'", rule)
 
 
 def test_segment_full_names_the_way_out(make_daemon):
@@ -183,6 +187,40 @@ def test_unknown_command_of_cachee(daemon):
     done = daemon.cachee("gte", "k")
     assert done.returncode == 2
     says(done.stderr, "gte")
+
+
+# The command language on the command line
+
+def test_every_command_of_the_language_is_one_of_the_command_line(daemon):
+    listed = {name for name in daemon.resp("COMMAND", "LIST") if "|" not in name}
+    shown = set(subprocess.run([CACHEE, "--help"], capture_output=True, text=True, timeout=30).stdout.split())
+    assert len(listed) > 60
+    assert {name.upper() for name in listed} <= shown
+
+
+def test_the_command_line_speaks_the_language(daemon):
+    assert daemon.cachee_ok("setex", "a", "100", "1") == "OK\n"
+    assert daemon.cachee_ok("MGET", "a", "none") == "1\n\n"
+    assert daemon.cachee_ok("--json", "mget", "a", "none") == '["1",null]\n'
+    assert daemon.cachee_ok("GET", "a") == daemon.cachee_ok("get", "a") == "1\n"
+    assert daemon.cachee_ok("persist", "a") == "1\n"
+    assert daemon.cachee_ok("ping") == "PONG\n"
+    assert "uptime" in daemon.cachee_ok("info")
+    assert daemon.cachee_ok("SET", "b", "1", "META", "user", "42", "DEPENDS_ON", "a") == "OK\n"
+    assert daemon.cachee_ok("trigger", "dlq", "list") == ""
+    for words, expected in [(["GET"], "ERR wrong number of arguments for 'get'"),
+                            (["depends_on", "a", "a"], "ERR cycle detected: a -> a"),
+                            (["trigger", "info", "none"], "none")]:
+        done = daemon.cachee(*words)
+        assert (done.returncode, done.stdout) == (1, "")
+        says(done.stderr, "(error)", expected)
+
+
+def test_a_key_cannot_depend_on_itself(daemon):
+    done = daemon.cachee("set", "loop", "v", "--depends-on", "loop")
+    assert done.returncode == 1
+    says(done.stderr, "a key cannot depend on itself")
+    assert daemon.resp("EXISTS", "loop") == 0
 
 
 # Triggers

@@ -304,19 +304,16 @@ std::vector<Command> bench_commands() {
                         "get, set, mixed, and event (a write until its trigger has acknowledged; "
                         "needs cacheed); default: get set mixed")
              ->check(CLI::IsMember({"get", "set", "mixed", "event"}));
-         app.add_option("--keys", options->keys, "Number of keys")
-             ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{100'000'000}))
-             ->capture_default_str();
+         declare_integer(app, "--keys", options->keys, "Number of keys (default: 10000)",
+                         {.low = 1, .high = 100'000'000});
          declare_word(app, "--value-bytes", options->value_bytes, "Size of a value (default: 100)");
-         app.add_option("--seconds", options->seconds, "Time for each workload")
-             ->check(CLI::Range(0.01, 3600.0))
-             ->capture_default_str();
-         app.add_option("--threads", options->threads, "Threads that work at once")
-             ->check(CLI::Range(1U, 256U))
-             ->capture_default_str();
-         app.add_option("--write-percent", options->write_percent, "Share of writes in `mixed`")
-             ->check(CLI::Range(0U, 100U))
-             ->capture_default_str();
+         declare_decimal(app, "--seconds", [options](double seconds) { options->seconds = seconds; },
+                         "Time for each workload (default: 2)",
+                         {.low = 0.01, .high = 3600, .words = "a number from 0.01 to 3600"});
+         declare_integer(app, "--threads", options->threads, "Threads that work at once (default: 1)",
+                         {.low = 1, .high = 256});
+         declare_integer(app, "--write-percent", options->write_percent,
+                         "Share of writes in `mixed` (default: 10)", {.high = 100});
          return [options](Context& context) { return bench(context, *options); };
        }}};
 }

@@ -303,8 +303,8 @@ Command log_command() {
           .declare = [](CLI::App& app) -> Run {
             auto options = std::make_shared<LogOptions>();
             declare_word(app, "channel", options->channel, "Channel")->required();
-            app.add_option("--lines", options->lines,
-                           "Begin with the last so many lines (default: all)");
+            declare_integer(app, "--lines", options->lines,
+                            "Begin with the last so many lines (default: all)");
             app.add_flag("-f,--follow", options->follow, "Go on with new lines until Ctrl-C");
             app.add_flag("--verify", options->verify,
                          "Check the chain of hashes through all files of the channel (log.hash_chain); "

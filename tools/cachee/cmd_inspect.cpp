@@ -232,8 +232,8 @@ Command events_command() {
             };
             auto options = std::make_shared<Options>();
             declare_word(app, "glob", options->pattern, "Only keys that match (default: *)");
-            app.add_option("--limit", options->limit,
-                           "At most so many of the oldest (default: 100)");
+            declare_integer(app, "--limit", options->limit,
+                            "At most so many of the oldest (default: 100)");
             app.add_flag("-f,--follow", options->follow,
                          "Watch until Ctrl-C; events that are handled at once may pass unseen and "
                          "are counted");

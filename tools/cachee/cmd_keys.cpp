@@ -5,6 +5,7 @@
 #include <cstring>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <memory>
 
 #include <fmt/format.h>
@@ -154,9 +155,6 @@ SetOptions set_options(const SetArguments& arguments) {
   SetOptions options;
   if (!arguments.ttl.empty()) options.ttl = duration_of("--ttl", arguments.ttl);
   options.keep_ttl = arguments.keep_ttl;
-  if (arguments.cost && !(*arguments.cost > 0)) {
-    throw Failure{Exit::usage, fmt::format("--cost: {} is not a positive number", *arguments.cost)};
-  }
   options.cost = arguments.cost;
   for (const auto& field : arguments.metadata) {
     const std::size_t equals = field.find('=');
@@ -185,17 +183,24 @@ Command set_command() {
         declare_word(app, "key", given->key, "Key")->required();
         CLI::Option* const value =
             declare_word(app, "value", given->value, "Value (default: standard input)");
-        declare_word(app, "--ttl", given->ttl, "Time to live: 500ms, 30m, 1h30m, 90 (seconds)");
-        app.add_option("--cost", given->cost, "Recomputation cost, a positive number");
+        CLI::Option* const ttl =
+            declare_word(app, "--ttl", given->ttl, "Time to live: 500ms, 30m, 1h30m, 90 (seconds)");
+        declare_decimal(app, "--cost", [given](double cost) { given->cost = cost; },
+                        "Recomputation cost, a positive number",
+                        {.low = std::numeric_limits<double>::denorm_min(),
+                         .high = std::numeric_limits<double>::max(),
+                         .words = "a positive number"});
         declare_repeated(app, "--meta", given->metadata,
                          "FIELD=VALUE that events carry as event.metadata; may be repeated");
         declare_repeated(app, "--depends-on", given->depends_on,
-                         "Key that this one was made from; may be repeated");
+                         "Key that this one was made from, never the key itself; may be repeated. Cycles "
+                         "through other keys only cacheed refuses (SET, DEPENDS_ON)");
         CLI::Option* const absent =
             app.add_flag("--nx", given->absent, "Only when the key is not there");
         app.add_flag("--xx", given->present, "Only when the key is there")->excludes(absent);
-        app.add_flag("--keep-ttl", given->keep_ttl, "Keep the TTL that the key has");
-        app.add_option("--if-version", given->if_version, "Only when the key has this version");
+        app.add_flag("--keep-ttl", given->keep_ttl, "Keep the TTL that the key has")->excludes(ttl);
+        declare_integer(app, "--if-version", given->if_version,
+                        "Only when the key has this version");
         return [given, value](Context& context) {
           const SetOptions options = set_options(*given);
           if (value->count() == 0) {
@@ -234,8 +239,8 @@ Command del_command() {
             };
             auto options = std::make_shared<Options>();
             declare_words(app, "key", options->keys, "Keys")->required();
-            app.add_option("--if-version", options->if_version,
-                           "Only when the key has this version; with one key");
+            declare_integer(app, "--if-version", options->if_version,
+                            "Only when the key has this version; with one key");
             return [options](Context& context) {
               if (options->if_version && options->keys.size() > 1) {
                 throw Failure{Exit::usage, "del: --if-version is for one key"};
@@ -359,7 +364,8 @@ Command incr_command() {
             };
             auto options = std::make_shared<Options>();
             declare_word(app, "key", options->key, "Key")->required();
-            app.add_option("by", options->delta, "What to add (default: 1)");
+            declare_integer(app, "by", options->delta, "What to add (default: 1)",
+                            {.low = std::numeric_limits<std::int64_t>::min()});
             return [options](Context& context) {
               const auto result = context.source.segment().increment(options->key, options->delta);
               if (!result) throw write_failure(options->key, result.error());
@@ -387,7 +393,7 @@ Command scan_command() {
             auto options = std::make_shared<Options>();
             declare_word(app, "glob", options->pattern,
                          "Pattern: * ? [a-z] [^x] and \\ (default: *)");
-            app.add_option("--limit", options->limit, "Stop after so many (default: all)");
+            declare_integer(app, "--limit", options->limit, "Stop after so many (default: all)");
             app.add_flag("-l,--long", options->all, "Also version, TTL, age, size, cost, metadata");
             return [options](Context& context) {
               Output& out = context.out;

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <memory>
 
 #include <fmt/format.h>
@@ -111,20 +112,20 @@ Command register_command() {
         declare_word(app, "--name", options->name,
                      "Name of the trigger (default: PATTERN@EVENT); replaces one of that name. "
                      "The segment is -n");
-        app.add_option("--priority", options->priority, "High first (default: 0)");
+        declare_integer(app, "--priority", options->priority, "High first (default: 0)",
+                        {.low = std::numeric_limits<std::int64_t>::min()});
         declare_word(app, "--on-full", options->on_full,
                      "How long a writer waits for room (default: 1s), or `shed`");
-        app.add_option("--retry", options->retry, "Attempts in all (default: 5)");
-        declare_repeated(app, "--backoff", options->backoff,
-                         "Shortest and longest wait between attempts (default: 50ms 30s)")
-            ->expected(2);
+        declare_integer(app, "--retry", options->retry, "Attempts in all (default: 5)");
+        declare_exactly(app, "--backoff", options->backoff, 2,
+                        "Shortest and longest wait between attempts (default: 50ms 30s)");
         declare_word(app, "--timeout", options->timeout, "Wall clock of one run (default: 100ms)");
         declare_word(app, "--memory", options->memory, "Lua memory of one run (default: 16MiB)");
-        app.add_option("--steps", options->steps, "VM instructions of one run (default: 1000000)");
-        app.add_option("--sample", options->sample,
-                       "1 in so many events, for ON_READ (default: 1)");
-        app.add_option("--max-depth", options->depth_max,
-                       "How deep triggers may set off triggers (default: 4)");
+        declare_integer(app, "--steps", options->steps, "VM instructions of one run (default: 1000000)");
+        declare_integer(app, "--sample", options->sample,
+                        "1 in so many events, for ON_READ (default: 1)");
+        declare_integer(app, "--max-depth", options->depth_max,
+                        "How deep triggers may set off triggers (default: 4)");
         app.add_flag("--disabled", options->disabled, "Register without switching on");
         return [options](Context& context) {
           const auto words = register_words(*options);

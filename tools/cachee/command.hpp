@@ -3,8 +3,11 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -42,7 +45,7 @@ struct Command {
 inline constexpr const char* kSegmentGroup = "On the segment, supervisor dead or alive";
 inline constexpr const char* kSupervisorGroup = "Through the supervisor";
 
-// Every option and argument that takes a word is declared by one of these three. CLI11 alone would
+// Every option and argument that takes a word is declared by one of these. CLI11 alone would
 // read a key like "[a,b]" as a list of two.
 
 CLI::Option* declare_word(CLI::App& app, const std::string& name, std::string& word,
@@ -53,6 +56,43 @@ CLI::Option* declare_words(CLI::App& app, const std::string& name, std::vector<s
 /// An option that takes one word and may be given again.
 CLI::Option* declare_repeated(CLI::App& app, const std::string& name,
                               std::vector<std::string>& words, const std::string& help);
+
+/// An option that takes exactly so many words, once.
+CLI::Option* declare_exactly(CLI::App& app, const std::string& name,
+                             std::vector<std::string>& words, std::size_t count,
+                             const std::string& help);
+
+// Numbers. CLI11 alone reads 010 as octal, nothing as 0, and cuts what is too large for the type.
+
+struct IntegerRange {
+  std::int64_t low = 0;
+  std::int64_t high = std::numeric_limits<std::int64_t>::max();
+};
+CLI::Option* declare_integer(CLI::App& app, const std::string& name,
+                             std::function<void(std::int64_t)> take, const std::string& help,
+                             const IntegerRange& range);
+/// The same into a variable of any integer type, or an optional of one; the range must fit it.
+template <class Number>
+CLI::Option* declare_integer(CLI::App& app, const std::string& name, Number& number,
+                             const std::string& help, const IntegerRange& range = {}) {
+  const auto take = [&number](std::int64_t given) {
+    if constexpr (std::is_integral_v<Number>) {
+      number = static_cast<Number>(given);
+    } else {
+      number = static_cast<typename Number::value_type>(given);
+    }
+  };
+  return declare_integer(app, name, std::function<void(std::int64_t)>{take}, help, range);
+}
+
+struct DecimalRange {
+  double low = 0;
+  double high = 0;
+  const char* words = "";  // behind "expected"
+};
+CLI::Option* declare_decimal(CLI::App& app, const std::string& name,
+                             std::function<void(double)> take, const std::string& help,
+                             const DecimalRange& range);
 
 /// The value of a duration option, or Failure{usage} that names the option.
 [[nodiscard]] std::chrono::nanoseconds duration_of(const std::string& option,

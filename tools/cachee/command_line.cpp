@@ -7,10 +7,13 @@
 #include <cstring>
 #include <iostream>
 #include <iterator>
+#include <span>
 
 #include <fmt/format.h>
+#include <cachee/segment_name.hpp>
 #include <cachee/version.hpp>
 
+#include "language.hpp"
 #include "prompt.hpp"
 #include "terminal.hpp"
 #include "text.hpp"
@@ -23,6 +26,8 @@ constexpr const char* kOverviewExamples =
     "  cachee get session:42\n"
     "  cachee -n orders top\n"
     "  cachee < commands.txt\n";
+
+constexpr std::size_t kLineColumns = 80;
 
 // In front of a word that CLI11 would take apart; no key on a command line begins with it unless
 // the user meant exactly this byte, and then it is doubled.
@@ -46,15 +51,38 @@ std::string unmark(std::string word) {
   throw Failure{Exit::usage, fmt::format("{}\nSee `cachee{}{} --help`.", text, space, help_of)};
 }
 
-/// The command at the front of `words`, whose words are taken off.
-const Command& find_command(std::vector<std::string>& words) {
+std::string lower(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
+
+/// Words in lines that a terminal holds.
+std::string wrapped(const std::vector<std::string>& words) {
+  std::string text;
+  std::size_t column = kLineColumns;
+  for (const auto& word : words) {
+    if (column + word.size() + 1 > kLineColumns) {
+      text += text.empty() ? " " : "\n ";
+      column = 1;
+    }
+    text += " " + word;
+    column += word.size() + 1;
+  }
+  return text + "\n";
+}
+
+/// The command at the front of `words`, whose words are taken off. Null: they are a command of the
+/// command language. What exists here and there is ours, in lower case as the help writes it.
+const Command* find_command(std::vector<std::string>& words) {
   const std::string& first = words.front();
   std::vector<std::string> names;
   std::vector<std::string> verbs;
   for (const auto& command : command_table()) {
     if (command.words == first) {
       words.erase(words.begin());
-      return command;
+      return &command;
     }
     const std::size_t space = command.words.find(' ');
     const std::string noun = command.words.substr(0, space);
@@ -63,11 +91,14 @@ const Command& find_command(std::vector<std::string>& words) {
     verbs.push_back(command.words.substr(space + 1));
     if (words.size() > 1 && words[1] == verbs.back()) {
       words.erase(words.begin(), words.begin() + 2);
-      return command;
+      return &command;
     }
   }
+  const std::size_t telling = verbs.empty() ? 1 : 2;  // words that say whose command it is
+  if (words.size() >= telling && begins_command(std::span{words}.first(telling))) return nullptr;
   if (verbs.empty()) {
-    const auto near = nearest(first, names);
+    for (const auto& word : language_first_words()) names.push_back(lower(word));
+    const auto near = nearest(lower(first), names);
     usage(fmt::format("unknown command '{}'{}", first,
                       near ? fmt::format(": did you mean '{}'?", *near) : ""),
           "");
@@ -80,6 +111,15 @@ const Command& find_command(std::vector<std::string>& words) {
                     near ? fmt::format(": did you mean '{} {}'?", first, *near)
                          : fmt::format(": '{}' knows {}", first, fmt::join(verbs, ", "))),
         "");
+}
+
+/// `cachee KEYS --help`: no option of ours, and no pattern that a user means.
+std::string language_help(const std::string& word) {
+  return fmt::format(
+      "Usage: cachee [OPTION]... {0} [ARGUMENT]...\n\n"
+      "A command of the control socket, which cacheed answers as it answers a line of a command file.\n"
+      "`cachee COMMAND DOCS {0}` says what it does; daemon/doc/commands.md has them all.\n",
+      upper(word));
 }
 
 /// `cachee trigger --help`: the commands of one noun.
@@ -96,8 +136,8 @@ std::string noun_overview(const std::string& noun) {
 void check_common(const Common& common) {
   if (!is_segment_name(common.places.name)) {
     throw Failure{Exit::usage,
-                  fmt::format("'{}' cannot name a segment: use 1 to {} of a-z 0-9 _ . -",
-                              common.places.name, kNameBytesMax)};
+                  fmt::format("'{}' cannot name a segment: use {}", common.places.name,
+                              kSegmentNameRule)};
   }
 }
 
@@ -149,7 +189,18 @@ Exit run(std::vector<std::string> words, Output& out) {
       return Exit::yes;
     }
   }
-  const Command& command = find_command(rest);
+  const Command* const found = find_command(rest);
+  if (found == nullptr) {
+    if (rest.size() == 2 && rest[1] == "--help") {
+      out.write(language_help(rest[0]));
+      return Exit::yes;
+    }
+    check_common(common);
+    configure();
+    Source source{common.places};
+    return run_command(rest, out, source);
+  }
+  const Command& command = *found;
   const auto made = make_app(command, common);
   try {
     made->app.parse(reversed(mark(std::move(rest))));
@@ -201,7 +252,11 @@ std::string overview() {
     text += fmt::format("  {:<17} {}\n", command.words, command.summary);
   }
   text +=
-      "\nOptions, before or after the command:\n"
+      "\nEvery command of the control socket, answered by cacheed as a line of a command file is; in\n"
+      "capital letters where one of the above has its name:\n";
+  text += wrapped(language_first_words());
+  text +=
+      "\nOptions, before or after the command; before it when it is one of the control socket:\n"
       "  -n, --name NAME    segment (default: default)\n"
       "  --json             print JSON; every field of the text and more\n"
       "  --runtime-dir DIR  where the control socket is (default: $CACHEE_RUNTIME_DIR,\n"
@@ -270,9 +325,61 @@ CLI::Option* declare_repeated(CLI::App& app, const std::string& name,
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
+CLI::Option* declare_exactly(CLI::App& app, const std::string& name,
+                             std::vector<std::string>& words, std::size_t count,
+                             const std::string& help) {
+  const auto take = [&words, name, count](const std::vector<std::string>& given) {
+    if (given.size() != count) {
+      throw CLI::ValidationError{name, fmt::format("expected {} values, not {}", count, given.size())};
+    }
+    words.clear();
+    for (const auto& word : given) words.push_back(unmark(word));
+  };
+  return app.add_option_function<std::vector<std::string>>(name, take, help)
+      ->expected(static_cast<int>(count))
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+CLI::Option* declare_integer(CLI::App& app, const std::string& name,
+                             std::function<void(std::int64_t)> take, const std::string& help,
+                             const IntegerRange& range) {
+  return app
+      .add_option_function<std::string>(
+          name,
+          [name, take = std::move(take), range](const std::string& given) {
+            const auto number = parse_integer(unmark(given));
+            if (number && *number >= range.low && *number <= range.high) return take(*number);
+            throw CLI::ValidationError{name, fmt::format("'{}': expected a whole number from {} to {}",
+                                                         unmark(given), range.low, range.high)};
+          },
+          help)
+      ->type_name("N");
+}
+
+CLI::Option* declare_decimal(CLI::App& app, const std::string& name,
+                             std::function<void(double)> take, const std::string& help,
+                             const DecimalRange& range) {
+  return app
+      .add_option_function<std::string>(
+          name,
+          [name, take = std::move(take), range](const std::string& given) {
+            const auto number = parse_double(unmark(given));
+            if (number && *number >= range.low && *number <= range.high) return take(*number);
+            throw CLI::ValidationError{
+                name, fmt::format("'{}': expected {}", unmark(given), range.words)};
+          },
+          help)
+      ->type_name("NUMBER");
+}
+
 std::chrono::nanoseconds duration_of(const std::string& option, const std::string& text) {
   const auto duration = parse_duration(text);
   if (!duration) {
+    if (is_too_long(text)) {
+      throw Failure{Exit::usage, fmt::format("{}: '{}' is too long: at most {}d, a century", option,
+                                             text, kDurationDaysMax)};
+    }
     throw Failure{
         Exit::usage,
         fmt::format("{}: '{}' is no duration: expected a number with us, ms, s, m, h or d, "

@@ -1,4 +1,4 @@
-// Commands from a file or a pipe.
+// Commands from a file, a pipe, or the command line.
 #include <unistd.h>
 
 #include <array>
@@ -17,9 +17,9 @@ namespace {
 
 constexpr std::size_t kReadBytes = 65536;
 
-class FileSession {
+class CommandSession {
  public:
-  FileSession(Output& out, Source& source) : out_{out}, supervisor_{source.supervisor()} {
+  CommandSession(Output& out, Source& source) : out_{out}, supervisor_{source.supervisor()} {
     // A command may be told to wait (WAIT, DEBUG SLEEP); the file decides for how long.
     supervisor_.set_reply_timeout(std::chrono::milliseconds{0});
   }
@@ -42,7 +42,7 @@ class FileSession {
 
   [[nodiscard]] bool failed() const noexcept { return failed_; }
 
- private:
+  /// Runs one command; line 0: it is not from a file. False: the connection ends with it.
   bool run(std::size_t line, const std::vector<std::string>& words) {
     Reply reply;
     try {
@@ -50,7 +50,7 @@ class FileSession {
     } catch (Failure& failure) {
       if (is_last_command(words)) return false;  // SHUTDOWN closes instead of answering
       out_.flush();
-      failure.text = fmt::format("line {}: {}", line, failure.text);
+      failure.text = place(line) + failure.text;
       throw;
     }
     if (reply.kind == Reply::Kind::error) {
@@ -63,12 +63,21 @@ class FileSession {
     return !is_last_command(words);
   }
 
+ private:
+  static std::string place(std::size_t line) {
+    return line == 0 ? std::string{} : fmt::format("line {}: ", line);
+  }
+
   void report(std::size_t line, std::string_view text) {
     failed_ = true;
     // With --json each command has its line, so that answers can be told apart by counting.
-    if (out_.json()) out_.print_line(Value::object().add("error", text).add("line", line), "");
+    if (out_.json()) {
+      Value error = Value::object().add("error", text);
+      if (line != 0) error.add("line", line);
+      out_.print_line(error, "");
+    }
     out_.flush();
-    say("line {}: (error) {}", line, text);
+    say("{}(error) {}", place(line), text);
   }
 
   Output& out_;
@@ -78,8 +87,14 @@ class FileSession {
 
 }  // namespace
 
+Exit run_command(const std::vector<std::string>& words, Output& out, Source& source) {
+  CommandSession session{out, source};
+  static_cast<void>(session.run(0, words));
+  return session.failed() ? Exit::no : Exit::yes;
+}
+
 Exit run_commands(int fd, Output& out, Source& source) {
-  FileSession session{out, source};
+  CommandSession session{out, source};
   daemon::CommandReader reader;
   std::array<char, kReadBytes> buffer{};
   for (bool open = true; open;) {

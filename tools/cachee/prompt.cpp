@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +13,7 @@
 #include <fmt/format.h>
 #include <control/command_text.hpp>  // shared with the daemon; depends on std only
 
+#include "language.hpp"
 #include "reply_text.hpp"
 #include "terminal.hpp"
 #include "text.hpp"
@@ -23,80 +23,8 @@ namespace {
 
 constexpr int kHistoryLines = 1000;
 
-// The command language (interface "Command language"), for completion.
-struct Word {
-  std::string_view name;
-  std::string_view subcommands;  // separated by blanks
-};
-constexpr std::array kWords = std::to_array<Word>({
-    {"APPEND", ""},
-    {"AUTH", ""},
-    {"CLIENT", "GETNAME ID INFO LIST SETNAME"},
-    {"COMMAND", "COUNT DOCS LIST"},
-    {"CONFIG", "GET SET"},
-    {"COPY", ""},
-    {"DBSIZE", ""},
-    {"DEBUG", "SLEEP"},
-    {"DECR", ""},
-    {"DECRBY", ""},
-    {"DEL", ""},
-    {"DEPENDS_ON", ""},
-    {"ECHO", ""},
-    {"EXISTS", ""},
-    {"EXPIRE", ""},
-    {"EXPIREAT", ""},
-    {"EXPIRETIME", ""},
-    {"FLUSHALL", ""},
-    {"FLUSHDB", ""},
-    {"GET", ""},
-    {"GETDEL", ""},
-    {"GETEX", ""},
-    {"GETRANGE", ""},
-    {"GETSET", ""},
-    {"GETVER", ""},
-    {"HELLO", ""},
-    {"INCR", ""},
-    {"INCRBY", ""},
-    {"INCRBYFLOAT", ""},
-    {"INFO", ""},
-    {"INVALIDATE", ""},
-    {"KEYS", ""},
-    {"LOG", "PATH TAIL"},
-    {"MEMORY", "USAGE"},
-    {"MGET", ""},
-    {"MSET", ""},
-    {"MSETNX", ""},
-    {"OBJECT", "FREQ IDLETIME"},
-    {"OUTBOX", "LIST"},
-    {"PERSIST", ""},
-    {"PEXPIRE", ""},
-    {"PEXPIREAT", ""},
-    {"PEXPIRETIME", ""},
-    {"PING", ""},
-    {"PSETEX", ""},
-    {"PTTL", ""},
-    {"QUIT", ""},
-    {"RANDOMKEY", ""},
-    {"RENAME", ""},
-    {"SCAN", ""},
-    {"SELECT", ""},
-    {"SET", ""},
-    {"SETEX", ""},
-    {"SETNX", ""},
-    {"SETRANGE", ""},
-    {"SHUTDOWN", ""},
-    {"STRLEN", ""},
-    {"TOUCH", ""},
-    {"TRIGGER",
-     "DISABLE DLQ ENABLE EXPORT IMPORT INFO LIST PAUSE REGISTER REMOVE RESUME SET SOURCE "
-     "STATS TEST TRACE"},
-    {"TTL", ""},
-    {"TYPE", ""},
-    {"UNLINK", ""},
-    {"VERIFY", ""},
-    {"exit", ""},
-    {"help", ""},
-});
+// What the prompt itself understands.
+constexpr std::array<std::string_view, 2> kPromptWords{"exit", "help"};
 
 constexpr const char* kHelp =
     "Commands of Redis and Cachee's own, one a line; Tab completes their names.\n"
@@ -108,14 +36,6 @@ constexpr const char* kHelp =
     "Words: \"double quotes\" know \\n \\xHH, 'single quotes' take everything as it is, # begins "
     "a\n"
     "comment line. `COMMAND DOCS` lists the commands, `exit` or Ctrl-D leaves.\n";
-
-std::string upper(std::string_view text) {
-  std::string result{text};
-  std::transform(result.begin(), result.end(), result.begin(), [](char c) {
-    return static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  });
-  return result;
-}
 
 std::vector<std::string_view> split_blanks(std::string_view text) {
   std::vector<std::string_view> words;
@@ -283,28 +203,17 @@ class PromptSession {
 }  // namespace
 
 std::vector<std::string> complete_command(std::string_view line) {
-  const std::vector<std::string_view> words = split_blanks(line);
-  const bool between = line.empty() || line.back() == ' ' || line.back() == '\t';
-  const std::size_t index = between ? words.size() : words.size() - 1;
-  const std::string typed = between ? std::string{} : upper(words.back());
-  std::vector<std::string> found;
-  const auto consider = [&](std::string_view candidate) {
-    if (upper(candidate).starts_with(typed)) found.emplace_back(candidate);
-  };
-  if (index == 0) {
-    for (const auto& word : kWords) consider(word.name);
-  } else {
-    const std::string command = upper(words[0]);
-    const bool dlq = index == 2 && command == "TRIGGER" && upper(words[1]) == "DLQ";
-    for (const auto& word : kWords) {
-      if (index != 1 || upper(word.name) != command) continue;
-      for (const auto subcommand : split_blanks(word.subcommands)) consider(subcommand);
-    }
-    if (dlq) {
-      for (const auto subcommand : {"LIST", "PURGE", "REPLAY", "SHOW"}) consider(subcommand);
-    }
+  const std::vector<std::string_view> blanks = split_blanks(line);
+  std::vector<std::string> words{blanks.begin(), blanks.end()};
+  std::string typed;
+  if (!line.empty() && line.back() != ' ' && line.back() != '\t') {
+    typed = upper(words.back());
+    words.pop_back();
   }
-  return found;
+  std::vector<std::string> candidates = next_words(words);
+  if (words.empty()) candidates.insert(candidates.end(), kPromptWords.begin(), kPromptWords.end());
+  std::erase_if(candidates, [&](const std::string& word) { return !upper(word).starts_with(typed); });
+  return candidates;
 }
 
 bool is_last_command(const std::vector<std::string>& words) {

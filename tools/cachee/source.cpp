@@ -174,12 +174,6 @@ std::string start_command(std::string_view name) {
   return name == "default" ? std::string{"cacheed"} : fmt::format("cacheed --name {}", name);
 }
 
-bool is_segment_name(std::string_view name) noexcept {
-  return !name.empty() && name.size() <= kNameBytesMax &&
-         name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_.-") ==
-             std::string_view::npos;
-}
-
 Value to_value(const Reply& reply) {
   switch (reply.kind) {
     case Reply::Kind::nil:

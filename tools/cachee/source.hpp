@@ -90,7 +90,5 @@ inline constexpr std::size_t kScanStep = 1024;
 [[nodiscard]] Value metadata_value(const Metadata& metadata);
 /// "cacheed" or "cacheed --name orders": what starts the supervisor of that name.
 [[nodiscard]] std::string start_command(std::string_view name);
-/// True for 1 to 64 of a-z 0-9 _ . -
-[[nodiscard]] bool is_segment_name(std::string_view name) noexcept;
 
 }  // namespace cachee::cli

@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include <core/units.hpp>  // shared with the daemon; depends on std only
 #include <fmt/format.h>
 
 namespace cachee::cli {
@@ -96,7 +97,7 @@ constexpr std::array<DurationUnit, 7> kDurationUnits{{{"us", 1e3},
                                                       {"h", 3600e9},
                                                       {"d", 86400e9}}};
 // A century: far above every use, far below the range of nanoseconds in 64 bits.
-constexpr double kDurationMaxNs = 36525.0 * 86400e9;
+constexpr double kDurationMaxNs = kDurationDaysMax * 86400e9;
 
 /// Reads digits and at most one point; from_chars would also take "1e5", "inf" and "nan".
 std::optional<double> take_decimal(std::string_view& text) noexcept {
@@ -107,6 +108,25 @@ std::optional<double> take_decimal(std::string_view& text) noexcept {
   if (length == 0 || error != std::errc{} || stop != end) return std::nullopt;
   text.remove_prefix(length);
   return value;
+}
+
+/// A duration of any length; infinite at worst.
+std::optional<double> total_ns(std::string_view text) noexcept {
+  if (text.empty()) return std::nullopt;
+  double total = 0;
+  bool first = true;
+  while (!text.empty()) {
+    const auto number = take_decimal(text);
+    if (!number) return std::nullopt;
+    if (first && text.empty()) return *number * 1e9;
+    const auto unit = std::find_if(kDurationUnits.begin(), kDurationUnits.end(),
+                                   [&](const auto& u) { return text.starts_with(u.name); });
+    if (unit == kDurationUnits.end()) return std::nullopt;
+    text.remove_prefix(unit->name.size());
+    total += *number * unit->nanoseconds;
+    first = false;
+  }
+  return total;
 }
 
 /// Insertions, deletions, changes and swaps of neighbours that make one word of the other.
@@ -223,45 +243,26 @@ std::optional<std::string> base64_decode(std::string_view text) {
 }
 
 std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text) noexcept {
-  if (text.empty()) return std::nullopt;
-  double total = 0;
-  bool first = true;
-  while (!text.empty()) {
-    const auto number = take_decimal(text);
-    if (!number) return std::nullopt;
-    if (first && text.empty()) {
-      total = *number * 1e9;
-      break;
-    }
-    const auto unit = std::find_if(kDurationUnits.begin(), kDurationUnits.end(),
-                                   [&](const auto& u) { return text.starts_with(u.name); });
-    if (unit == kDurationUnits.end()) return std::nullopt;
-    text.remove_prefix(unit->name.size());
-    total += *number * unit->nanoseconds;
-    first = false;
-  }
-  if (!(total <= kDurationMaxNs)) return std::nullopt;
-  return std::chrono::nanoseconds{std::llround(total)};
+  const auto total = total_ns(text);
+  if (!total || *total > kDurationMaxNs) return std::nullopt;
+  return std::chrono::nanoseconds{std::llround(*total)};
+}
+
+bool is_too_long(std::string_view text) noexcept {
+  const auto total = total_ns(text);
+  return total && *total > kDurationMaxNs;
 }
 
 std::optional<std::uint64_t> parse_bytes(std::string_view text) noexcept {
-  const auto number = take_decimal(text);
-  if (!number) return std::nullopt;
-  double unit = 0;
-  if (text.empty() || text == "B") unit = 1;
-  if (text == "K" || text == "KiB") unit = 1024.0;
-  if (text == "M" || text == "MiB") unit = 1024.0 * 1024;
-  if (text == "G" || text == "GiB") unit = 1024.0 * 1024 * 1024;
-  if (unit == 0 || *number * unit > 9e15) return std::nullopt;
-  return static_cast<std::uint64_t>(std::llround(*number * unit));
+  return daemon::parse_bytes(text);
 }
 
 std::optional<std::int64_t> parse_integer(std::string_view text) noexcept {
-  std::int64_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (text.empty() || error != std::errc{} || stop != end) return std::nullopt;
-  return value;
+  return daemon::parse_integer(text);
+}
+
+std::optional<double> parse_double(std::string_view text) noexcept {
+  return daemon::parse_double(text);
 }
 
 std::string format_duration(std::chrono::nanoseconds duration) {

@@ -27,12 +27,22 @@ namespace cachee::cli {
 /// nullopt unless the text is base64 with padding, and nothing else.
 [[nodiscard]] std::optional<std::string> base64_decode(std::string_view text);
 
+/// The longest duration that is read: a century.
+inline constexpr double kDurationDaysMax = 36525;
 /// "30m", "1.5s", "1h30m", "250ms", and "90" for seconds. Units: us ms s m h d.
 [[nodiscard]] std::optional<std::chrono::nanoseconds> parse_duration(
     std::string_view text) noexcept;
-/// "64MiB", "64M", "100". Units: K M G KiB MiB GiB, all powers of 1024.
+/// True for a duration that parse_duration() refuses for its length alone.
+[[nodiscard]] bool is_too_long(std::string_view text) noexcept;
+
+// The next three read what cacheed reads, in its settings and on its socket.
+
+/// "64MiB", "64M", "100". Units: K M G KiB MiB GiB in any case, all powers of 1024.
 [[nodiscard]] std::optional<std::uint64_t> parse_bytes(std::string_view text) noexcept;
+/// A decimal integer in its one spelling: no blanks, no +, no leading zeros.
 [[nodiscard]] std::optional<std::int64_t> parse_integer(std::string_view text) noexcept;
+/// A finite decimal number.
+[[nodiscard]] std::optional<double> parse_double(std::string_view text) noexcept;
 
 [[nodiscard]] std::string format_duration(std::chrono::nanoseconds duration);
 [[nodiscard]] std::string format_bytes(std::uint64_t bytes);

@@ -2,7 +2,7 @@
 //
 // Use:   auto cache = cachee::Cache::open({.name = "orders"});
 //        if (!cache) die(to_string(cache.error()));
-//        cache->set("session:42", bytes, {.ttl = 30min, .metadata = {{"user", "42"}}});
+//        auto set = cache->set("session:42", bytes, {.ttl = 30min});   // a refused write is told
 //        auto value = cache->get("session:42");           // Result<Value>
 //
 // Threads: one handle serves any number of threads; each thread that writes takes one client slot

@@ -289,7 +289,7 @@ enum {
   CACHEE_SET_TTL = 1,        /* ttl_ns counts from now; zero and negative delete at once */
   CACHEE_SET_DEADLINE = 2,   /* deadline_unix_ms is given, and wins over ttl_ns */
   CACHEE_SET_KEEP_TTL = 4,   /* keep the deadline that the key has */
-  CACHEE_SET_COST = 8,       /* cost is given; it is > 0 */
+  CACHEE_SET_COST = 8,       /* cost is given; it is positive and finite */
   CACHEE_SET_IF_VERSION = 16, /* write only over if_version */
   CACHEE_SET_RETURN_OLD = 32  /* hand over the value that was replaced */
 };
@@ -307,7 +307,7 @@ typedef struct cachee_set_options {
   uint32_t reserved0;
   const cachee_field* metadata;
   size_t metadata_count;
-  const cachee_bytes* depends_on;
+  const cachee_bytes* depends_on; /* not the key itself; longer cycles only cacheed refuses */
   size_t depends_on_count;
 } cachee_set_options;
 
@@ -346,7 +346,7 @@ static inline cachee_write_result cachee_write_result_default(void) {
 /// @error CACHEE_FULL      back pressure: a trigger wants the event and its place stayed taken for
 ///                         as long as the trigger says; nothing was applied
 /// @error CACHEE_NO_SPACE  no memory, and nothing may be evicted
-/// @error CACHEE_INVALID_ARGUMENT  key, value or metadata too long, cost not positive
+/// @error CACHEE_INVALID_ARGUMENT  too long, a bad cost, its own parent: cachee_error_text() says
 /// @progress  lock-free, but for the wait for room in the event ring
 CACHEE_API cachee_status cachee_set(cachee_cache* cache, const void* key, size_t key_bytes,
                                     const void* value, size_t value_bytes,

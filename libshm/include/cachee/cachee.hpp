@@ -6,6 +6,7 @@
 #include <cachee/options.hpp>
 #include <cachee/pinned_value.hpp>
 #include <cachee/result.hpp>
+#include <cachee/segment_name.hpp>
 #include <cachee/subscription.hpp>
 #include <cachee/triggers.hpp>
 #include <cachee/types.hpp>

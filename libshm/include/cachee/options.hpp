@@ -50,9 +50,9 @@ struct SetOptions {
   std::optional<Ttl> ttl{};                        // none: no deadline
   std::optional<std::int64_t> deadline_wall_ms{};  // EXAT/PXAT; wins over ttl
   bool keep_ttl = false;                           // keep the deadline the key has
-  std::optional<double> cost{};                    // recomputation cost, > 0
+  std::optional<double> cost{};                    // recomputation cost, positive and finite
   Metadata metadata{};
-  std::vector<std::string> depends_on{};
+  std::vector<std::string> depends_on{};           // keys it was made from, not itself; cycles: cacheed's DEPENDS_ON
   Condition condition = Condition::always;
   std::optional<std::uint64_t> if_version{};       // compare-and-set; else Errc::stale
   bool return_old = false;                         // fill WriteResult::old_value

@@ -38,7 +38,7 @@ enum class Errc : std::int32_t {
   no_supervisor = 37,  // the operation needs cacheed and none is running
   no_segment = 38,     // nothing of that name exists
   // Contract: somebody is wrong; counted, and logged by the daemon.
-  invalid_argument = 64,
+  invalid_argument = 64,  // to_string(Error) names the rule that was broken, and its limit
   layout_mismatch = 65,
   corrupt = 66,  // the segment breaks a rule; detail = offset
   closed = 67,   // handle closed, or used in a forked child

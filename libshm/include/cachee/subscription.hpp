@@ -5,7 +5,7 @@
 //        while (running) {
 //          auto events = sub->wait(1s);                // Result<std::vector<GroupEvent>>
 //          if (!events) { complain(events.error()); continue; }   // it reconnects by itself
-//          for (auto& event : *events) if (handle(event)) sub->ack(event); else sub->nack(event);
+//          for (auto& e : *events) if (auto done = handle(e) ? sub->ack(e) : sub->nack(e); !done) complain(done.error());
 //        }
 //
 // Promises: at least once; in the order of each key, over all consumers together; kept by cacheed on disk

@@ -4,6 +4,9 @@
 
 #include <pthread.h>
 
+#include <cachee/segment_name.hpp>
+
+#include "base/refusal.hpp"
 #include "segment/segment.hpp"
 
 namespace cachee::shm {
@@ -58,7 +61,7 @@ std::uint64_t next_identity() noexcept {
 }  // namespace
 
 Result<std::shared_ptr<Handle>> Handle::open(const OpenOptions& options) noexcept {
-  if (!os::valid_name(options.name)) return Errc::invalid_argument;
+  if (!is_segment_name(options.name)) return base::refusal(base::Rule::segment_name);
   const bool writable = options.access == Access::read_write;
   auto mapping = os::open_mapping(options.name, writable);
   if (!mapping) return mapping.error();

@@ -5,8 +5,10 @@
 #include <thread>
 
 #include <cachee/maintain.hpp>
+#include <cachee/segment_name.hpp>
 
 #include "api/handle.hpp"
+#include "base/refusal.hpp"
 #include "eviction/eviction.hpp"
 #include "eviction/reuse.hpp"
 #include "expiry/expiry.hpp"
@@ -121,7 +123,8 @@ Maintainer::~Maintainer() {
 }
 
 Result<Maintainer> Maintainer::create(const SegmentOptions& options) noexcept {
-  if (!os::valid_name(options.name) || options.memory_bytes < kSegmentBytesMin || options.clients_max < 1 ||
+  if (!is_segment_name(options.name)) return base::refusal(base::Rule::segment_name);
+  if (options.memory_bytes < kSegmentBytesMin || options.clients_max < 1 ||
       options.clients_max > kClientsMax || options.ring_events > kRingEventsMax) {
     return Errc::invalid_argument;
   }
@@ -470,7 +473,7 @@ Result<std::uint64_t> Maintainer::repair() noexcept {
 }
 
 Result<void> remove_segment(std::string_view name) noexcept {
-  if (!os::valid_name(name)) return Errc::invalid_argument;
+  if (!is_segment_name(name)) return base::refusal(base::Rule::segment_name);
   {
     const auto lock = os::hold_lock(name, os::kSupervisorFile, 0660);
     if (!lock) return lock.error();

@@ -4,10 +4,34 @@
 
 #include <cachee/maintain.hpp>
 #include <cachee/result.hpp>
+#include <cachee/segment_name.hpp>
 #include <cachee/types.hpp>
 #include <cachee/version.hpp>
 
+#include "base/refusal.hpp"
+
 namespace cachee {
+
+namespace {
+
+/// What follows "invalid argument".
+std::string broken_rule_text(const Error& error) {
+  const std::string limit = std::to_string(base::rule_limit(error));
+  switch (base::broken_rule(error)) {
+    case base::Rule::key_bytes: return ": a key has at most " + limit + " bytes";
+    case base::Rule::value_bytes: return ": a value of this segment has at most " + limit + " bytes (cacheed --max-value)";
+    case base::Rule::fields: return ": a key has at most " + limit + " metadata fields";
+    case base::Rule::parents: return ": a key depends on at most " + limit + " others";
+    case base::Rule::extra_bytes: return ": metadata and dependencies of a key take at most " + limit + " bytes";
+    case base::Rule::cost: return ": a cost is a positive, finite number";
+    case base::Rule::own_parent: return ": a key cannot depend on itself";
+    case base::Rule::segment_name: return std::string{": a segment's name is "}.append(kSegmentNameRule);
+    case base::Rule::unnamed: break;
+  }
+  return {};
+}
+
+}  // namespace
 
 const char* to_string(Errc code) noexcept {
   switch (code) {
@@ -57,7 +81,7 @@ std::string to_string(const Error& error) {
     case Errc::unsupported: text = "not supported here"; break;
     case Errc::no_supervisor: text = "no supervisor: start cacheed"; break;
     case Errc::no_segment: text = "no such segment: start cacheed"; break;
-    case Errc::invalid_argument: text = "invalid argument"; break;
+    case Errc::invalid_argument: text = "invalid argument" + broken_rule_text(error); break;
     case Errc::layout_mismatch:
       text = "the segment has layout " + std::to_string(error.detail >> 32) + "." +
              std::to_string(error.detail & 0xffffffffu) + ", this library has " + std::to_string(kLayoutMajor) + "." +

@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <cmath>
 
 #include "base/bounds.hpp"
+#include "base/refusal.hpp"
 #include "eviction/eviction.hpp"
 #include "expiry/expiry.hpp"
 #include "keyspace/operation.hpp"
@@ -151,6 +153,12 @@ Errc check_sizes(const View& view, const RecordParts& parts) noexcept {
   if (parts.extension.size() > kMetadataBytesMax + sizeof(layout::ExtensionHeader)) return Errc::invalid_argument;
   return Errc::ok;
 }
+/// What check_sizes() found, with the limit.
+[[gnu::cold]] Error size_refusal(const View& view, const RecordParts& parts) noexcept {
+  if (parts.key.size() > kKeyBytesMax) return base::refusal(base::Rule::key_bytes, kKeyBytesMax);
+  if (parts.value.size() > view.shape.value_bytes_max) return base::refusal(base::Rule::value_bytes, view.shape.value_bytes_max);
+  return base::refusal(base::Rule::extra_bytes, kMetadataBytesMax);
+}
 
 /// One write on its way: what its steps know, so that the rare ones stand in functions of their own
 /// and cost the usual ones nothing.
@@ -172,6 +180,7 @@ struct Write {
   }
   /// No block for these parts.
   [[gnu::noinline]] Error refused(Errc code, const RecordParts& parts) const noexcept {
+    if (code == Errc::invalid_argument) return size_refusal(view, parts);
     return {code, 0, code == Errc::no_space ? record_bytes(parts) : 0};
   }
   /// S1 without the bytes: a block that fits. would_block: there is room now, try again.
@@ -370,18 +379,22 @@ Result<WriteResult> result_of(const Result<Written>& written) noexcept {
 template <bool kTimed>
 [[gnu::noinline]] Result<WriteResult> set_bare(Context& context, KeyView key, ValueView value, Ttl ttl) noexcept {
   BareSet<kTimed> plan{key, value, ttl};
-  if (const Errc why = check_sizes(*context.view, plan.parts()); why != Errc::ok) [[unlikely]] return why;
+  if (check_sizes(*context.view, plan.parts()) != Errc::ok) [[unlikely]] return size_refusal(*context.view, plan.parts());
   return result_of(write_by(context, key, plan));
 }
 
 [[gnu::noinline]] Result<WriteResult> set_with_options(Context& context, KeyView key, ValueView value,
                                                        const SetOptions& options) noexcept {
-  if (options.cost && !(*options.cost > 0)) return Errc::invalid_argument;
-  if (options.metadata.size() > kMetadataFieldsMax || options.depends_on.size() > kDependenciesMax) {
-    return Errc::invalid_argument;
+  // An infinite cost would outlive every other key, and spoil every sum it gets into.
+  if (options.cost && !(*options.cost > 0 && std::isfinite(*options.cost))) return base::refusal(base::Rule::cost);
+  if (options.metadata.size() > kMetadataFieldsMax) return base::refusal(base::Rule::fields, kMetadataFieldsMax);
+  if (options.depends_on.size() > kDependenciesMax) return base::refusal(base::Rule::parents, kDependenciesMax);
+  // The one cycle that can be seen without a walk through other keys.
+  if (std::find(options.depends_on.begin(), options.depends_on.end(), key) != options.depends_on.end()) {
+    return base::refusal(base::Rule::own_parent);
   }
   PlainSet plan{key, value, options};
-  if (const Errc why = check_sizes(*context.view, plan.parts()); why != Errc::ok) return why;
+  if (check_sizes(*context.view, plan.parts()) != Errc::ok) return size_refusal(*context.view, plan.parts());
   std::string old_value;
   if (options.return_old) plan.old_value = &old_value;
   Result<WriteResult> result = result_of(write_by(context, key, plan));

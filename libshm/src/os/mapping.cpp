@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cachee/segment_name.hpp>
+
 #include "base/bits.hpp"
 #include "os/process.hpp"
 
@@ -100,15 +102,6 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 }
 Mapping::~Mapping() = default;
 
-bool valid_name(std::string_view name) noexcept {
-  if (name.empty() || name.size() > 64 || name == "." || name == "..") return false;
-  for (const char c : name) {
-    const bool ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
-    if (!ok) return false;
-  }
-  return true;
-}
-
 Result<Mapping> create_mapping(std::string_view name, std::uint64_t bytes, std::uint32_t mode,
                                std::optional<std::uint32_t> group, bool huge_pages) noexcept {
   return guarded([&]() -> Result<Mapping> {
@@ -187,7 +180,7 @@ std::vector<std::string> list_mappings() {
     struct stat info {};
     const std::string path = std::string{"/dev/shm/"}.append(file);
     if (!file.starts_with(kPrefix) || stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
-    names.emplace_back(file.substr(kPrefix.size()));
+    if (is_segment_name(file.substr(kPrefix.size()))) names.emplace_back(file.substr(kPrefix.size()));
   }
   closedir(dir);
   return names;

@@ -33,9 +33,6 @@ class Mapping {
   std::uint64_t bytes_ = 0;
 };
 
-/// True for [a-z0-9_.-]{1,64} that is not "." or "..".
-[[nodiscard]] bool valid_name(std::string_view name) noexcept;
-
 /// Creates `cachee.<name>` with every byte reserved now, so that no store can fail later.
 /// @error exists, no_space (detail = bytes asked for), permission
 /// `huge_pages` asks for them before the first byte is reserved: memory that is there stays as it is.

@@ -2,6 +2,7 @@
 // sound behind each test.
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <map>
 #include <random>
 #include <set>
@@ -53,6 +54,70 @@ TEST_F(CacheTest, RefusesWhatIsTooLarge) {
   EXPECT_EQ(cache_.set(std::string(kKeyBytesMax + 1, 'k'), "v").code(), Errc::invalid_argument);
   EXPECT_TRUE(cache_.set(std::string(kKeyBytesMax, 'k'), "v"));
   EXPECT_EQ(cache_.set("k", std::string(5 << 20, 'v')).code(), Errc::invalid_argument);
+}
+
+TEST_F(CacheTest, ARefusalNamesTheRuleAndItsLimit) {
+  const auto refusal = [](const auto& result) {
+    EXPECT_EQ(result.code(), Errc::invalid_argument);
+    return to_string(result.error());
+  };
+  const auto limit = segment_info(cache_)->value_bytes_max;
+  const std::string large(limit + 1, 'v');
+  const std::string long_key(kKeyBytesMax + 1, 'k');
+  for (const SetOptions& options : {SetOptions{}, SetOptions{.ttl = 1h}, SetOptions{.cost = 2.0}}) {
+    EXPECT_EQ(refusal(cache_.set(long_key, "v", options)), "invalid argument: a key has at most 65536 bytes");
+    EXPECT_EQ(refusal(cache_.set("k", large, options)),
+              "invalid argument: a value of this segment has at most " + std::to_string(limit) + " bytes (cacheed --max-value)");
+  }
+  EXPECT_NE(refusal(cache_.increment(long_key)).find("at most 65536 bytes"), std::string::npos);
+  EXPECT_NE(refusal(cache_.append("k", large)).find("at most " + std::to_string(limit)), std::string::npos);
+  EXPECT_NE(refusal(cache_.set("k", "v", {.metadata = Metadata(65, {"f", "v"})})).find("at most 64 metadata"), std::string::npos);
+  EXPECT_NE(refusal(cache_.set("k", "v", {.metadata = {{"f", std::string(70000, 'm')}}})).find("at most 65536 bytes"),
+            std::string::npos);
+  EXPECT_NE(refusal(cache_.set("k", "v", {.depends_on = std::vector<std::string>(65, "p")})).find("at most 64 others"),
+            std::string::npos);
+  EXPECT_EQ(cache_.get("k").code(), Errc::not_found);
+}
+
+TEST_F(CacheTest, ACostIsAPositiveFiniteNumber) {
+  using Limits = std::numeric_limits<double>;
+  for (const double cost : {Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(), 0.0, -1.0}) {
+    const SetOptions options{.cost = cost};
+    const KeyValue item{"k", "v"};
+    const auto written = cache_.set("k", "v", options);
+    EXPECT_EQ(written.code(), Errc::invalid_argument) << cost;
+    EXPECT_EQ(to_string(written.error()), "invalid argument: a cost is a positive, finite number") << cost;
+    EXPECT_EQ(cache_.add("k", "v", options).code(), Errc::invalid_argument) << cost;
+    EXPECT_EQ(cache_.set_many({&item, 1}, options).code(), Errc::invalid_argument) << cost;
+  }
+  EXPECT_EQ(cache_.get("k").code(), Errc::not_found);
+  ASSERT_TRUE(cache_.set("k", "v", {.cost = Limits::max()}));
+  EXPECT_EQ(cache_.compare_and_set("k", cache_.get("k")->version, "w", {.cost = Limits::infinity()}).code(),
+            Errc::invalid_argument);
+  EXPECT_EQ(cache_.replace("k", "w", {.cost = Limits::infinity()}).code(), Errc::invalid_argument);
+  EXPECT_EQ(cache_.inspect("k")->cost, Limits::max());
+}
+
+TEST_F(CacheTest, AKeyCannotDependOnItself) {
+  const auto written = cache_.set("loop", "v", {.depends_on = {"a", "loop"}});
+  EXPECT_EQ(written.code(), Errc::invalid_argument);
+  EXPECT_EQ(to_string(written.error()), "invalid argument: a key cannot depend on itself");
+  EXPECT_EQ(cache_.get("loop").code(), Errc::not_found);
+  EXPECT_TRUE(cache_.set("loop", "v", {.depends_on = {"loo", "loop1"}}));
+}
+
+TEST(SegmentName, IsNoPathAndNoLockFolder) {
+  for (const char* name : {"a", "default", "a.b", "...", "a.", "a.locks.b", "locks", "0-_."}) EXPECT_TRUE(is_segment_name(name)) << name;
+  EXPECT_TRUE(is_segment_name(std::string(64, 'a')));
+  for (const std::string& name : {std::string{}, std::string{"."}, std::string{".."}, std::string{".locks"}, std::string{"a.locks"},
+                                  std::string{"A"}, std::string{"a/b"}, std::string{"a\0b", 3}, std::string(65, 'a')}) {
+    EXPECT_FALSE(is_segment_name(name)) << name;
+    const auto opened = Cache::open({.name = name});
+    EXPECT_EQ(opened.code(), Errc::invalid_argument) << name;
+    EXPECT_EQ(to_string(opened.error()), "invalid argument: a segment's name is " + std::string{kSegmentNameRule}) << name;
+    EXPECT_EQ(Maintainer::create({.name = name}).code(), Errc::invalid_argument) << name;
+    EXPECT_EQ(remove_segment(name).code(), Errc::invalid_argument) << name;
+  }
 }
 
 TEST_F(CacheTest, ConditionsHoldOrNothingHappens) {

@@ -126,14 +126,36 @@ TEST(CommandLine, WrongUsageIsNamedAndHasItsExitCode) {
       {{"set", "k", "v", "--ttl", "5parsecs"}, "5parsecs"},
       {{"set", "k", "v", "--cost", "-1"}, "--cost"},
       {{"set", "k", "v", "--cost", "much"}, "much"},
+      {{"set", "k", "v", "--cost", "inf"}, "--cost: 'inf': expected a positive number"},
+      {{"set", "k", "v", "--cost", "1e999"}, "--cost: '1e999': expected a positive number"},
+      {{"set", "k", "v", "--cost", "nan"}, "--cost: 'nan': expected a positive number"},
+      {{"set", "k", "v", "--cost", "0"}, "--cost: '0': expected a positive number"},
+      {{"set", "k", "v", "--cost", "0x10"}, "--cost: '0x10': expected a positive number"},
+      {{"set", "k", "v", "--cost", ""}, "--cost: '': expected a positive number"},
       {{"set", "k", "v", "--nx", "--xx"}, "--xx"},
       {{"set", "k", "v", "--meta", "novalue"}, "novalue"},
-      {{"set", "k", "v", "--if-version", "x"}, "x"},
+      {{"set", "k", "v", "--if-version", "x"}, "--if-version: 'x': expected a whole number"},
+      {{"set", "k", "v", "--keep-ttl", "--ttl", "5"}, "--ttl excludes --keep-ttl"},
+      {{"set", "k", "v", "--ttl", "40000d"}, "--ttl: '40000d' is too long: at most 36525d"},
+      {{"expire", "k", "40000d"}, "ttl: '40000d' is too long"},
       {{"expire", "k", "soon"}, "soon"},
-      {{"incr", "k", "x"}, "x"},
+      {{"incr", "k", "x"}, "by: 'x': expected a whole number from -9223372036854775808 to 9223372036854775807"},
+      {{"trigger", "register", "a", "ON_WRITE", "f", "--backoff", "10ms"}, "--backoff: expected 2 values, not 1"},
+      {{"trigger", "register", "a", "ON_WRITE", "f", "--backoff", "1s", "2s", "--backoff", "3s", "4s"},
+       "--backoff: expected 2 values, not 4"},
+      {{"trigger", "register", "a", "ON_WRITE", "/dev/null", "--memory", "16mibs"}, "--memory: '16mibs'"},
+      {{"bench", "--seconds", "0"}, "--seconds: '0': expected a number from 0.01 to 3600"},
+      {{"bench", "--seconds", "nan"}, "--seconds: 'nan': expected a number from 0.01 to 3600"},
+      {{"-n", ".", "get", "k"}, "'.' cannot name a segment: use 1 to 64"},
+      {{"-n", "..", "PING"}, "'..' cannot name a segment"},
+      {{"-n", "a.locks", "get", "k"}, "not ending in .locks"},
+      {{"pign"}, "unknown command 'pign': did you mean 'ping'?"},
+      {{"KEYZ", "*"}, "unknown command 'KEYZ': did you mean 'keys'?"},
+      {{"CLIENTX"}, "unknown command 'CLIENTX'"},
+      {{"trigger", "lst", "x"}, "did you mean 'trigger list'?"},
       {{"bench", "guess"}, "guess"},
       {{"bench", "--value-bytes", "12XB"}, "12XB"},
-      {{"bench", "--threads", "0"}, "threads"},
+      {{"bench", "--threads", "0"}, "--threads: '0': expected a whole number from 1 to 256"},
       {{"log", "../secrets"}, "channel"},
       {{"log", ""}, "channel"},
       {{"top", "--interval", "often"}, "often"}};
@@ -143,6 +165,48 @@ TEST(CommandLine, WrongUsageIsNamedAndHasItsExitCode) {
     EXPECT_TRUE(has(done.err, part)) << part << " in: " << done.err;
     EXPECT_TRUE(done.err.starts_with("cachee: ")) << done.err;
     EXPECT_EQ(done.out, "");
+  }
+}
+
+// Whatever CLI11 would make of them: the nearest limit, octal, hexadecimal, zero.
+TEST(CommandLine, ANumberIsReadAsItStandsOrRefused) {
+  const std::vector<Words> places{{"incr", "k"},
+                                  {"set", "k", "v", "--if-version"},
+                                  {"del", "k", "--if-version"},
+                                  {"scan", "--limit"},
+                                  {"events", "--limit"},
+                                  {"log", "audit", "--lines"},
+                                  {"bench", "--keys"},
+                                  {"bench", "--threads"},
+                                  {"bench", "--write-percent"},
+                                  {"trigger", "register", "k", "ON_WRITE", "/dev/null", "--priority"},
+                                  {"trigger", "register", "k", "ON_WRITE", "/dev/null", "--retry"},
+                                  {"trigger", "register", "k", "ON_WRITE", "/dev/null", "--steps"},
+                                  {"trigger", "register", "k", "ON_WRITE", "/dev/null", "--sample"},
+                                  {"trigger", "register", "k", "ON_WRITE", "/dev/null", "--max-depth"}};
+  for (const auto& place : places) {
+    const std::string name = place.back().starts_with("--") ? place.back() : "by";
+    const bool negative = name == "by" || name == "--priority";
+    for (const char* number : {"99999999999999999999", "-99999999999999999999", "010", "0x10", "", "1e3", "1.5", "+1",
+                               " 1", "{}", negative ? "x" : "-1"}) {
+      Words words = place;
+      words.emplace_back(number);
+      const Done done = run_here(words);
+      EXPECT_EQ(done.code, kUsage) << place[0] << " " << name << " '" << number << "'";
+      EXPECT_TRUE(has(done.err, name + ": '" + number + "': expected a whole number from ")) << done.err;
+    }
+  }
+}
+
+TEST(CommandLine, EveryOptionThatTakesANumberIsReadByOurOwnReaders) {
+  for (const auto& command : command_table()) {
+    Common common;
+    const auto made = make_app(command, common);
+    for (const CLI::Option* option : made->app.get_options()) {
+      for (const char* kind : {"INT", "UINT", "FLOAT"}) {
+        EXPECT_FALSE(option->get_type_name().starts_with(kind)) << command.words << " " << option->get_name();
+      }
+    }
   }
 }
 
@@ -168,6 +232,11 @@ TEST(CommandLine, WithoutASupervisorItNamesTheSocket) {
     EXPECT_EQ(done.code, kCannotAttach);
     EXPECT_TRUE(has(done.err, folder.path("default.sock"))) << done.err;
     EXPECT_TRUE(has(done.err, "`cacheed`")) << done.err;
+  }
+  for (const auto& words : std::vector<Words>{{"ping"}, {"GET", "a"}, {"trigger", "dlq", "list"}}) {
+    const Done done = run_cachee(folder, words);
+    EXPECT_EQ(done.code, kCannotAttach) << words[0];
+    EXPECT_TRUE(has(done.err, folder.path("default.sock"))) << done.err;
   }
   const Done far = run_cachee(folder, {"verify", "--runtime-dir", std::string(200, 'x')});
   EXPECT_EQ(far.code, kCannotAttach);
@@ -213,6 +282,49 @@ TEST(CommandLine, GroupCommandsSayTheWordsOfTheCommandLanguage) {
                                     {"GROUP", "INFO", "auth"},
                                     {"GROUP", "REMOVE", "auth"}};
   EXPECT_EQ(server.received(), expected);
+}
+
+TEST(CommandLine, ACommandOfTheLanguageIsSentAsItIs) {
+  const TemporaryFolder folder;
+  const RespServer server{folder, [](const Words& words) -> std::string {
+                            if (words[0] == "mget") return array({bulk("1"), "$-1\r\n"});
+                            if (words[0] == "dbsize") return integer(7);
+                            if (words[0] == "KEYS") return "-ERR no\r\n";
+                            return words[0] == "SHUTDOWN" ? "" : kOk;
+                          }};
+  const std::vector<Words> sent{{"mget", "a", "b"},
+                                {"GET", "a"},
+                                {"Get", "a"},
+                                {"SET", "k", "[a,b]", "--json", "-n", "x", "--", "-h"},
+                                {"SET", "k", "\x01", ""},
+                                {"invalidate", "a"},
+                                {"DEL", "--help", "b"},
+                                {"TRIGGER", "LIST"},
+                                {"trigger", "LIST"},
+                                {"trigger", "dlq", "list"},
+                                {"group", "help"},
+                                {"LOG", "TAIL", "audit"},
+                                {"SHUTDOWN"}};
+  for (const auto& words : sent) {
+    const Done done = run_cachee(folder, words);
+    EXPECT_EQ(done.code, 0) << words[0] << ": " << done.err;
+    EXPECT_EQ(done.out, words[0] == "mget" ? "1\n\n" : words[0] == "SHUTDOWN" ? "" : "OK\n") << words[0];
+    EXPECT_EQ(done.err, "");
+  }
+  EXPECT_EQ(server.received(), sent);
+
+  EXPECT_EQ(run_cachee(folder, {"--json", "mget", "a", "b"}).out, "[\"1\",null]\n");
+  EXPECT_EQ(run_cachee(folder, {"--json", "dbsize"}).out, "7\n");
+  const Done refused = run_cachee(folder, {"KEYS", "*"});
+  EXPECT_EQ(refused.code, kNo);
+  EXPECT_EQ(refused.out, "");
+  EXPECT_EQ(refused.err, "cachee: (error) ERR no\n");
+  EXPECT_EQ(run_cachee(folder, {"--json", "KEYS", "*"}).out, "{\"error\":\"ERR no\"}\n");
+  const std::size_t asked = server.received().size();
+  const Done help = run_cachee(folder, {"keys", "--help"});
+  EXPECT_EQ(help.code, 0);
+  EXPECT_TRUE(has(help.out, "COMMAND DOCS KEYS")) << help.out;
+  EXPECT_EQ(server.received().size(), asked) << "help is not sent";
 }
 
 TEST(CommandLine, CommonOptionsStandBeforeOrAfterTheCommand) {

@@ -147,8 +147,14 @@ TEST(CommandsFile, ThousandsOfLinesAndLargeValuesPass) {
 TEST(Completion, KnowsCommandsAndSubcommands) {
   EXPECT_EQ(complete_command("trig"), (Words{"TRIGGER"}));
   EXPECT_EQ(complete_command("TRIGGER re"), (Words{"REGISTER", "REMOVE", "RESUME"}));
-  EXPECT_EQ(complete_command("trigger dlq "), (Words{"LIST", "PURGE", "REPLAY", "SHOW"}));
-  EXPECT_EQ(complete_command("config "), (Words{"GET", "SET"}));
+  EXPECT_EQ(complete_command("trigger dlq "), (Words{"HELP", "LIST", "PURGE", "REPLAY", "SHOW"}));
+  EXPECT_EQ(complete_command("config "), (Words{"GET", "HELP", "SET"}));
+  EXPECT_EQ(complete_command("group re"), (Words{"READ", "REMOVE"}));
+  EXPECT_EQ(complete_command("slowlog "), (Words{"GET", "HELP", "LEN", "RESET"}));
+  EXPECT_EQ(complete_command("log i"), (Words{"INFO"}));
+  EXPECT_EQ(complete_command("COMMAND "), (Words{"COUNT", "DOCS", "HELP", "INFO", "LIST"}));
+  EXPECT_EQ(complete_command("trigger dlq list "), (Words{}));
+  EXPECT_EQ(complete_command("e"), (Words{"ECHO", "EXISTS", "EXPIRE", "EXPIREAT", "EXPIRETIME", "exit"}));
   EXPECT_EQ(complete_command("GET "), (Words{}));
   EXPECT_EQ(complete_command("zz"), (Words{}));
   EXPECT_GT(complete_command("").size(), 50U);

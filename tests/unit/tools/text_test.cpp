@@ -85,12 +85,40 @@ TEST(Text, WhatIsNoDurationIsRefused) {
   }
 }
 
+TEST(Text, ADurationThatIsOnlyTooLongIsToldFromNone) {
+  EXPECT_EQ(parse_duration("36525d"), std::chrono::hours{24 * 36525});
+  for (const char* text : {"36526d", "200000d", "876601h", "9999999999", "999999999999999999999d"}) {
+    EXPECT_TRUE(is_too_long(text)) << text;
+    EXPECT_FALSE(parse_duration(text)) << text;
+  }
+  for (const char* text : {"36525d", "1s", "", "d", "99999999parsecs", "-40000d"}) {
+    EXPECT_FALSE(is_too_long(text)) << text;
+  }
+}
+
+TEST(Text, NumbersHaveOneSpelling) {
+  EXPECT_EQ(parse_integer("0"), 0);
+  EXPECT_EQ(parse_integer("-7"), -7);
+  EXPECT_EQ(parse_integer("9223372036854775807"), std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(parse_integer("-9223372036854775808"), std::numeric_limits<std::int64_t>::min());
+  for (const char* text : {"", " 1", "1 ", "+1", "010", "-0", "0x10", "1e3", "1.0", "1_000", "1'000",
+                           "9223372036854775808", "-9223372036854775809", "99999999999999999999"}) {
+    EXPECT_FALSE(parse_integer(text)) << text;
+  }
+  EXPECT_EQ(parse_double("12.5"), 12.5);
+  EXPECT_EQ(parse_double("1e3"), 1000.0);
+  for (const char* text : {"", "inf", "nan", "1e999", "0x10", "much", "1 ", "1,5"}) {
+    EXPECT_FALSE(parse_double(text)) << text;
+  }
+}
+
 TEST(Text, SizesAreReadWithTheirUnits) {
   EXPECT_EQ(parse_bytes("100"), 100U);
   EXPECT_EQ(parse_bytes("4KiB"), 4096U);
-  EXPECT_EQ(parse_bytes("1.5M"), 1572864U);
+  EXPECT_EQ(parse_bytes("16mib"), 16U << 20);
+  EXPECT_EQ(parse_bytes("3k"), 3072U);
   EXPECT_EQ(parse_bytes("2G"), std::uint64_t{2} << 30);
-  for (const char* text : {"", "KiB", "1KB", "-1", "1T", "x", "99999999999999999999G"}) {
+  for (const char* text : {"", "KiB", "1KB", "1.5M", "-1", "1T", "x", "99999999999999999999G"}) {
     EXPECT_FALSE(parse_bytes(text)) << text;
   }
 }

@@ -10,9 +10,11 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <cachee/segment_name.hpp>
 #include <cachee/version.hpp>
 
 #include "command_line.hpp"
+#include "language.hpp"
 
 namespace cachee::cli {
 namespace {
@@ -141,10 +143,10 @@ Without a command,
 is a prompt when standard input is a terminal; else it reads commands from standard input.
 Data goes to standard output, everything else to standard error.
 .SH OPTIONS
-These may stand before or after the command.
+These may stand before or after the command; before it when it is one of the control socket.
 .TP
 \fB\-n\fR, \fB\-\-name\fR \fINAME\fR
-Segment; 1 to 64 of a\-z 0\-9 _ . \- (default: default).
+Segment (default: default). Its name has @NAME_RULE@.
 .TP
 \fB\-\-json\fR
 Print JSON, with every field of the text. Bytes that are not UTF\-8 are {"base64": "..."}.
@@ -163,7 +165,29 @@ Print the version.
 )";
 
 constexpr const char* kPageTail =
-    R"(.SH COMMANDS FROM STANDARD INPUT AND THE PROMPT
+    R"(.SH "COMMANDS OF THE CONTROL SOCKET"
+.B cachee
+\fIWORD\fR [\fIARGUMENT\fR]...
+.PP
+Every command of the control socket, Redis\(aq and Cachee\(aqs own, in any case:
+.B cachee
+sends its words to
+.BR cacheed (8)
+as they are, prints the answer as it prints that of a line of a command file (with \fB\-\-json\fR as
+JSON), and exits with 1 when it is an error. What has the name of a command above is that
+command in lower case, which works without a supervisor, and the one of the control socket in capital
+letters:
+.PP
+.nf
+.RS
+cachee mget session:42 session:43
+cachee GET session:42
+cachee \-\-json TRIGGER DLQ LIST COUNT 10
+.RE
+.fi
+.PP
+@LANGUAGE@
+.SH COMMANDS FROM STANDARD INPUT AND THE PROMPT
 One command a line, in the language of the control socket: the commands of Redis, and Cachee's own.
 "Double quotes" know \en \er \et \eb \ea \e\e \e" and \exHH,
 \(aqsingle quotes\(aq take everything as it is.
@@ -215,12 +239,17 @@ What was typed at the prompt.
 .BR cacheed (8)
 )";
 
+/// A text with one word replaced.
+std::string filled(std::string text, std::string_view word, const std::string& with) {
+  return text.replace(text.find(word), word.size(), with);
+}
+
 std::string make_page(const std::vector<CommandDoc>& docs) {
   std::string page = fmt::format(
       ".\\\" Made by cachee_doc from the help of the commands.\n"
       ".TH CACHEE 1 \"\" \"Cachee {}\" \"User Commands\"\n",
       kVersion);
-  page += kPageHead;
+  page += filled(kPageHead, "@NAME_RULE@", roff(kSegmentNameRule));
   std::string group;
   for (const auto& doc : docs) {
     if (doc.command.group != group)
@@ -233,7 +262,8 @@ std::string make_page(const std::vector<CommandDoc>& docs) {
     for (const auto& line : lines_of(doc.command.example)) page += roff(line) + "\n";
     page += ".RE\n.fi\n";
   }
-  return page + kPageTail;
+  return page + filled(kPageTail, "@LANGUAGE@",
+                       roff(fmt::format("They are: {}.", fmt::join(language_first_words(), " "))));
 }
 
 // Completions
