@@ -69,6 +69,17 @@ class ChainCheck {
     if (wrong_.size() < 4000) wrong_ += what + "\n";
   }
 
+  /// What the cause of an event must be, given whether the key was there.
+  static Effect::Why cause_of(Effect::What what, bool present) noexcept {
+    switch (what) {
+      case Effect::What::write: return present ? Effect::Why::update : Effect::Why::create;
+      case Effect::What::erase: return Effect::Why::call;
+      case Effect::What::expire: return Effect::Why::deadline;
+      case Effect::What::evict: return Effect::Why::room;
+    }
+    return Effect::Why::other;
+  }
+
   /// [a]
   void link_events() {
     stretches_.resize(events_.size() + 1);
@@ -77,6 +88,7 @@ class ChainCheck {
       const Effect& e = events_[i];
       const Stretch& before = stretches_[i];
       Stretch& now = stretches_[i + 1];
+      if (e.why != cause_of(e.what, before.present)) complain(text_of(e) + ": says another cause");
       if (e.what == Effect::What::write) {
         const std::uint64_t old = before.present ? before.value : Effect::kNoValue;
         if (e.old != old) complain(text_of(e) + ": its old value is not what was there");

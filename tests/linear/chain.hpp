@@ -2,7 +2,7 @@
 // of the ring, are the order of the effects. Then nothing has to be searched: O(n log n).
 //
 // Checked:
-//   [a] each event fits the one before: old value, removed value, growing versions;
+//   [a] each event fits the one before: old value, removed value, growing versions, and its cause what it is;
 //   [b] each write and erase that returned has exactly one event, and each event exactly one call
 //       that returned or died in it (expiry and eviction have none);
 //   [c] moments in the order of the events, and of the reads between them, exist within the calls;
@@ -23,8 +23,10 @@ namespace cachee::test {
 /// One event of the key.
 struct Effect {
   enum class What : std::uint8_t { write, erase, expire, evict };
+  enum class Why : std::uint8_t { other, create, update, call, deadline, room };
   static constexpr std::uint64_t kNoValue = 0;
   What what = What::write;
+  Why why = Why::other;
   std::uint64_t seq = 0;  // position in the ring
   std::uint64_t version = 0;
   std::uint64_t value = 0;       // identity of the bytes written or removed

@@ -81,13 +81,14 @@ class TrueChain {
         a.version_out = version_;
       }
       e.old = value_;
+      e.why = there ? Effect::Why::update : Effect::Why::create;
       value_ = e.value;
       events.push_back(e);
     }
     if (a.kind == Kind::erase && a.outcome == Outcome::ok) {
       a.event = seq_;
       a.old = value_;
-      remove(Effect::What::erase);
+      remove(Effect::What::erase, Effect::Why::call);
     }
     if (up_to(12) == 0) {  // the caller died: with or without effect
       a.outcome = Outcome::pending;
@@ -96,10 +97,10 @@ class TrueChain {
       a.event = Account::kNoEvent;
     }
     calls.push_back(a);
-    if (value_ != 0 && up_to(15) == 0) remove(Effect::What::evict);
+    if (value_ != 0 && up_to(15) == 0) remove(Effect::What::evict, Effect::Why::room);
   }
-  void remove(Effect::What what) {
-    events.push_back({what, seq_++, version_, value_, 0, 0, 0});
+  void remove(Effect::What what, Effect::Why why) {
+    events.push_back({what, why, seq_++, version_, value_, 0, 0, 0});
     value_ = 0;
   }
   std::mt19937_64 random_;
@@ -182,6 +183,11 @@ std::vector<Planted> faults() {
          c.events[i].old ^= 0xff00;
          return true;
        })},
+      {"another_cause", at_event([](TrueChain& c, std::size_t i) {
+         Effect::Why& why = c.events[i].why;
+         why = why == Effect::Why::create ? Effect::Why::update : why == Effect::Why::room ? Effect::Why::deadline : Effect::Why::create;
+         return true;
+       })},
       {"expired_without_deadline", at_event([](TrueChain& c, std::size_t i) {
          const bool touched = std::any_of(c.calls.begin(), c.calls.end(), [](const Account& a) {
            return a.kind == Kind::touch || a.kind == Kind::persist;
@@ -190,6 +196,7 @@ std::vector<Planted> faults() {
          if (touched)
            std::erase_if(c.calls, [](const Account& a) { return a.kind == Kind::touch || a.kind == Kind::persist; });
          c.events[i].what = Effect::What::expire;
+         c.events[i].why = Effect::Why::deadline;
          return true;
        })},
       {"missed_what_was_there", at_call(read,
@@ -236,7 +243,7 @@ TEST(Chain, MillionCallsTakeSeconds) {
                      .tag = i + 1,
                      .version_out = i + 1,
                      .event = i});
-    events.push_back({.seq = i, .version = i + 1, .value = i + 1, .old = i, .suffix = 0, .delta = 0});
+    events.push_back({.why = i == 0 ? Effect::Why::create : Effect::Why::update, .seq = i, .version = i + 1, .value = i + 1, .old = i, .suffix = 0, .delta = 0});
     calls.push_back({.kind = Kind::get,
                      .outcome = Outcome::ok,
                      .begin = at + 5,

@@ -389,6 +389,14 @@ inline Effect effect_of(const EventView& event, Log& log) {
     default:
       break;
   }
+  switch (event.cause) {
+    case Cause::create: e.why = Effect::Why::create; break;
+    case Cause::update: e.why = Effect::Why::update; break;
+    case Cause::explicit_: e.why = Effect::Why::call; break;
+    case Cause::ttl: e.why = Effect::Why::deadline; break;
+    case Cause::capacity: e.why = Effect::Why::room; break;
+    default: break;
+  }
   e.seq = event.seq.value;
   e.version = event.version();
   e.value = identity_of(event.value);
