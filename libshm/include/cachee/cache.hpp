@@ -153,6 +153,8 @@ class Cache {
   /// @error invalid_argument  cacheed refuses the name, the pattern, the events or an option
   /// @error permission, busy, io
   [[nodiscard]] Result<Subscription> subscribe(SubscribeOptions options) noexcept;
+  /// The same, and what cacheed said when it refused: "ERR bad pattern ..."; empty: it said nothing.
+  [[nodiscard]] Result<Subscription> subscribe(SubscribeOptions options, std::string& refusal) noexcept;
 
   /// False when no cacheed holds the segment.
   [[nodiscard]] bool supervisor_alive() const noexcept;

@@ -132,7 +132,7 @@ Errc code_of(std::string_view error) {
     Errc code;
   };
   static constexpr std::array kWords = {Word{"NOGROUP", Errc::not_found}, Word{"STALE", Errc::stale}, Word{"BUSYGROUP", Errc::exists},
-                                        Word{"NOAUTH", Errc::permission}};
+                                        Word{"FULL", Errc::full}, Word{"NOAUTH", Errc::permission}};
   const std::string_view first = error.substr(0, error.find(' '));
   for (const Word& known : kWords) {
     if (first == known.word) return known.code;
@@ -227,12 +227,21 @@ Subscription& Subscription::operator=(Subscription&&) noexcept = default;
 Subscription::~Subscription() = default;
 
 Result<Subscription> Cache::subscribe(SubscribeOptions options) noexcept {
+  std::string refusal;
+  return subscribe(std::move(options), refusal);
+}
+
+Result<Subscription> Cache::subscribe(SubscribeOptions options, std::string& refusal) noexcept {
+  refusal.clear();
   return guarded([&]() -> Result<Subscription> {
     if (options.group.empty() || (!options.pattern.empty() && options.events == Event::none)) return Errc::invalid_argument;
     if (options.consumer.empty()) options.consumer = "pid-" + std::to_string(os::own_identity().pid);
     if (options.socket.empty()) options.socket = default_socket(name());
     auto impl = std::make_unique<Subscription::Impl>(Subscription::Impl{handle_, std::move(options)});
-    if (auto created = impl->create(); !created) return created.error();
+    if (auto created = impl->create(); !created) {
+      refusal = std::move(impl->last_error);
+      return created.error();
+    }
     return Subscription{std::move(impl)};
   });
 }

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <utility>
 
+#include "os/process.hpp"
+
 namespace cachee::os {
 namespace {
 
@@ -38,17 +40,21 @@ Result<void> wait_for(int fd, short events, Socket::Deadline until) noexcept {
 
 }  // namespace
 
-Socket::Socket(Socket&& other) noexcept : fd_{std::exchange(other.fd_, -1)} {}
+Socket::Socket(Socket&& other) noexcept : fd_{std::exchange(other.fd_, -1)}, fork_epoch_{other.fork_epoch_} {}
 
 Socket& Socket::operator=(Socket&& other) noexcept {
   std::swap(fd_, other.fd_);
+  std::swap(fork_epoch_, other.fork_epoch_);
   return *this;
 }
 
 Socket::~Socket() { close(); }
 
 void Socket::close() noexcept {
-  if (fd_ >= 0) ::close(fd_);
+  if (fd_ < 0) return;
+  // A forked child's copy would keep the connection open: the other side would not learn that this is the end.
+  if (fork_epoch() == fork_epoch_) ::shutdown(fd_, SHUT_RDWR);
+  ::close(fd_);
   fd_ = -1;
 }
 
@@ -58,6 +64,8 @@ Result<Socket> Socket::connect(const std::string& path) noexcept {
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.data(), path.size());
   Socket made;
+  watch_forks();
+  made.fork_epoch_ = fork_epoch();
   made.fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (made.fd_ < 0) return error_of(errno);
   // Of the unix domain: connects at once, or the listener's queue is full (EAGAIN).

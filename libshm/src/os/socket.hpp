@@ -1,8 +1,12 @@
 // A stream socket of the unix domain, with a deadline for everything that waits. Never raises SIGPIPE.
+//
+// fork(): close() ends the connection for the process that made it, whatever children hold of it; a child's
+// close() gives back its own descriptor alone.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,6 +39,7 @@ class Socket {
 
  private:
   int fd_ = -1;
+  std::uint64_t fork_epoch_ = 0;  // of the process that connected
 };
 
 }  // namespace cachee::os

@@ -30,6 +30,7 @@ void reply_group_failure(resp::ReplyWriter& reply, const Failure& failure) {
   switch (failure.code) {
     case Errc::not_found: return reply.error("NOGROUP " + failure.text);
     case Errc::stale: return reply.error("STALE " + failure.text);
+    case Errc::full: return reply.error("FULL " + failure.text);
     default: return reply_failure(reply, failure);
   }
 }
