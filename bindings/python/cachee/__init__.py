@@ -14,17 +14,21 @@ has ways to store more than bytes.
 
 from . import serializers
 from ._cachee import version as __version__
-from .cache import Cache, Duration, Entry, Key
+from .cache import Cache, Entry, Key
+from .durations import Duration
 from .errors import (
     BackPressure, Busy, Closed, Corrupt, Errc, Error, Exists, InvalidArgument, Io, Lapped,
     LayoutMismatch, NoSegment, NoSpace, NoSupervisor, NotANumber, NotFound, Overflow, Permission,
     ReadOnly, Stale, TimedOut, Unsupported, WouldBlock,
 )
+from .events import Event, Origin
+from .subscription import Subscription
 from .triggers import Triggers
 
 __all__ = [
     "BackPressure", "Busy", "Cache", "Closed", "Corrupt", "Duration", "Entry", "Errc", "Error",
-    "Exists", "InvalidArgument", "Io", "Key", "Lapped", "LayoutMismatch", "NoSegment", "NoSpace",
-    "NoSupervisor", "NotANumber", "NotFound", "Overflow", "Permission", "ReadOnly", "Stale",
-    "TimedOut", "Triggers", "Unsupported", "WouldBlock", "__version__", "serializers",
+    "Event", "Exists", "InvalidArgument", "Io", "Key", "Lapped", "LayoutMismatch", "NoSegment",
+    "NoSpace", "NoSupervisor", "NotANumber", "NotFound", "Origin", "Overflow", "Permission",
+    "ReadOnly", "Stale", "Subscription", "TimedOut", "Triggers", "Unsupported", "WouldBlock",
+    "__version__", "serializers",
 ]

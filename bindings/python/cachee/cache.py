@@ -16,8 +16,11 @@ from typing import (
 
 from . import serializers
 from ._cachee import NativeCache, glob_match
+from ._living import Living
+from .durations import Duration
 from .errors import Closed, Errc, Exists, NotFound, from_native
 from .memoize import P, R, Memoized, memoized
+from .subscription import PREFETCH_DEFAULT, SubscribeOptions, Subscription
 from .triggers import Triggers
 
 if TYPE_CHECKING:
@@ -29,9 +32,6 @@ __all__ = ["Cache", "Duration", "Entry", "Key"]
 
 Key = str | bytes
 """A key: a ``str`` stands for its UTF-8 bytes."""
-
-Duration = float | datetime.timedelta
-"""Seconds, or a ``timedelta``."""
 
 K = TypeVar("K", str, bytes)
 V = TypeVar("V")
@@ -138,6 +138,7 @@ class Cache(MutableMapping[Key, V], Generic[K, V]):
         self._loads: Callable[[bytes], Any] = self._serializer.loads
         self._decode_keys = decode_keys
         self._arguments = (name, read_only, client_name, serializer, decode_keys)
+        self._subscriptions: Living[Subscription[K]] = Living()
 
     # ---- handle ----------------------------------------------------------------------------
 
@@ -156,7 +157,10 @@ class Cache(MutableMapping[Key, V], Generic[K, V]):
         return self._native.supervisor_alive()
 
     def close(self) -> None:
-        """Detaches; every further operation raises :class:`cachee.Closed`. Views stay valid."""
+        """Detaches; every further operation raises :class:`cachee.Closed`. Views stay valid.
+        Subscriptions of this Cache are closed."""
+        for subscription in self._subscriptions.all():
+            subscription.close()
         self._native.close()
 
     def __enter__(self) -> Cache[K, V]:
@@ -202,9 +206,7 @@ class Cache(MutableMapping[Key, V], Generic[K, V]):
         return self._native.size()
 
     def __iter__(self) -> Iterator[K]:
-        for keys in self._scan_steps():
-            for key in keys:
-                yield self._to_key(key)
+        return self.scan()
 
     @overload
     def get(self, key: Key) -> V | None: ...
@@ -410,9 +412,7 @@ class Cache(MutableMapping[Key, V], Generic[K, V]):
     def scan(self, pattern: Key | None = None) -> Iterator[K]:
         """Keys that match a Redis glob (``* ? [a-z] [^x] \\``), or all of them, as iteration."""
         for keys in self._scan_steps():
-            for key in keys:
-                if pattern is None or glob_match(pattern, key):
-                    yield self._to_key(key)
+            yield from self._matching(keys, pattern)
 
     def info(self) -> dict[str, Any]:
         """Figures of the segment: memory, keys, clients, ring, and the totals of all clients."""
@@ -462,7 +462,61 @@ class Cache(MutableMapping[Key, V], Generic[K, V]):
         """Triggers of this segment; they are asked of its cacheed."""
         return Triggers(self.name)
 
+    def subscribe(
+        self,
+        pattern: Key | None = None,
+        *,
+        group: str,
+        events: str | Iterable[str] = (),
+        consumer: str = "",
+        retry_attempts: int = 5,
+        backoff_min: Duration = 0.05,
+        backoff_max: Duration = 30.0,
+        ack_deadline: Duration = 30.0,
+        socket: str | None = None,
+        prefetch: int = PREFETCH_DEFAULT,
+    ) -> Subscription[K]:
+        """Joins a consumer group, and makes it when there is none of that name.
+
+        ::
+
+            for event in cache.subscribe("session:*", events=["ON_EXPIRE"], group="auth"):
+                logout(event.key, event.value)
+                event.ack()
+
+        A group that is there must have the same pattern, events and options; without a pattern
+        this only joins. :class:`Subscription` says what is promised.
+
+        :param pattern: Redis glob: ``* ? [a-z] [^x] \\``
+        :param group: its name
+        :param events: ``"ON_WRITE"``, ``"ON_DELETE"``, ``"ON_EXPIRE"``, ``"ON_EVICT"``,
+            ``"ON_READ"``: several, or a comma list
+        :param consumer: how this one is shown; ``pid-`` and the process id unless given
+        :param retry_attempts: attempts in all, then an event is a dead letter
+        :param backoff_min: seconds or ``timedelta`` before the second attempt, doubling
+        :param backoff_max: the longest wait between two attempts
+        :param ack_deadline: how long one consumer may have an event in hand
+        :param socket: path of cacheed's control socket; unless given that of the segment in
+            ``$CACHEE_RUNTIME_DIR``, else ``$XDG_RUNTIME_DIR/cachee``, else ``/run/cachee``
+        :param prefetch: events that an iteration reads ahead, up to 4096. Their ack deadline runs
+            from there: handling so many must take less, or the last of them are left to others
+            (and handled twice, when the deadline is not known for lack of a pattern)
+        :raises NoSupervisor: cacheed does not run
+        :raises Exists: the group has another pattern, other events or options
+        :raises NotFound: no pattern was given, and there is no such group
+        :raises InvalidArgument: an argument is wrong, or cacheed refuses it
+        """
+        return self._join(SubscribeOptions(
+            pattern, group, events, consumer, retry_attempts, backoff_min, backoff_max,
+            ack_deadline, socket, prefetch,
+        ))
+
     # ---- inside ----------------------------------------------------------------------------
+
+    def _join(self, options: SubscribeOptions) -> Subscription[K]:
+        made = Subscription(options.join(self._native), options, self.name, self._to_key)
+        self._subscriptions.add(made)
+        return made
 
     def _scan_steps(self) -> Iterator[list[bytes]]:
         cursor = 0
@@ -471,6 +525,11 @@ class Cache(MutableMapping[Key, V], Generic[K, V]):
             yield keys
             if cursor == 0:
                 return
+
+    def _matching(self, keys: list[bytes], pattern: Key | None) -> Iterator[K]:
+        for key in keys:
+            if pattern is None or glob_match(pattern, key):
+                yield self._to_key(key)
 
     def _scan_items(self) -> Iterator[tuple[K, V]]:
         for keys in self._scan_steps():

@@ -77,25 +77,26 @@ class Error(Exception):
 
 
 class NotFound(Error, KeyError):
-    """There is no such key (or trigger)."""
+    """There is no such key (or trigger, or consumer group)."""
 
     code = Errc.not_found
 
 
 class Exists(Error):
-    """``nx=True``, and the key is there."""
+    """``nx=True``, and the key is there; or a consumer group, with another definition."""
 
     code = Errc.exists
 
 
 class Stale(Error):
-    """``if_version`` is not the version of the key."""
+    """``if_version`` is not the version of the key; or an event is in other hands by now."""
 
     code = Errc.stale
 
 
 class BackPressure(Error):
-    """A trigger wants the event, and events cannot be taken fast enough. Nothing was applied."""
+    """A trigger wants the event, and events cannot be taken fast enough. Nothing was applied.
+    Of a subscription: too many of its events are not acknowledged."""
 
     code = Errc.full
 
@@ -191,7 +192,7 @@ class Corrupt(Error):
 
 
 class Closed(Error):
-    """The cache was closed."""
+    """The cache or the subscription was closed, or the latter was made before ``fork()``."""
 
     code = Errc.closed
 
@@ -258,6 +259,47 @@ def from_native(
     message = words.format(key=show_key(key), segment=segment, text=text)
     cls = _CLASSES.get(code, Error)
     return cls(message, errno=errno, detail=detail, segment=segment, key=key)
+
+
+# The same of a consumer group, where cacheed said nothing itself.
+_GROUP_MESSAGES: dict[int, str] = {
+    Errc.closed: (
+        "the subscription to group '{group}' of segment '{segment}' was closed; it does not "
+        "outlive fork(): subscribe again"
+    ),
+    Errc.no_supervisor: (
+        "no cacheed answers for segment '{segment}': start `cacheed --name {segment}`, or set "
+        "CACHEE_RUNTIME_DIR as for cacheed"
+    ),
+    Errc.invalid_argument: (
+        "cacheed of segment '{segment}' cannot be asked about group '{group}': the path of its "
+        "socket is longer than 107 bytes, or a name is not valid"
+    ),
+    Errc.timed_out: "cacheed of segment '{segment}' did not answer in time",
+    Errc.permission: (
+        "the control socket of segment '{segment}' may not be opened by this user: see --mode and "
+        "--group of cacheed ({text})"
+    ),
+}
+
+
+def from_group(
+    code: int, errno: int, text: str, segment: str, group: bytes, said: bytes
+) -> Error:
+    """Makes the exception of a code about a consumer group; the compiled half calls this.
+
+    `said` is the error that cacheed answered with: a word for its kind, and what happened.
+    """
+    if said:
+        message = f"cacheed of segment '{segment}': {_decode(said).partition(' ')[2]}"
+    else:
+        words = _GROUP_MESSAGES.get(code, "group '{group}' of segment '{segment}': {text}")
+        message = words.format(group=_decode(group), segment=segment, text=text)
+    return _CLASSES.get(code, Error)(message, errno=errno, segment=segment)
+
+
+def _decode(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
 
 
 def show_key(key: bytes | None) -> str:

@@ -19,10 +19,17 @@ constexpr Errc kCodes[] = {
 
 void Failure::raise() const {
   // The classes are Python: they are documented, typed and extended there.
-  const py::object make = py::module_::import("cachee.errors").attr("from_native");
-  const py::object key = key_ ? py::object(py::bytes(*key_)) : py::object(py::none());
-  const py::object error = make(static_cast<int>(error_.code), error_.os_errno, error_.detail,
-                                to_string(error_), segment_, key);
+  const py::module_ errors = py::module_::import("cachee.errors");
+  const int code = static_cast<int>(error_.code);
+  py::object error;
+  if (group_) {
+    // cacheed repeats what it was given, which need not be UTF-8.
+    error = errors.attr("from_group")(code, error_.os_errno, to_string(error_), segment_, py::bytes(group_->name),
+                                      py::bytes(group_->said));
+  } else {
+    const py::object key = key_ ? py::object(py::bytes(*key_)) : py::object(py::none());
+    error = errors.attr("from_native")(code, error_.os_errno, error_.detail, to_string(error_), segment_, key);
+  }
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
 }
 

@@ -20,6 +20,8 @@ class Failure : public std::exception {
       : error_{error}, segment_{std::move(segment)}, key_{std::move(key)} {}
   [[nodiscard]] const char* what() const noexcept override { return to_string(error_.code); }
   void set_key(std::string_view key) { key_ = key; }
+  /// It is about a consumer group; `said`: what cacheed said, or nothing.
+  void set_group(std::string group, std::string said) { group_ = {std::move(group), std::move(said)}; }
   /// Sets the Python error. The GIL is held.
   void raise() const;
 
@@ -27,6 +29,10 @@ class Failure : public std::exception {
   Error error_;
   std::string segment_;
   std::optional<std::string> key_;
+  struct Group {
+    std::string name, said;
+  };
+  std::optional<Group> group_{};
 };
 
 void bind_errors(pybind11::module_& module);

@@ -5,13 +5,16 @@ CACHEE_SEGMENT_HOLDER names tests/support's segment_holder, CACHEED the supervis
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import cachee
 import pytest
@@ -74,6 +77,23 @@ class Holder:
         assert self._process.returncode == 0
 
 
+@contextlib.contextmanager
+def refusals(subscription: cachee.Subscription[bytes]) -> Iterator[list[cachee.NoSupervisor]]:
+    """Gives the slices of a subscription's waits that ended without a cacheed."""
+    refused: list[cachee.NoSupervisor] = []
+    read = subscription._read
+
+    def watched(patience_ms: int, count_max: int) -> None:
+        try:
+            read(patience_ms, count_max)
+        except cachee.NoSupervisor as error:
+            refused.append(error)
+            raise
+
+    with mock.patch.object(subscription, "_read", watched):
+        yield refused
+
+
 @pytest.fixture
 def holder() -> Iterator[Holder]:
     held = Holder()
@@ -93,17 +113,29 @@ class Supervisor:
     def __init__(self, folder: Path) -> None:
         self.name = _segment_name()
         self.runtime_dir = folder / "run"
+        self._state_dir = folder / "state"
+        self.start()
+
+    def start(self) -> None:
         self._process = subprocess.Popen(
             [
                 _program("CACHEED"), "--name", self.name, "--memory", "16MiB", "--ring-events",
                 "1024", "--runtime-dir", str(self.runtime_dir), "--state-dir",
-                str(folder / "state"),
+                str(self._state_dir),
             ],
             stdout=subprocess.DEVNULL,
         )
-        socket = self.runtime_dir / f"{self.name}.sock"
-        wait_until(lambda: socket.exists() or self._process.poll() is not None, "cacheed starts")
+        wait_until(lambda: self._listens() or self._process.poll() is not None, "cacheed starts")
         assert self._process.poll() is None
+
+    def _listens(self) -> bool:
+        # The socket of one that was killed is still there.
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(self.runtime_dir / f"{self.name}.sock")) == 0
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(DEADLINE_S)
 
     def stop(self) -> None:
         self._process.terminate()

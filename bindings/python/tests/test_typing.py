@@ -31,6 +31,7 @@ def test_package_and_user_pass_mypy_strict(tmp_path: Path) -> None:
 # Of pybind11: the metaclass, and a constructor that only says that there is none.
 EXPECTED_DIFFERENCES = """\
 cachee._cachee.NativeCache
+cachee._cachee.NativeSubscription
 cachee._cachee.Pin
 cachee._cachee.Pin.__init__
 """

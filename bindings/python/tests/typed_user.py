@@ -41,3 +41,18 @@ try:
 except cachee.NotANumber as error:
     assert_type(error.errno, int)
     assert_type(error.key, bytes | None)
+
+with raw.subscribe("session:*", events=["ON_EXPIRE"], group="auth", ack_deadline=5) as events:
+    assert_type(events, cachee.Subscription[bytes])
+    for event in events:
+        assert_type(event, cachee.Event[bytes])
+        assert_type(event.key, bytes)
+        assert_type(event.value, bytes)
+        assert_type(event.old_value, bytes | None)
+        assert_type(event.metadata["user"], str)
+        assert_type(event.origin, cachee.Origin)
+        event.nack(delay=datetime.timedelta(seconds=1), error="no")
+    assert_type(events.wait(1.5), list[cachee.Event[bytes]])
+    events.ack(*events.poll(10), "an id")
+for text_event in text_keys.subscribe(group="auth"):
+    assert_type(text_event.key, str)
