@@ -12,7 +12,7 @@ from .errors import Error, InvalidArgument, NotFound
 
 __all__ = ["Triggers"]
 
-_TIMEOUT_S = 30.0
+TIMEOUT_S = 30.0
 
 
 class Triggers:
@@ -35,7 +35,7 @@ class Triggers:
 
     def __init__(
         self, name: str = "default", *, runtime_dir: str | None = None,
-        timeout: float | None = _TIMEOUT_S,
+        timeout: float | None = TIMEOUT_S,
     ) -> None:
         self._name = name
         self._runtime_dir = runtime_dir

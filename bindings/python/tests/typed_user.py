@@ -56,3 +56,20 @@ with raw.subscribe("session:*", events=["ON_EXPIRE"], group="auth", ack_deadline
     events.ack(*events.poll(10), "an id")
 for text_event in text_keys.subscribe(group="auth"):
     assert_type(text_event.key, str)
+
+
+async def consume() -> None:
+    async with cachee.aio.Cache("orders") as acache:
+        assert_type(acache, cachee.aio.Cache[bytes, bytes])
+        assert_type(await acache.get("k"), bytes | None)
+        assert_type(await acache.get("k", 1), bytes | int)
+        assert_type(await acache.incr("n"), int)
+        assert_type(await acache.triggers.source("t"), str)
+        async for key in acache:
+            assert_type(key, bytes)
+        async for event in acache.subscribe("session:*", events=["ON_EXPIRE"], group="auth"):
+            assert_type(event, cachee.aio.Event[bytes])
+            assert_type(await event.ack(), None)
+    typed = cachee.aio.Cache("orders", decode_keys=True, serializer=serializers.json)
+    async for text_event in typed.subscribe(group="auth"):
+        assert_type(text_event.key, str)
