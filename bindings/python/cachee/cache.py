@@ -500,6 +500,7 @@ class Cache(MutableMapping[Key, V], Generic[K, V]):
             ``$CACHEE_RUNTIME_DIR``, else ``$XDG_RUNTIME_DIR/cachee``, else ``/run/cachee``
         :param prefetch: events that an iteration reads ahead, up to 4096. Their ack deadline runs
             from there: handling so many must take less, or the last of them are left to others
+            (and handled twice, when the deadline is not known for lack of a pattern)
         :raises NoSupervisor: cacheed does not run
         :raises Exists: the group has another pattern, other events or options
         :raises NotFound: no pattern was given, and there is no such group

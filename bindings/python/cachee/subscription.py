@@ -29,6 +29,7 @@ K = TypeVar("K", str, bytes)
 PREFETCH_DEFAULT = 32
 _ATTEMPTS_MAX = 2**32 - 1
 _FOREVER_MS = 3_600_000  # of one slice, which is shorter anyway
+_SLICES_PER_DEADLINE = 4
 _EXIT_S = 5.0            # that calls of other threads have to end when the interpreter does
 
 
@@ -75,6 +76,9 @@ class SubscribeOptions:
         deadline_ms = milliseconds("ack_deadline", ack_deadline, least=1)
         # Of a group that is there, cacheed alone knows it.
         self.ack_deadline_s = deadline_ms / 1000 if pattern else math.inf
+        # An event's deadline is counted from the question that brought it, which is never too late
+        # and by a slice too early: that may be a part of the deadline only.
+        self.slice_ms = max(1, deadline_ms // _SLICES_PER_DEADLINE) if pattern else _FOREVER_MS
         self._words = (pattern or "", group, mask, consumer, attempts, least, most, deadline_ms)
 
     def join(self, cache: NativeCache) -> NativeSubscription:
@@ -120,6 +124,7 @@ class Subscription(Generic[K]):
         self._group = options.group
         self._prefetch = options.prefetch
         self._ack_deadline_s = options.ack_deadline_s
+        self._slice_ms = options.slice_ms
         self._segment = segment
         self._to_key: Callable[[bytes], K] = to_key
         # Read, and not handed out yet. Filled by the compiled half, so that an exception between a
@@ -240,17 +245,17 @@ class Subscription(Generic[K]):
 
     def _read(self, patience_ms: int, count_max: int) -> None:
         """One slice of a wait; what came is in `_ready`."""
-        self._native.read(self._ready, patience_ms, count_max)
+        self._native.read(self._ready, min(patience_ms, self._slice_ms), count_max)
 
     def _take_fields(self) -> dict[str, Any] | None:
         """The next event that was read and is still in hand."""
         while True:
             try:
-                read_at, record = self._ready.popleft()
+                asked, record = self._ready.popleft()
             except IndexError:
                 return None
             # Past its deadline somebody else has it, and may be further with its key already.
-            if not self.closed and time.monotonic() - read_at < self._ack_deadline_s:
+            if not self.closed and time.monotonic() - asked < self._ack_deadline_s:
                 return fields_of(record, self._to_key)
 
     def _take(self) -> Event[K] | None:

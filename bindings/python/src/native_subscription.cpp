@@ -90,16 +90,17 @@ void NativeSubscription::close() {
 
 void NativeSubscription::read(const py::object& queue, milliseconds patience,
                               std::size_t count_max) {
+  std::chrono::duration<double> asked{};
   const auto events = call([&](Subscription& subscription) {
+    asked = std::chrono::steady_clock::now().time_since_epoch();
     if (patience <= milliseconds{0}) return subscription.poll(count_max);
     auto taken = subscription.wait(std::min(patience, slice_), count_max);
     const bool acks_to_come = taken && !taken->empty();
     slice_ = turns_.is_contended() || acks_to_come ? kSliceMin : std::min(slice_ * 2, kSliceMax);
     return taken;
   });
-  const std::chrono::duration<double> now = std::chrono::steady_clock::now().time_since_epoch();
   const py::object append = queue.attr("append");
-  for (const GroupEvent& event : events) append(py::make_tuple(now.count(), to_dict(event)));
+  for (const GroupEvent& event : events) append(py::make_tuple(asked.count(), to_dict(event)));
 }
 
 void NativeSubscription::ack(const std::vector<std::string>& ids) {

@@ -61,8 +61,8 @@ class NativeSubscription {
   void close();
 
   /// One slice of a wait for events, at most `patience`, or a poll when that is 0. Each event goes
-  /// to `queue.append` before this returns, as (time.monotonic(), dict): a KeyboardInterrupt behind
-  /// it finds them there.
+  /// to `queue.append` before this returns, as (time.monotonic() at the question, dict): a
+  /// KeyboardInterrupt behind it finds them there.
   void read(const pybind11::object& queue, std::chrono::milliseconds patience,
             std::size_t count_max);
   void ack(const std::vector<std::string>& ids);
