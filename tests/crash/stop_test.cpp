@@ -29,7 +29,7 @@ const std::vector<Others>& all_others() {
       {"overwrite", {churn("k"), drain(), churn("k"), get("k")}},
       {"neighbour", {set("p", "other"), add("k", "added"), increment("q"), touch("k"), erase("p")}},
       {"room_before", {erase("o0"), set("k", "other"), get("k")}},
-      {"emptied", {empty(), drain(), withheld()}}};
+      {"emptied", {churn("j"), empty(), drain(), withheld()}}};
   return list;
 }
 const std::vector<Step>& victims() {
