@@ -212,8 +212,11 @@ std::uint64_t Maintainer::expire_due(TimeNs now, std::uint64_t count_max) noexce
   if (context == nullptr) return 0;
   const View& view = impl_->view();
   std::uint64_t expired = 0;
+  // For fsck: between S1 and S3 of a sweep that stands still the summary is no damage [EX-1].
+  context->me->act.store_release(static_cast<std::uint64_t>(layout::Act::expire));
   shm::sweep_deadlines(view, context->me->bucket, view.ms_since_created(now), count_max,
                        [&](std::uint64_t bucket) { return shm::tend_bucket(*context, bucket, expired); });
+  context->me->act.store_release(0);
   if (!context->retired.empty()) shm::reclaim_retired(*context);
   return expired;
 }

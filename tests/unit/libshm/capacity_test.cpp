@@ -117,7 +117,7 @@ TEST(Capacity, NothingIsEvictedBeforeTheMemoryIsInUse) {
   const double of_one = fill_at_first_eviction([] { return std::size_t{64}; });
   const double of_small = fill_at_first_eviction([&] { return static_cast<std::size_t>(random() % 1024); });
   std::printf("first eviction at %.1f %% (64 bytes) and %.1f %% (up to 1 KiB)\n", 100 * of_one, 100 * of_small);
-  EXPECT_GE(of_one, 0.95);
+  EXPECT_GE(of_one, 0.98);  // one hundredth of each class is kept free
   EXPECT_GE(of_small, 0.95);
 }
 
