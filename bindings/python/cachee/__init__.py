@@ -16,7 +16,7 @@ from . import serializers
 from ._cachee import version as __version__
 from .cache import Cache, Duration, Entry, Key
 from .errors import (
-    BackPressure, Busy, Closed, Corrupt, Errc, Error, Exists, InvalidArgument, Io, Lapped,
+    BackPressure, Busy, Closed, Corrupt, Errc, Error, Exists, Full, InvalidArgument, Io, Lapped,
     LayoutMismatch, NoSegment, NoSpace, NoSupervisor, NotANumber, NotFound, Overflow, Permission,
     ReadOnly, Stale, TimedOut, Unsupported, WouldBlock,
 )
@@ -24,7 +24,7 @@ from .triggers import Triggers
 
 __all__ = [
     "BackPressure", "Busy", "Cache", "Closed", "Corrupt", "Duration", "Entry", "Errc", "Error",
-    "Exists", "InvalidArgument", "Io", "Key", "Lapped", "LayoutMismatch", "NoSegment", "NoSpace",
+    "Exists", "Full", "InvalidArgument", "Io", "Key", "Lapped", "LayoutMismatch", "NoSegment", "NoSpace",
     "NoSupervisor", "NotANumber", "NotFound", "Overflow", "Permission", "ReadOnly", "Stale",
     "TimedOut", "Triggers", "Unsupported", "WouldBlock", "__version__", "serializers",
 ]
