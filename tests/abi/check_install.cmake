@@ -2,7 +2,7 @@
 # project (find_package) and a C program (pkg-config). The prefix is moved before it is used, so a
 # path that was compiled into the package would be found out.
 cmake_minimum_required(VERSION 3.25)
-foreach(variable IN ITEMS BUILD_DIR WORK_DIR CONSUMERS GENERATOR C_COMPILER CXX_COMPILER LIBDIR)
+foreach(variable IN ITEMS BUILD_DIR WORK_DIR CONSUMERS README GENERATOR C_COMPILER CXX_COMPILER LIBDIR)
   if(NOT DEFINED ${variable})
     message(FATAL_ERROR "-D ${variable}=... is missing")
   endif()
@@ -40,6 +40,32 @@ run(${CMAKE_COMMAND} -S ${CONSUMERS}/package -B ${WORK_DIR}/package -G ${GENERAT
 run(${CMAKE_COMMAND} --build ${WORK_DIR}/package)
 run(${WORK_DIR}/package/use_shm ${WORK_DIR}/c_user)
 run(${WORK_DIR}/package/use_shm_shared ${WORK_DIR}/c_user)
+
+# The C++ of the README compiles as it stands there, without a warning, in a function of a stranger.
+file(READ ${README} text)
+string(FIND "${text}" "\n```cpp\n" begin)
+if(begin EQUAL -1)
+  message(FATAL_ERROR "${README} has no C++")
+endif()
+math(EXPR begin "${begin} + 8")
+string(SUBSTRING "${text}" ${begin} -1 text)
+string(FIND "${text}" "\n```\n" end)
+string(SUBSTRING "${text}" 0 ${end} text)
+string(REGEX REPLACE "\n?#include [^\n]*\n" "" code "${text}")
+string(REGEX MATCHALL "#include [^\n]*\n" includes "${text}")
+list(JOIN includes "" includes)
+file(WRITE ${WORK_DIR}/readme.cpp "#include <string>
+${includes}using namespace std::chrono_literals;
+int report(const cachee::Error& error);
+void logout(const std::string& key, const std::string& value);
+int readme();
+int readme() {
+${code}
+return 0;
+}
+")
+run(${CXX_COMPILER} -std=c++20 -Wall -Wextra -Wshadow -Werror -fsyntax-only -I${prefix}/include
+    ${WORK_DIR}/readme.cpp)
 
 # What is installed must be enough: each header compiles alone.
 file(GLOB headers RELATIVE "${prefix}/include" "${prefix}/include/cachee/*.h*")

@@ -19,7 +19,7 @@ from ._cachee import version as __version__
 from .cache import Cache, Entry, Key
 from .durations import Duration
 from .errors import (
-    BackPressure, Busy, Closed, Corrupt, Errc, Error, Exists, InvalidArgument, Io, Lapped,
+    BackPressure, Busy, Closed, Corrupt, Errc, Error, Exists, Full, InvalidArgument, Io, Lapped,
     LayoutMismatch, NoSegment, NoSpace, NoSupervisor, NotANumber, NotFound, Overflow, Permission,
     ReadOnly, Stale, TimedOut, Unsupported, WouldBlock,
 )
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackPressure", "Busy", "Cache", "Closed", "Corrupt", "Duration", "Entry", "Errc", "Error",
-    "Event", "Exists", "InvalidArgument", "Io", "Key", "Lapped", "LayoutMismatch", "NoSegment",
-    "NoSpace", "NoSupervisor", "NotANumber", "NotFound", "Origin", "Overflow", "Permission",
+    "Event", "Exists", "Full", "InvalidArgument", "Io", "Key", "Lapped", "LayoutMismatch",
+    "NoSegment", "NoSpace", "NoSupervisor", "NotANumber", "NotFound", "Origin", "Overflow", "Permission",
     "ReadOnly", "Stale", "Subscription", "TimedOut", "Triggers", "Unsupported", "WouldBlock",
     "__version__", "aio", "serializers",
 ]

@@ -297,9 +297,11 @@ class Cache(MutableMapping[Key, V], Generic[K, V]):
         """Stores a value and gives the key's new version.
 
         :param ttl: seconds or ``timedelta`` until it expires; None: never; 0 and less: at once
-        :param cost: of computing the value again: any positive number
+        :param cost: of computing the value again: any positive, finite number
         :param metadata: strings that events carry as ``event.metadata``
-        :param depends_on: keys whose removal removes this one
+        :param depends_on: keys that this one was made from, never itself; :meth:`inspect` gives them
+            back. Removing one of them does not remove this key yet. Cycles through other keys are
+            refused by cacheed's ``DEPENDS_ON`` only
         :param nx: only where there is no such key, else :class:`cachee.Exists`
         :param xx: only where there is one, else :class:`cachee.NotFound`
         :param if_version: only over this version, else :class:`cachee.Stale`
@@ -322,6 +324,7 @@ class Cache(MutableMapping[Key, V], Generic[K, V]):
         """Adds to a decimal integer and gives the sum. TTL, cost and metadata are kept.
 
         :param initial: what a key that is not there starts from
+        :raises Overflow: (an ``OverflowError``) the sum, or `delta` itself, does not fit 64 bits
         """
         return self._native.increment(key, delta, initial)
 
@@ -594,6 +597,8 @@ def _decode(data: bytes) -> str:
 def _nanoseconds(ttl: Duration | None) -> int | None:
     if ttl is None:
         return None
+    if isinstance(ttl, (str, bytes)):  # a product with these is a long text
+        raise TypeError(f"ttl is a number of seconds or a timedelta, not {type(ttl).__name__}")
     if isinstance(ttl, datetime.timedelta):
         nanoseconds = ttl // datetime.timedelta(microseconds=1) * 1000
     else:

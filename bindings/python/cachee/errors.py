@@ -10,7 +10,7 @@ import enum
 from typing import ClassVar
 
 __all__ = [
-    "BackPressure", "Busy", "Closed", "Corrupt", "Errc", "Error", "Exists", "InvalidArgument", "Io",
+    "BackPressure", "Busy", "Closed", "Corrupt", "Errc", "Error", "Exists", "Full", "InvalidArgument", "Io",
     "Lapped", "LayoutMismatch", "NoSegment", "NoSpace", "NoSupervisor", "NotANumber", "NotFound",
     "Overflow", "Permission", "ReadOnly", "Stale", "TimedOut", "Unsupported", "WouldBlock",
 ]
@@ -101,6 +101,10 @@ class BackPressure(Error):
     code = Errc.full
 
 
+Full = BackPressure
+"""The same by the name of its code, ``full``."""
+
+
 class Lapped(Error):
     """The event is gone."""
 
@@ -126,7 +130,7 @@ class NotANumber(Error, ValueError):
 
 
 class Overflow(Error, OverflowError):
-    """``incr`` past 64 bits."""
+    """``incr`` past 64 bits, or by a number that has more."""
 
     code = Errc.overflow
 

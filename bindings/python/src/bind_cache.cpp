@@ -28,7 +28,7 @@ SetOptions to_set_options(py::handle ttl_ns, py::handle cost, py::handle metadat
                           py::handle depends_on) {
   SetOptions options;
   if (!ttl_ns.is_none()) options.ttl = Ttl{ttl_ns.cast<std::int64_t>()};
-  if (!cost.is_none()) options.cost = cost.cast<double>();
+  if (!cost.is_none()) options.cost = to_double(cost, "cost");
   if (!metadata.is_none()) {
     for (const auto item : metadata.cast<py::dict>()) {
       options.metadata.emplace_back(Key{item.first, kMetadataExpected}.view(),
@@ -129,7 +129,10 @@ std::uint64_t set(NativeCache& self, py::handle key_object, py::handle value_obj
   SetOptions options = to_set_options(ttl_ns, cost, metadata, depends_on);
   if (nx) options.condition = Condition::absent;
   if (xx) options.condition = Condition::present;
-  if (!if_version.is_none()) options.if_version = if_version.cast<std::uint64_t>();
+  if (!if_version.is_none()) {
+    options.if_version = to_uint64(if_version, "if_version");
+    if (!options.if_version) throw py::value_error("if_version is from 0 to 2**64-1");
+  }
   const WriteResult written = self.run_unlocked(
       &key, [&](Cache& cache) { return cache.set(key.view(), value.view(), options); });
   return written.version;
@@ -159,11 +162,15 @@ void set_many(NativeCache& self, const py::list& items, py::handle ttl_ns, py::h
   }
 }
 
-std::int64_t increment(NativeCache& self, py::handle key_object, std::int64_t delta,
-                       std::int64_t initial) {
+std::int64_t increment(NativeCache& self, py::handle key_object, py::handle delta_object,
+                       py::handle initial_object) {
   const Key key{key_object};
-  return self.run_unlocked(&key, [&](Cache& cache) {
-    return cache.increment(key.view(), delta, {.initial = initial});
+  const auto delta = to_int64(delta_object, "delta");
+  const auto initial = to_int64(initial_object, "initial");
+  return self.run_unlocked(&key, [&](Cache& cache) -> Result<std::int64_t> {
+    // What is out of range before it is added is so behind it.
+    if (!delta || !initial) return Errc::overflow;
+    return cache.increment(key.view(), *delta, {.initial = *initial});
   });
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import cachee
 import pytest
@@ -30,10 +31,11 @@ def test_every_code_has_its_class() -> None:
 
 def test_the_classes_are_named_after_the_codes() -> None:
     for code in cachee.Errc:
-        if code in (cachee.Errc.ok, cachee.Errc.full):  # full is BackPressure
+        if code is cachee.Errc.ok:
             continue
         name = "".join(word.capitalize() for word in code.name.split("_"))
         assert getattr(cachee, name).code is code
+    assert cachee.Full is cachee.BackPressure
 
 
 def test_errors_survive_pickle() -> None:
@@ -54,8 +56,10 @@ def test_a_missing_segment_is_named_with_what_to_do() -> None:
 
 
 def test_a_bad_name_is_an_invalid_argument() -> None:
-    with pytest.raises(cachee.InvalidArgument, match="No/Such"):
-        cachee.Cache("No/Such")
+    for name in ("No/Such", ".", "..", "a.locks"):
+        with pytest.raises(cachee.InvalidArgument, match=re.escape(name)) as caught:
+            cachee.Cache(name)
+        assert "not ending in .locks" in str(caught.value)
 
 
 def test_back_pressure_names_segment_and_key_and_applies_nothing(
@@ -85,6 +89,14 @@ def test_a_key_that_is_too_long_is_shown_short(cache: Bytes) -> None:
     with pytest.raises(cachee.InvalidArgument) as caught:
         cache["x" * 100000] = b"v"
     assert len(str(caught.value)) < 400
+    assert "a key has at most 65536 bytes" in str(caught.value)
+
+
+def test_a_value_that_is_too_large_is_told_the_limit(cache: Bytes) -> None:
+    limit = cache.info()["value_bytes_max"]
+    with pytest.raises(cachee.InvalidArgument, match=f"at most {limit} bytes"):
+        cache["k"] = bytes(limit + 1)
+    cache["k"] = bytes(limit // 2)
 
 
 def test_a_trigger_call_without_supervisor_says_so(holder: Holder, cache: Bytes) -> None:

@@ -57,6 +57,12 @@ def test_a_ttl_that_is_no_time_is_refused(cache: Bytes, ttl: cachee.Duration) ->
     assert "k" not in cache
 
 
+@pytest.mark.parametrize("ttl", ["5", b"5"])
+def test_a_ttl_is_no_text(cache: Bytes, ttl: object) -> None:
+    with pytest.raises(TypeError, match="ttl is a number of seconds or a timedelta, not"):
+        cache.set("k", b"v", ttl=ttl)  # type: ignore[arg-type]
+
+
 def test_ttl_touch_and_persist(cache: Bytes) -> None:
     cache["k"] = b"v"
     assert cache.ttl("k") is None
@@ -104,6 +110,24 @@ def test_incr(cache: Bytes) -> None:
     with pytest.raises(cachee.NotANumber) as caught:
         cache.incr("t")
     assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("delta", [2**63, -(2**63) - 1, 10**30])
+def test_incr_by_what_does_not_fit_is_an_overflow(cache: Bytes, delta: int) -> None:
+    with pytest.raises(cachee.Overflow, match="key 'n'") as caught:
+        cache.incr("n", delta)
+    assert isinstance(caught.value, OverflowError)
+    with pytest.raises(cachee.Overflow):
+        cache.incr("n", initial=delta)
+    assert "n" not in cache
+    assert cache.incr("n", -(2**63)) == -(2**63)
+
+
+def test_incr_wants_an_int(cache: Bytes) -> None:
+    for delta in ("1", 1.0, None):
+        with pytest.raises(TypeError, match="delta is an int, not"):
+            cache.incr("n", delta)  # type: ignore[arg-type]
+    assert cache.incr("n", True) == 1  # an int as any other
 
 
 def test_incr_keeps_ttl_cost_and_metadata(cache: Bytes) -> None:
@@ -162,6 +186,53 @@ def test_info_counts(cache: Bytes) -> None:
     assert info["name"] == cache.name and info["keys"] == 1
     assert info["totals"]["hits"] >= 1 and info["totals"]["misses"] >= 1
     assert info["supervisor_pid"] > 0 and cache.supervisor_alive
+
+
+def test_cost_and_version_are_checked(cache: Bytes) -> None:
+    for cost in ("x", b"1", [1]):
+        with pytest.raises(TypeError, match=f"cost is a number, not {type(cost).__name__}"):
+            cache.set("k", b"v", cost=cost)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="cost is a number"):
+            cache.set_many({"k": b"v"}, cost=cost)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="cost is a number that a float can hold"):
+        cache.set("k", b"v", cost=10**400)
+    for bad in (math.inf, math.nan, -math.inf, 0, -1):
+        with pytest.raises(cachee.InvalidArgument, match="a cost is a positive, finite number"):
+            cache.set("k", b"v", cost=bad)
+        with pytest.raises(cachee.InvalidArgument, match="a cost is a positive, finite number"):
+            cache.set_many({"k": b"v"}, cost=bad)
+    for version in ("x", 1.5):
+        with pytest.raises(TypeError, match="if_version is an int, not"):
+            cache.set("k", b"v", if_version=version)  # type: ignore[arg-type]
+    for version in (-1, 2**64):
+        with pytest.raises(ValueError, match=r"if_version is from 0 to 2\*\*64-1"):
+            cache.set("k", b"v", if_version=version)
+    assert "k" not in cache
+    cache.set("k", b"v", cost=3)
+    with pytest.raises(cachee.Stale):
+        cache.set("k", b"w", if_version=2**64 - 1)
+
+
+def test_a_key_does_not_depend_on_itself(cache: Bytes) -> None:
+    for parents in (["k"], [b"p", b"k"]):
+        with pytest.raises(cachee.InvalidArgument, match="a key cannot depend on itself"):
+            cache.set("k", b"v", depends_on=parents)
+    assert "k" not in cache
+
+
+def test_buffers_with_gaps_are_copied(cache: Bytes) -> None:
+    memory = memoryview(bytes(range(200)))
+    for gaps in (memory[::2], memory[::-1], memory[10:150:7]):
+        cache.set("k", gaps)  # type: ignore[arg-type]
+        assert cache["k"] == bytes(gaps)
+        cache.append("a", gaps)
+    assert cache["a"] == bytes(memory[::2]) + bytes(memory[::-1]) + bytes(memory[10:150:7])
+    cache.set_many({"m": memory[1::3]})  # type: ignore[dict-item]
+    assert cache["m"] == bytes(memory[1::3])
+    assert cache.get(memoryview(b"k-")[::2]) == bytes(memory[10:150:7])  # type: ignore[call-overload]
+    memory.release()
+    with pytest.raises(ValueError, match="released"):
+        cache.set("k", memory)  # type: ignore[arg-type]
 
 
 def test_metadata_and_dependencies_are_checked(cache: Bytes) -> None:

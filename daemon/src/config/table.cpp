@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <cachee/segment_name.hpp>
 #include <fmt/format.h>
 
 #include "core/units.hpp"
@@ -137,14 +138,9 @@ Kind choice_of(Place place, std::vector<std::pair<std::string, Value>> choices) 
 }
 
 Kind name_kind() {
-  return {"NAME", fmt::format("1 to {} characters of a-z0-9_.-", kNameBytesMax),
+  return {"NAME", std::string{kSegmentNameRule},
           [](Settings& settings, std::string_view text) {
-            const bool good =
-                !text.empty() && text.size() <= kNameBytesMax &&
-                std::all_of(text.begin(), text.end(), [](char c) {
-                  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
-                         c == '-';
-                });
+            const bool good = is_segment_name(text);
             if (good) settings.name = std::string{text};
             return good;
           },
