@@ -5,6 +5,7 @@ cachee_test(NAME dispatcher_test LABEL unit TIMEOUT 300
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_wait_test.cpp
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_backlog_test.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_charge_test.cpp
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_duplicate_test.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_watchdog_test.cpp
+                    ${CMAKE_CURRENT_LIST_DIR}/dispatcher_backoff_test.cpp
             LIBS cachee_daemon_core)
 cachee_test(NAME hostile_trigger_test LABEL unit TIMEOUT 300
             SOURCES ${CMAKE_CURRENT_LIST_DIR}/executor_or_tests_main.cpp ${CMAKE_CURRENT_LIST_DIR}/hostile_trigger_test.cpp LIBS cachee_daemon_core)
