@@ -179,6 +179,7 @@ class Dispatcher final : public TriggerAdmin {
     bool moved = false;          // the store took it over
     std::optional<WallMs> delay_ms{};  // until the next attempt; none: the trigger's BACKOFF
     bool free_of_charge = false;  // failed for want of room in the ring: no attempt of the handler's
+    bool give_up = false;         // failed in a way that no further attempt could mend
     [[nodiscard]] bool of_ring() const noexcept { return stored_id == 0 && spool_token == 0; }
   };
   /// What the cache took of a run before it refused the rest. The next attempt begins behind it, if it asks for the same;
@@ -255,6 +256,8 @@ class Dispatcher final : public TriggerAdmin {
   void carry_out();
   Outcome<void> commit_runs(WallMs now);
   Outcome<Step> commit_run(Batch& batch, Run& run, WallMs now);
+  /// Of a failed run: it becomes a dead letter. A run whose trigger was removed has nobody left to be run for.
+  static bool is_given_up(const Run& run, const TriggerSpec* spec);
   Outcome<Step> commit_failed(Batch& batch, Run& run, const TriggerSpec* spec, WallMs now);
   bool apply_runs();
   [[nodiscard]] std::string event_id_of(const Run& run);
