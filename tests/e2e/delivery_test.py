@@ -26,6 +26,13 @@ def dead_letters(daemon):
     return json.loads(daemon.cachee_ok("--json", "dlq", "list"))
 
 
+def dlq_show(daemon, letter):
+    """As the control socket tells it."""
+    found = daemon.resp("TRIGGER", "DLQ", "SHOW", letter)
+    shown = dict(zip(found[::2], found[1::2]))
+    return {**shown, "payload": json.loads(shown["payload"])}
+
+
 def test_handler_that_loops_in_string_find_is_stopped_and_other_keys_go_on(daemon, await_lines):
     daemon.register("job:*", "ON_WRITE", HANG, "NAME", "jobs", "RETRY", 2, "BACKOFF", "10ms", "20ms",
                     "TIMEOUT", 100)
@@ -69,12 +76,31 @@ def test_executor_that_stops_in_a_run_is_killed_and_the_event_tried_again(daemon
 
 def test_failing_handler_is_retried_dead_lettered_and_replayed_after_a_fix(daemon, await_lines):
     options = ("NAME", "orders", "RETRY", 3, "BACKOFF", "10ms", "20ms")
-    daemon.register("order:*", "ON_WRITE", 'cachee.log("tries", {n = 1}) error("no such warehouse")', *options)
-    daemon.resp("SET", "order:7", "lamp", "META", "user", "ada")
-    wait_until(lambda: dead_letters(daemon), "the dead letter")
-    [letter] = dead_letters(daemon)
-    shown = daemon.cachee_ok("dlq", "show", letter["id"])
-    assert "no such warehouse" in shown and "order:7" in shown
+    broken = """
+    local function pick(lamp)
+      error("no such warehouse, attempt " .. event.attempt)
+    end
+    cachee.log("tries", {n = 1})
+    pick(event.value)
+    """
+    daemon.register("order:*", "ON_WRITE", broken, *options)
+    daemon.resp("SET", "order:7", "old lamp")
+    daemon.resp("SET", "order:7", "lamp", "META", "user", "ada", "COST", "2.5")
+    wait_until(lambda: len(dead_letters(daemon)) == 2, "the dead letters")
+    first, letter = dead_letters(daemon)
+    assert (first["error"], letter["error"]) == ("orders:3: no such warehouse, attempt 3",) * 2
+    for shown in (json.loads(daemon.cachee_ok("--json", "dlq", "show", letter["id"])), dlq_show(daemon, letter["id"])):
+        assert (shown["trigger"], shown["attempts"], shown["what"], shown["error"]) == ("orders", 3, "event", letter["error"])
+        assert shown["traceback"].startswith("stack traceback:")
+        frames = [line.strip() for line in shown["traceback"].splitlines()]
+        assert "orders:3: in local 'pick'" in frames and "orders:6: in main chunk" in frames
+        event = shown["payload"]
+        assert (event["id"], event["key"], event["value"], event["old_value"]) == (letter["event"], "order:7", "lamp", "old lamp")
+        assert (event["type"], event["cause"], event["metadata"], event["cost"]) == ("write", "update", {"user": "ada"}, 2.5)
+    text = daemon.cachee_ok("dlq", "show", letter["id"])
+    for part in ("no such warehouse, attempt 3", "order:7", "lamp", "ada", "orders:3: in local 'pick'", "orders:6: in main chunk"):
+        assert part in text
+    daemon.cachee_ok("dlq", "purge", first["id"])
     assert daemon.channel("tries") == [], "a failed run must leave nothing"
     assert daemon.verify().returncode == 0
 

@@ -7,6 +7,7 @@ after each test.
 import contextlib
 import json
 import os
+import select
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +19,8 @@ import pytest
 
 from support import Resp, RespError, children_of, program, wait_until
 
-GROUP_CLIENT = program("CACHEE_GROUP_CLIENT", "e2e_group_client")
+GROUP_CLIENTS = {"cpp": program("CACHEE_GROUP_CLIENT", "e2e_group_client"),
+                 "c": program("CACHEE_GROUP_CLIENT_C", "e2e_group_client_c")}
 
 
 class Consumer:
@@ -383,9 +385,13 @@ class Client:
     """A consumer in C++ or C: a process that prints a line for each event."""
 
     def __init__(self, daemon, command):
-        self.process = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        env=daemon.environment())
+        self.process = subprocess.Popen([*map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True, env=daemon.environment())
         self.first = self.process.stdout.readline().strip()
+
+    def has_told(self):
+        """Something that line() has not taken yet."""
+        return bool(select.select([self.process.stdout], [], [], 0)[0])
 
     def line(self):
         return self.process.stdout.readline().split()
@@ -397,14 +403,14 @@ class Client:
         return lines
 
 
-def cpp_client(daemon, count, mode="ack"):
-    client = Client(daemon, [GROUP_CLIENT, daemon.name, "g", "s:*", count, mode])
+def start_client(daemon, count, mode="ack", language="cpp", *deadline_ms):
+    client = Client(daemon, [GROUP_CLIENTS[language], daemon.name, "g", "s:*", count, mode, *deadline_ms])
     assert client.first == "ready", client.process.stderr.read()
     return client
 
 
 def test_cpp_consumers_share_a_group_and_one_outlives_a_restart_of_cacheed(daemon):
-    client = cpp_client(daemon, 200)
+    client = start_client(daemon, 200)
     for n in range(100):
         daemon.resp("SET", f"s:{n % 10}", n)
     seen = [client.line() for _ in range(50)]
@@ -417,7 +423,7 @@ def test_cpp_consumers_share_a_group_and_one_outlives_a_restart_of_cacheed(daemo
     wait_until(lambda: info(daemon)["in_hand"] == 0, "an empty hand")
     left = info(daemon)["lag"]
     if left:
-        seen += cpp_client(daemon, left).finish()
+        seen += start_client(daemon, left).finish()
     assert info(daemon)["lag"] == 0
     assert len({line[0] for line in seen}) == 200
     first = {}
@@ -431,7 +437,7 @@ def test_cpp_consumers_share_a_group_and_one_outlives_a_restart_of_cacheed(daemo
 
 
 def test_cpp_consumer_that_is_killed_leaves_its_events_to_another(daemon):
-    holder = cpp_client(daemon, 5, "hold")
+    holder = start_client(daemon, 5, "hold")
     for n in range(5):
         daemon.resp("SET", f"s:{n}", n)
     assert holder.line()[4] == "1"
@@ -439,17 +445,83 @@ def test_cpp_consumer_that_is_killed_leaves_its_events_to_another(daemon):
     holder.process.kill()
     holder.process.wait()
     # BACKOFF is the default: 50 ms and up.
-    lines = cpp_client(daemon, 5).finish()
+    lines = start_client(daemon, 5).finish()
     assert len({line[0] for line in lines}) == 5
     assert sum(line[4] == "2" for line in lines) >= min(held, 1)
 
 
+@pytest.mark.parametrize("other", ("cpp", "c"))
+def test_two_programs_share_a_group_at_one_time_and_each_event_comes_to_one_in_key_order(daemon, other):
+    clients = [start_client(daemon, 0, "poll", language) for language in ("cpp", other)]
+    keys, rounds = 20, 0
+    # Longer than 15 rounds only where one of the two gets no time to run; what is told fits into the pipes.
+    while rounds < 15 or (rounds < 60 and not all(client.has_told() for client in clients)):
+        for k in range(keys):
+            daemon.resp("SET", f"s:{k}", rounds, "META", "round", rounds)
+        rounds += 1
+    wait_until(lambda: info(daemon)["lag"] == 0, lambda: f"an empty group: {info(daemon)}", 30, 0.02)
+    told = []
+    for client in clients:
+        client.process.send_signal(signal.SIGTERM)
+        *lines, lag = client.finish()
+        assert lag == ["lag", "0"]
+        assert lines, "one of them did everything"
+        told.append(lines)
+    ids = [{line[0] for line in lines} for lines in told]
+    assert not ids[0] & ids[1]
+    assert len(ids[0] | ids[1]) == len(told[0]) + len(told[1]) == keys * rounds
+    for _, kind, key, value, attempt, duplicate, metadata in told[0] + told[1]:
+        assert (kind, attempt, duplicate, metadata) == ("write", "1", "0", f"round={value}")
+    # Of one program its own lines; over both, the number in the ring is the order of the writes.
+    for lines in told:
+        for k in range(keys):
+            values = [int(line[3]) for line in lines if line[2] == f"s:{k}"]
+            assert values == sorted(values)
+    by_number = sorted(told[0] + told[1], key=lambda line: int(line[0].partition("-")[2]))
+    for k in range(keys):
+        assert [int(line[3]) for line in by_number if line[2] == f"s:{k}"] == list(range(rounds))
+
+
+@pytest.mark.parametrize("language", ("cpp", "c"))
+def test_program_that_gives_events_back_gets_them_with_attempt_2_before_later_ones_of_the_key(daemon, language):
+    client = start_client(daemon, 3 * 3 * 2 + 5, "nack", language)
+    for n in range(3):
+        for k in range(3):
+            daemon.resp("SET", f"s:{k}", n)
+    daemon.resp("SET", "s:bad", "bad")
+    lines = client.finish()
+    for k in range(3):
+        mine = [(line[3], line[4]) for line in lines if line[2] == f"s:{k}"]
+        assert mine == [(str(n), attempt) for n in range(3) for attempt in ("1", "2")]
+    assert [line[4] for line in lines if line[2] == "s:bad"] == ["1", "2", "3", "4", "5"]
+    assert len({line[0] for line in lines}) == 3 * 3 + 1
+    assert all(line[5] == "0" for line in lines)
+    [letter] = wait_until(lambda: json.loads(daemon.cachee_ok("--json", "dlq", "list")), "the dead letter")
+    assert (letter["attempts"], letter["error"], letter["event"]) == (5, "no such user", [x[0] for x in lines if x[3] == "bad"][0])
+    assert (account_of(daemon, "g")["acknowledged"], account_of(daemon, "g")["dead"]) == (9, 1)
+
+
+@pytest.mark.parametrize("slow, quick", (("cpp", "c"), ("c", "cpp")))
+def test_events_that_a_program_keeps_beyond_the_deadline_go_to_another_and_its_ack_is_stale(daemon, slow, quick):
+    late = start_client(daemon, 0, "late", slow, 500)
+    assert info(daemon)["deadline_ms"] == 500, "the option of subscribe"
+    daemon.resp("SET", "s:1", "v")
+    [event_id, *_, attempt, _] = late.line()
+    assert attempt == "1"
+    [line] = start_client(daemon, 1, "ack", quick, 500).finish()
+    assert (line[0], line[2], line[4]) == (event_id, "s:1", "2")
+    late.process.stdin.write("\n")
+    late.process.stdin.flush()
+    assert late.finish() == [[event_id, "stale"]]
+    assert account_of(daemon, "g")["acknowledged"] == 1
+
+
 def test_cpp_subscribe_says_what_is_wrong(daemon):
     create(daemon, pattern="other:*")
-    done = subprocess.run([GROUP_CLIENT, daemon.name, "g", "s:*", "1"], capture_output=True, text=True, env=daemon.environment())
+    done = subprocess.run([GROUP_CLIENTS["cpp"], daemon.name, "g", "s:*", "1"], capture_output=True, text=True, env=daemon.environment())
     assert done.returncode == 1 and "exists" in done.stderr
     environment = {**daemon.environment(), "CACHEE_RUNTIME_DIR": "/nonexistent"}
-    done = subprocess.run([GROUP_CLIENT, daemon.name, "g", "s:*", "1"], capture_output=True, text=True, env=environment)
+    done = subprocess.run([GROUP_CLIENTS["cpp"], daemon.name, "g", "s:*", "1"], capture_output=True, text=True, env=environment)
     assert done.returncode == 1 and "no supervisor" in done.stderr
 
 

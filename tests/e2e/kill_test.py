@@ -1,5 +1,5 @@
 """Goal: SIGKILL of a client, an executor, the supervisor, or all of them in the middle of load loses
-no event, handles each exactly once in the log, and blocks no other client.
+no event, handles each exactly once in the log, and blocks no other client; nor does a client that is stopped.
 
 Method: load clients report each write that returned; a trigger logs each event. Afterwards the log
 must hold exactly the reported writes, in the order of each key, plus at most the one operation that
@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+import time
 
 from support import wait_until
 
@@ -26,15 +27,16 @@ def logged_of(daemon, loads):
     """Checks the log against what the clients were told; returns the number of events."""
     lines = daemon.channel("acct")
     assert len({line["id"] for line in lines}) == len(lines), "an event was logged twice"
-    for load in loads:
-        assert load.errors() == []
-        done = load.done()
-        mine = [(line["key"], line["version"]) for line in lines if line["key"].startswith(load.prefix)]
+    for prefix in {load.prefix for load in loads}:
+        writers = [load for load in loads if load.prefix == prefix]
+        assert [load.errors() for load in writers] == [[]] * len(writers)
+        done = [pair for load in writers for pair in load.done()]
+        mine = [(line["key"], line["version"]) for line in lines if line["key"].startswith(prefix)]
         assert len(set(mine)) == len(mine)
         lost = set(done) - set(mine)
-        assert not lost, f"{len(lost)} of {len(done)} events of {load.prefix} lost, first {sorted(lost)[:3]}"
+        assert not lost, f"{len(lost)} of {len(done)} events of {prefix} lost, first {sorted(lost)[:3]}"
         extra = set(mine) - set(done)
-        assert len(extra) <= 1, f"events of writes that never returned: {sorted(extra)[:3]}"
+        assert len(extra) <= len(writers), f"events of writes that never returned: {sorted(extra)[:3]}"
         for key in {key for key, _ in mine}:
             versions = [version for k, version in mine if k == key]
             assert versions == sorted(versions), f"order of {key}"
@@ -115,6 +117,51 @@ def test_killed_supervisor_loses_no_event_and_blocks_nobody(daemon, make_load):
         load.stop()
         assert load.slowest_ms() < SLOWEST_MS
     assert all_logged(daemon, loads) > 500
+
+
+def state_of(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+
+
+def account_now(daemon):
+    [row] = daemon.resp("VERIFY")
+    return dict(zip(row[::2], row[1::2]))
+
+
+def test_clients_stopped_at_any_moment_lose_no_event_and_block_nobody(daemon, make_load):
+    register(daemon)
+    witness = make_load(daemon, "load-witness:", pace_us=200)
+    # The same keys as those who are stopped in the middle of writing them.
+    meets = make_load(daemon, "load-shared:", keys=2, pace_us=200)
+    victims = []
+
+    def stop(victim):
+        """Stops the victim, and lets it stand there until the others have written on and what was written is delivered."""
+        os.kill(victim.process.pid, signal.SIGSTOP)
+        wait_until(lambda: state_of(victim.process.pid) == "T", "the stop", interval=0.001)
+        written = [(load, len(load.done())) for load in (witness, meets)]
+        for load, before in written:
+            load.wait_for(before + 5, timeout=10)
+        emitted = account_now(daemon)["emitted"]
+        wait_until(lambda: account_now(daemon)["acknowledged"] >= emitted, lambda: f"delivery of {emitted}: {account_now(daemon)}", 10)
+        assert state_of(victim.process.pid) == "T"
+
+    for round_ in range(10):
+        victim = make_load(daemon, "load-shared:" if round_ % 2 == 0 else f"load-victim{round_}:", keys=2)
+        victims.append(victim)
+        for end in (*[signal.SIGCONT] * 4, signal.SIGKILL):
+            # It goes on writing; without a look into its reports, which would give it time for many more.
+            reported = victim.path.stat().st_size
+            wait_until(lambda: victim.path.stat().st_size > reported, "a write of the victim", interval=0.0005)
+            time.sleep(random.uniform(0, 0.002))  # any moment of its writes, which follow each other without a pause
+            stop(victim)
+            os.kill(victim.process.pid, end)
+        victim.process.wait(10)
+    for load in (witness, meets):
+        load.stop()
+        assert load.slowest_ms() < SLOWEST_MS
+    assert all_logged(daemon, [witness, meets, *victims]) > 500
 
 
 def test_everything_killed_at_one_moment_goes_on_where_it_was(daemon, make_load):

@@ -250,3 +250,32 @@ def test_folder_takes_back_what_it_brought_and_leaves_what_people_said(make_daem
     shutil.rmtree(folder)
     reload()
     assert sorted(states()) == ["b", "by hand"], "a folder that is not there says nothing"
+
+
+def test_register_is_a_fence_between_writes_without_an_event_and_writes_with_one(daemon, make_load):
+    loads = [make_load(daemon, f"load-{n}:", pace_us=100) for n in range(2)]
+    rounds = []
+    for n in range(6):
+        for load in loads:
+            load.wait_for(len(load.done()) + 20)
+        before = [len(load.done()) for load in loads]
+        daemon.register("load-*", "ON_WRITE", f'cachee.log("r{n}", {{key = event.key, version = event.version}})', "NAME", f"r{n}")
+        rounds.append((f"r{n}", before, [len(load.done()) for load in loads]))
+    for load in loads:
+        load.wait_for(len(load.done()) + 20)
+    for load in loads:
+        load.stop()
+        assert load.errors() == []
+    daemon.drained()
+    for channel, before, after in rounds:
+        logged = [(line["key"], line["version"]) for line in daemon.channel(channel)]
+        told = set(logged)
+        assert len(told) == len(logged)
+        for load, returned_before, returned_after in zip(loads, before, after):
+            done = load.done()
+            has_event = [pair in told for pair in done]
+            assert not any(has_event[:returned_before]), f"{channel}: an event of a write before REGISTER"
+            # The first of the rest may have been under way, or not yet reported, when REGISTER returned.
+            assert all(has_event[returned_after + 1:]), f"{channel}: a write after REGISTER without an event"
+            assert has_event == sorted(has_event), f"{channel}: the registration was seen and then not"
+        assert told <= {pair for load in loads for pair in load.done()}

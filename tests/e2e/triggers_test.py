@@ -98,16 +98,38 @@ def test_a_failing_handler_writes_nothing_to_the_cache(daemon):
     assert daemon.resp("EXISTS", "left") == 0
 
 
-def test_triggers_that_set_each_other_off_end_at_maxdepth(daemon, await_lines):
-    daemon.register("loop:*", "ON_WRITE", """
-      cachee.set("loop:1", tostring(tonumber(event.value) + 1))
-      cachee.log("loop", {depth = event.depth})
-    """, "NAME", "loop", "MAXDEPTH", 3)
-    daemon.resp("SET", "loop:1", "0")
-    lines = await_lines(daemon, "loop", 3)
-    daemon.drained()
-    assert 3 <= len(daemon.channel("loop")) <= 4
-    assert max(line["depth"] for line in lines) <= 3
+def test_triggers_that_set_each_other_off_end_in_a_dead_letter_that_names_the_chain(daemon):
+    for name, other in (("ping", "pong"), ("pong", "ping")):
+        daemon.register(f"{name}:*", "ON_WRITE", f"""
+          cachee.log("{name}", {{id = event.id, depth = event.depth, chain = event.chain, parent = event.parent}})
+          cachee.set("{other}:1", tostring(tonumber(event.value) + 1))
+        """, "NAME", name, "MAXDEPTH", 3)
+    daemon.resp("SET", "ping:1", "0")
+    [letter] = wait_until(lambda: json.loads(daemon.cachee_ok("--json", "dlq", "list")), "the dead letter")
+
+    # Depths 0 to 2 each set off the next; the write of depth 3 was refused, and its run left nothing.
+    first, third = daemon.channel("ping")
+    [second] = daemon.channel("pong")
+    root = first["id"]
+    assert [line["depth"] for line in (first, second, third)] == [0, 1, 2]
+    assert [line["parent"] for line in (second, third)] == [first["id"], second["id"]]
+    assert {line["chain"] for line in (first, second, third)} == {root}
+    assert (daemon.resp("GET", "ping:1"), daemon.resp("GET", "pong:1")) == ("2", "3")
+    stats = {row["name"]: row for row in json.loads(daemon.cachee_ok("--json", "trigger", "stats"))}
+    assert [(stats[name]["fired"], stats[name]["ok"], stats[name]["dead"]) for name in ("ping", "pong")] == [(2, 2, 0), (2, 1, 1)]
+
+    assert letter["trigger"] == "pong" and letter["attempts"] == 1, "it would fail again: it was not tried again"
+    shown = json.loads(daemon.cachee_ok("--json", "dlq", "show", letter["id"]))
+    assert shown["error"] == f"MAXDEPTH 3 reached: this trigger was set off by itself or others, chain {root}"
+    assert (shown["key"], shown["payload"]["value"], shown["payload"]["depth"]) == ("pong:1", "3", 3)
+    assert (shown["payload"]["chain"], shown["payload"]["parent"]) == (root, third["id"])
+
+    steps = json.loads(daemon.cachee_ok("--json", "trace", root))
+    assert [(step["event"], step["trigger"], step["depth"], step["where"]) for step in steps] == [
+        (first["id"], "ping", 0, "handled"), (second["id"], "pong", 1, "handled"), (third["id"], "ping", 2, "handled"),
+        (letter["event"], "pong", 3, "dead")]
+    told = [dict(zip(step[::2], step[1::2])) for step in daemon.resp("TRIGGER", "TRACE", root)]
+    assert told == steps
 
 
 SANDBOX = """

@@ -276,7 +276,8 @@ Outcome<void> Dispatcher::spool_event(const EventView& event, std::vector<SpoolR
         return;
       }
     }
-    (spec.on_full == OnFull::shed ? record.shed : record.triggers).push_back(spec.name);
+    // What may have run is not shed: its line may be in the log, and its writes not in the cache yet.
+    (spec.on_full == OnFull::shed && !may_be_taken ? record.shed : record.triggers).push_back(spec.name);
   });
   if (!asked || (record.triggers.empty() && record.shed.empty())) return asked;
   if (record.triggers.empty()) {
@@ -349,7 +350,8 @@ void Dispatcher::settle_frame(std::span<const SpoolRecord> records) {
 void Dispatcher::count_spooled(const SpoolRecord& record) {
   for (const std::string& trigger : record.triggers) ++spooled_runs_[trigger];
   const bool of_epoch = record.event.id.starts_with(epoch_);
-  if (of_epoch && !record.gap && !record.triggers.empty()) spool_seqs_.push_back(record.seq);
+  if (of_epoch && record.gap) spool_gap_seqs_.insert(record.seq);
+  else if (of_epoch && !record.triggers.empty()) spool_seqs_.push_back(record.seq);
 }
 
 // B4
@@ -441,6 +443,9 @@ void Dispatcher::advance_cursor() {
   for (const auto& [trigger, n] : acknowledged) spooled_runs_[trigger] -= n;
   for (std::size_t i = 0; i < count; ++i) {
     const SpoolRecord& record = spooled_.front().record;
+    if (const auto gap = record.gap ? spool_gap_seqs_.find(record.seq) : spool_gap_seqs_.end(); gap != spool_gap_seqs_.end()) {
+      spool_gap_seqs_.erase(gap);
+    }
     if (!spool_seqs_.empty() && !record.gap && record.event.id.starts_with(epoch_) && spool_seqs_.front() == record.seq) {
       spool_seqs_.pop_front();
     }
@@ -515,7 +520,9 @@ std::uint64_t Dispatcher::spooled_of_trigger(std::string_view trigger) const {
 /// Entries of the ledger whose event cannot come again: not from the ring, the spool or the store.
 void Dispatcher::prune_ledger(WallMs now) {
   if (now < prune_at_ms_ || cursor_ < foreign_end_) return;
-  const std::uint64_t from = spool_seqs_.empty() ? base_ : std::min(base_, spool_seqs_.front());
+  std::uint64_t from = base_;
+  if (!spool_seqs_.empty()) from = std::min(from, spool_seqs_.front());
+  if (!spool_gap_seqs_.empty()) from = std::min(from, *spool_gap_seqs_.begin());
   const auto pruned = store_->prune_ledger({now, std::string_view{epoch_}.substr(0, epoch_.size() - 1), from}, kPrunedPerRound);
   const auto once = store_->prune_once(now, kPrunedPerRound);
   const bool more = pruned && once && (*pruned >= kPrunedPerRound || *once == kPrunedPerRound);

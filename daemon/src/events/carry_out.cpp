@@ -46,8 +46,7 @@ void Dispatcher::refuse(Run& run, std::string error, bool give_up) {
   run.error = std::move(error);
   run.effects.clear();
   run.step = Step::fresh;
-  const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
-  if (give_up && spec != nullptr) run.attempt = std::max(run.attempt, spec->retry_attempts);
+  run.give_up = give_up;
   if (run.stored_id != 0 || give_up) return;
   // The executor thinks it succeeded: tell it to hold what follows. What it ran meanwhile is out of
   // order with the retry, which is why this is for resources that ran out and not for handlers.
@@ -154,9 +153,12 @@ std::string Dispatcher::event_id_of(const Run& run) {
   return spooled ? spooled->spooled->record.event.id : id_of(run.seq);
 }
 
+bool Dispatcher::is_given_up(const Run& run, const TriggerSpec* spec) {
+  return spec == nullptr || run.give_up || (!run.free_of_charge && run.attempt >= spec->retry_attempts);
+}
+
 Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, const TriggerSpec* spec, WallMs now) {
-  // A run whose trigger was removed while it failed has nobody left to be run for.
-  const bool give_up = spec == nullptr || (!run.free_of_charge && run.attempt >= spec->retry_attempts);
+  const bool give_up = is_given_up(run, spec);
   const std::uint32_t attempts = run.free_of_charge ? run.attempt - 1 : run.attempt;
   if (give_up && !applied_.empty()) applied_.erase({event_id_of(run), run.trigger_slot});
   const WallMs next = now + run.delay_ms.value_or(spec != nullptr ? backoff_ms(*spec, run.attempt, random_) : 0);

@@ -339,7 +339,7 @@ void Dispatcher::count_run(const Run& run, const TriggerSpec* spec) {
     case RunStatus::skipped:
     case RunStatus::handed: break;
     case RunStatus::failed: {
-      const bool dead = spec == nullptr || (!run.free_of_charge && run.attempt >= spec->retry_attempts);
+      const bool dead = is_given_up(run, spec);
       ++figures.failed;
       ++(dead ? figures.dead : figures.retried);
       figures.last_error = run.error;

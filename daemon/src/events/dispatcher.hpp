@@ -31,7 +31,8 @@
 //   [DP-4] What of a key was claimed before B1 is over, or in the store, before anything of it is run from
 //          the spool; what is spooled is handed over before B5. So the order of the key is kept.
 //   [DP-5] A trigger that asked for ON_FULL SHED has its runs shed in B2 instead of spooled; one gap event
-//          for each frame says how many and which.
+//          for each frame says how many and which. A run that a cacheed before this one may have begun is spooled: a
+//          kill between D1 and D4 left its log line.
 //   [DP-6] A run that another cacheed may have begun says duplicate = true, wherever its event has got to since: the
 //          ring, the spool or the store, and however many executors died over it.
 //
@@ -180,6 +181,7 @@ class Dispatcher final : public TriggerAdmin {
     bool moved = false;          // the store took it over
     std::optional<WallMs> delay_ms{};  // until the next attempt; none: the trigger's BACKOFF
     bool free_of_charge = false;  // failed for want of room in the ring: no attempt of the handler's
+    bool give_up = false;         // failed in a way that no further attempt could mend
     [[nodiscard]] bool of_ring() const noexcept { return stored_id == 0 && spool_token == 0; }
   };
   /// What the cache took of a run before it refused the rest. The next attempt begins behind it, if it asks for the same;
@@ -256,6 +258,8 @@ class Dispatcher final : public TriggerAdmin {
   void carry_out();
   Outcome<void> commit_runs(WallMs now);
   Outcome<Step> commit_run(Batch& batch, Run& run, WallMs now);
+  /// Of a failed run: it becomes a dead letter. A run whose trigger was removed has nobody left to be run for.
+  static bool is_given_up(const Run& run, const TriggerSpec* spec);
   Outcome<Step> commit_failed(Batch& batch, Run& run, const TriggerSpec* spec, WallMs now);
   bool apply_runs();
   [[nodiscard]] std::string event_id_of(const Run& run);
@@ -368,6 +372,7 @@ class Dispatcher final : public TriggerAdmin {
   std::size_t send_at_ = 0;          // of spooled_: all before have been sent
   std::map<std::string, std::uint64_t, std::less<>> spooled_runs_{};  // by trigger: in the spool and not over
   std::deque<std::uint64_t> spool_seqs_{};  // positions of this epoch's spooled events that are not over, ascending
+  std::multiset<std::uint64_t> spool_gap_seqs_{};  // gaps that are not over: of the youngest event that each names
   std::deque<std::uint32_t> pinned_{};      // of unreleased ring positions from base_ on, in units of 64 bytes
   std::uint64_t pinned_units_ = 0;
   std::uint64_t pinned_units_max_ = 0;

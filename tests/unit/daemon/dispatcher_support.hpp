@@ -11,6 +11,7 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,6 +23,30 @@ namespace cachee::daemon {
 
 using namespace std::chrono_literals;
 using test::TempSegment;
+
+/// The numbers of the events that a gap's `ids` names: ids and ranges "a..b", by commas.
+inline std::vector<std::uint64_t> numbers_of_gap(const std::string& ids) {
+  const auto number = [](const std::string& id) { return std::stoull(id.substr(id.find('-') + 1)); };
+  std::vector<std::uint64_t> numbers;
+  std::stringstream list{ids};
+  for (std::string range; std::getline(list, range, ',');) {
+    const auto dots = range.find("..");
+    const std::uint64_t first = number(range.substr(0, dots));
+    const std::uint64_t last = dots == std::string::npos ? first : number(range.substr(dots + 2));
+    for (std::uint64_t n = first; n <= last; ++n) numbers.push_back(n);
+  }
+  return numbers;
+}
+
+/// Children of this process: its executors.
+inline std::vector<pid_t> executors_of_this_process() {
+  std::vector<pid_t> found;
+  for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
+    std::ifstream list{task.path() / "children"};
+    for (pid_t pid = 0; list >> pid;) found.push_back(pid);
+  }
+  return found;
+}
 
 class DispatcherTest : public ::testing::Test {
  protected:
@@ -56,19 +81,13 @@ class DispatcherTest : public ::testing::Test {
     if (dispatcher_) dispatcher_->stop(5s);
     dispatcher_.reset();
   }
-  /// Drops the dispatcher without a word, as SIGKILL does; its executors die with it.
+  /// Drops the dispatcher without waiting for anything: its round is carried to the end, and then its executors are
+  /// killed. What SIGKILL leaves in the middle of a round: dispatcher_kill_test.cpp.
   void crash() {
     dispatcher_->stop(0ms);
     dispatcher_.reset();
   }
-  static std::vector<pid_t> executors() {
-    std::vector<pid_t> found;
-    for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
-      std::ifstream list{task.path() / "children"};
-      for (pid_t pid = 0; list >> pid;) found.push_back(pid);
-    }
-    return found;
-  }
+  static std::vector<pid_t> executors() { return executors_of_this_process(); }
   static void signal_executors(int signal) {
     for (const pid_t pid : executors()) kill(pid, signal);
   }

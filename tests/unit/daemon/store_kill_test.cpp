@@ -12,7 +12,6 @@
 #include <sstream>
 
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,60 +20,15 @@
 #include "compliance/log_chain.hpp"
 #include "compliance/log_writer.hpp"
 #include "core/log.hpp"
+#include "support/last_call.hpp"
 #include "support/temp_directory.hpp"
 #include "unit/daemon/store_support.hpp"
-
-namespace {
-
-enum class Moment { before, middle, after };
-/// How many more changing calls this process may make; negative: any number.
-long g_calls_left = -1;
-Moment g_moment = Moment::before;
-
-/// True when this call is the last one.
-bool is_last_call() {
-  if (g_calls_left < 0) return false;
-  if (g_calls_left-- > 0) return false;
-  if (g_moment == Moment::before) ::kill(::getpid(), SIGKILL);
-  return true;
-}
-
-template <class... Args>
-long last_or_not(long number, Args... args) {
-  const bool last = is_last_call();
-  const long result = ::syscall(number, args...);
-  if (last) ::kill(::getpid(), SIGKILL);
-  return result;
-}
-
-}  // namespace
-
-// In the place of libc's, for SQLite too.
-#define CACHEE_INTERPOSED extern "C" __attribute__((visibility("default")))
-CACHEE_INTERPOSED ssize_t pwrite64(int fd, const void* bytes, size_t count, off64_t offset) {
-  const bool torn = g_calls_left == 0 && g_moment == Moment::middle;
-  return last_or_not(SYS_pwrite64, fd, bytes, torn ? count / 2 : count, offset);
-}
-CACHEE_INTERPOSED ssize_t pwrite(int fd, const void* bytes, size_t count, off_t offset) {
-  return pwrite64(fd, bytes, count, offset);
-}
-CACHEE_INTERPOSED int fdatasync(int fd) { return static_cast<int>(last_or_not(SYS_fdatasync, fd)); }
-CACHEE_INTERPOSED int fsync(int fd) { return static_cast<int>(last_or_not(SYS_fsync, fd)); }
-CACHEE_INTERPOSED int ftruncate64(int fd, off64_t bytes) noexcept {
-  return static_cast<int>(last_or_not(SYS_ftruncate, fd, bytes));
-}
-CACHEE_INTERPOSED int ftruncate(int fd, off_t bytes) noexcept { return ftruncate64(fd, bytes); }
-CACHEE_INTERPOSED int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned flags) noexcept {
-  return static_cast<int>(last_or_not(SYS_renameat2, from_fd, from, to_fd, to, flags));
-}
-CACHEE_INTERPOSED int unlink(const char* path) noexcept {
-  return static_cast<int>(last_or_not(SYS_unlink, path));
-}
 
 namespace cachee::daemon {
 namespace {
 
 using nlohmann::json;
+using test::Moment;
 using test::TempDirectory;
 
 constexpr std::uint64_t kEvents = 2000;
@@ -233,8 +187,7 @@ class StoreKill : public testing::Test {
   pid_t start_victim(long calls, Moment moment) {
     const pid_t child = ::fork();
     if (child == 0) {
-      g_calls_left = calls;
-      g_moment = moment;
+      test::die_at_call(calls, moment);
       Victim{state_.path(), *ring_}.run();
     }
     return child;
