@@ -34,6 +34,8 @@
 //          for each frame says how many and which.
 //   [DP-6] A run that another cacheed may have begun says duplicate = true, wherever its event has got to since: the
 //          ring, the spool or the store, and however many executors died over it.
+//   [DP-7] A run whose effects would make a key depend on itself is a dead letter before D1: nothing of it is stored or
+//          applied. Against what other programs write between the look and D3 there is no guard.
 //
 //   Killed between   what is left                         what the next start does
 //   before D1        nothing                              the event runs again, duplicate = true
@@ -253,6 +255,7 @@ class Dispatcher final : public TriggerAdmin {
   static void note_run(TriggerFigures& figures, const RunReport& report);
   bool settle_at_once(Worker& worker, const RunReport& report);
   void carry_out();
+  void refuse_cycles();
   Outcome<void> commit_runs(WallMs now);
   Outcome<Step> commit_run(Batch& batch, Run& run, WallMs now);
   Outcome<Step> commit_failed(Batch& batch, Run& run, const TriggerSpec* spec, WallMs now);
