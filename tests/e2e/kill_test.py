@@ -187,6 +187,14 @@ def test_expiry_due_while_the_supervisor_is_dead_is_told_after_its_restart(daemo
     load = make_load(daemon, "ttl-", keys=500, count=500, ttl_ms=50)
     load.finish()
     assert not load.errors()
+    # Nobody sweeps, and yet nobody reads them: neither by name nor in a list, nor after a write that asks for the old one.
+    wait_until(lambda: daemon.cachee("get", "ttl-499").returncode == 1, "the deadline of the last one")
+    for n in range(0, 500, 99):
+        assert daemon.cachee("get", f"ttl-{n}").returncode == 1
+        assert daemon.cachee("exists", f"ttl-{n}").returncode == 1
+        assert daemon.cachee("ttl", f"ttl-{n}").returncode == 1
+    assert daemon.cachee("set", "--xx", "ttl-3", "v").returncode == 1
+    assert daemon.cachee_ok("scan", "ttl-*") == ""
     daemon.start()
     lines = await_lines(daemon, "ends", 500)
     assert sorted(line["key"] for line in lines) == sorted(f"ttl-{n}" for n in range(500))

@@ -117,4 +117,6 @@ def test_mass_expiry_is_prompt_and_complete(daemon, make_load, await_lines):
     assert daemon.cachee("get", "m:1").returncode == 1, "an expired key was read"
     lines = await_lines(daemon, "ends", 3000)
     assert len({line["key"] for line in lines}) == 3000
-    assert all(line["lag"] >= 0 for line in lines)
+    # Far above what it takes, 24 ms at the latest of a million (libshm/doc/expiry-eviction.md): the machine may be busy.
+    lags = sorted(line["lag"] for line in lines)
+    assert lags[0] >= 0 and lags[int(0.99 * len(lags))] < 500 and lags[-1] < 2000, lags[-40:]

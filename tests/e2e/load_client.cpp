@@ -2,13 +2,14 @@
 // returned, one line each, so that a test which kills it knows what had been promised.
 //
 //   e2e_load_client --name N --prefix P [--keys 16] [--count 0] [--pace-us 0] [--value-bytes 8]
-//                   [--ttl-ms 0] [--patience-ms 0]
+//                   [--ttl-ms 0] [--patience-ms 0] [--cost 0] [--aside 0]
 //
 //   ok <key> <version> <microseconds>          the write is done
 //   err <key> <code> <microseconds>            the write was refused: nothing was applied
 //
 // count 0: until SIGTERM. A line is written by one write(2) after its operation has returned. With
-// --patience-ms a refused write is tried again for that long before it counts as an error.
+// --patience-ms a refused write is tried again for that long before it counts as an error. With
+// --aside 1 it goes cache-aside: it reads a key chosen at random and writes it if it is not there.
 #include <cachee/cachee.hpp>
 
 #include <chrono>
@@ -17,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <random>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -39,6 +41,8 @@ struct Plan {
   long value_bytes = 8;
   long ttl_ms = 0;
   long patience_ms = 0;
+  long cost = 0;
+  long aside = 0;
 };
 
 [[noreturn]] void die(const std::string& text) {
@@ -60,6 +64,8 @@ Plan read_plan(int argc, char** argv) {
     else if (option == "--value-bytes") plan.value_bytes = number;
     else if (option == "--ttl-ms") plan.ttl_ms = number;
     else if (option == "--patience-ms") plan.patience_ms = number;
+    else if (option == "--cost") plan.cost = number;
+    else if (option == "--aside") plan.aside = number;
     else die("unknown option " + std::string{option});
   }
   if (plan.name.empty() || plan.prefix.empty() || plan.keys < 1) die("--name, --prefix and --keys are needed");
@@ -87,8 +93,12 @@ int main(int argc, char** argv) {
 
   cachee::SetOptions options;
   if (plan.ttl_ms > 0) options.ttl = std::chrono::milliseconds{plan.ttl_ms};
+  if (plan.cost > 0) options.cost = static_cast<double>(plan.cost);
+  std::minstd_rand random;
   for (long n = 0; (plan.count == 0 || n < plan.count) && stop_wanted == 0; ++n) {
-    const std::string key = plan.prefix + std::to_string(n % plan.keys);
+    const long at = plan.aside != 0 ? static_cast<long>(random()) : n;
+    const std::string key = plan.prefix + std::to_string(at % plan.keys);
+    if (plan.aside != 0 && cache->get(key)) continue;
     std::string value = std::to_string(n);
     if (value.size() < static_cast<std::size_t>(plan.value_bytes)) {
       value.resize(static_cast<std::size_t>(plan.value_bytes), '.');

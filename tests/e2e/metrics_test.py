@@ -13,6 +13,7 @@ from support import TREE, wait_until
 DOCUMENT = TREE / "daemon" / "doc" / "metrics.md"
 # Fails every attempt at "bad", the first at "late"; a run of "busy" takes its time and memory.
 SOURCE = """
+cachee.metric("seen", 2) cachee.metric("owed." .. event.value, -0.5)
 if event.value == "bad" or (event.value == "late" and event.attempt == 1) then error("no") end
 if event.value == "busy" then
   local text, n = ("x"):rep(300000), 0
@@ -87,6 +88,10 @@ def test_figures_are_exact_the_same_everywhere_and_documented(make_daemon, recei
     assert scrape.bucket("cachee_trigger_run_instructions", 1e6, trigger="t") == 26
     assert scrape.bucket("cachee_trigger_run_memory_bytes", 262144, trigger="t") <= 22
     assert 300000 < scrape.trigger("memory_peak_bytes") < 2 << 20
+    # What the handler counts itself, of the runs that went well.
+    counted = {"seen": 34, "owed.plain": -5, "owed.busy": -2, "owed.late": -1.5}
+    assert {dict(labels)["name"]: value for (name, labels), value in scrape.samples.items()
+            if name == "cachee_trigger_metric"} == counted
 
     stats = json.loads(daemon.cachee_ok("--json", "trigger", "stats", "t"))
     stats = stats[0] if isinstance(stats, list) else stats
@@ -99,6 +104,7 @@ def test_figures_are_exact_the_same_everywhere_and_documented(make_daemon, recei
     assert 0 < stats["run_us_p50"] <= stats["run_us_p99"] <= stats["run_us_max"]
     assert 0 <= stats["lag_us_p50"] <= stats["lag_us_p99"] <= stats["lag_us_max"]
     assert "no" in stats["last_error"]
+    assert {name: float(stats[f"metric.{name}"]) for name in counted} == counted
 
     ours = {name for name in scrape.types if name.startswith("cachee_")}  # the server has its own beside them
     assert ours == documented(), "metrics.md has what is exported, and nothing else"
@@ -128,6 +134,48 @@ def test_outbox_is_measured(make_daemon, receiver):
         daemon.resp("SET", f"h:{n}", "down")
     wait_until(lambda: Scrape(port)("cachee_outbox_rows") == 4, "four rows that wait", 5)
     assert Scrape(port)("cachee_outbox_sent_total") == 5
+
+
+def stat(daemon, *more):
+    return json.loads(daemon.cachee_ok("--json", "stat", *more))
+
+
+def test_stat_says_what_memory_would_bring_and_who_makes_the_room(make_daemon, make_load):
+    daemon = make_daemon(memory="16MiB")
+    # Cache-aside over some two times the keys that fit, all alike: half the reads miss, with half the memory three quarters,
+    # with twice as much hardly any.
+    load = make_load(daemon, "size:", keys=16000, value_bytes=1000, aside=1, cost=3)
+
+    def measured():
+        operations = stat(daemon, "--interval", "10ms")["operations"]
+        return operations["evicted"] > 100_000
+
+    wait_until(measured, "a hundred thousand evictions", 60, 0.2)
+    full = stat(daemon, "--interval", "500ms")
+    load.stop()
+    operations, sizing = full["operations"], full["sizing"]
+    reads = operations["hits"] + operations["misses"]
+    assert abs(operations["hit_percent"] - 100 * operations["hits"] / reads) < 0.1
+    assert 30 < operations["hit_percent"] < 70
+    now = sizing["miss_percent_now"]
+    assert abs(now - (100 - operations["hit_percent"])) < 10
+    assert now + 10 < sizing["miss_percent_half"] <= 100
+    assert 0 <= sizing["miss_percent_fourfold"] <= sizing["miss_percent_double"] < now - 10
+    # What it costs to make again what went: every value costs 3.
+    assert abs(operations["evicted_cost"] / operations["evicted"] - 3) < 0.1
+    assert full["per_second"]["evicted"] > 0
+    assert abs(sizing["evicted_cost_per_minute"] / (60 * full["per_second"]["evicted"]) - 3) < 0.1
+
+    # The supervisor makes the room in the background: a writer at a human pace finds it made.
+    paced = make_load(daemon, "paced:", keys=10**6, value_bytes=1000, pace_us=1000)
+    paced.wait_for(200)
+    before = stat(daemon, "--interval", "10ms")["operations"]
+    paced.wait_for(2000, timeout=60)
+    after = stat(daemon, "--interval", "10ms")["operations"]
+    paced.stop()
+    grown = {name: after[name] - before[name] for name in ("sets", "evicted", "waited_for_room")}
+    assert grown["sets"] > 1500 and grown["evicted"] > grown["sets"] / 2, grown
+    assert grown["waited_for_room"] <= grown["sets"] / 50, grown
 
 
 def test_reused_slot_starts_from_nothing(daemon):

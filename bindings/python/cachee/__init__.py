@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BackPressure", "Busy", "Cache", "Closed", "Corrupt", "Duration", "Entry", "Errc", "Error",
     "Event", "Exists", "Full", "InvalidArgument", "Io", "Key", "Lapped", "LayoutMismatch",
-    "NoSegment", "NoSpace", "NoSupervisor", "NotANumber", "NotFound", "Origin", "Overflow", "Permission",
+    "NoSegment", "NoSpace", "NoSupervisor", "NotANumber", "NotFound", "Origin", "Overflow",
+    "Permission",
     "ReadOnly", "Stale", "Subscription", "TimedOut", "Triggers", "Unsupported", "WouldBlock",
     "__version__", "aio", "serializers",
 ]

@@ -151,10 +151,11 @@ Outcome<void> LogWriter::flush_channel(const std::string& channel) {
     then.chain = chained ? chain.head() : std::string{};
     // After a failed fdatasync the kernel may hold the pages for clean; the next try writes them
     // again, so that its sync is about these bytes.
-    if (!write_all((*file)->fd, bytes, settled.settled_bytes) || ::fdatasync((*file)->fd) != 0) {
+    const bool sync = store_.durability() == sql::Durability::disk;
+    if (!write_all((*file)->fd, bytes, settled.settled_bytes) || (sync && ::fdatasync((*file)->fd) != 0)) {
       return os_failure("write", full_path(channel));
     }
-    ++counters_.syncs;
+    counters_.syncs += sync ? 1 : 0;
     auto done = store_.settle_log(then, chunks->back().id);
     if (!done) return done;
     settled = std::move(then);

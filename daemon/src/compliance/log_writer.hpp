@@ -12,7 +12,7 @@
 //   The store is the truth: a committed row is a line that is in its file exactly once.
 //   L1  Batch::commit(): the rows are there, nothing is in the file yet.
 //   L2  append the channel's rows at settled_bytes, in the order of their ids
-//   L3  fdatasync
+//   L3  fdatasync, unless the store is not flushed either
 //   L4  one transaction: settled_bytes grows by what was written, the rows go
 //
 // Invariants
@@ -83,7 +83,7 @@ class LogWriter {
   LogWriter& operator=(const LogWriter&) = delete;
   ~LogWriter();
 
-  /// Writes every committed line to its file and syncs. Until this succeeds no event whose lines
+  /// Writes every committed line to its file, and syncs if the store does. Until this succeeds no event whose lines
   /// were committed may be acknowledged. One failing channel does not stop the others.
   ///
   /// @error no_space, io, permission  the first failure; what was not written stays in the store

@@ -295,7 +295,7 @@ std::vector<Setting> make_table() {
           "File whose first line is the password that TCP clients must give with AUTH."),
       row("metrics", address_of(CACHEE_PLACE(metrics)), "Serves Prometheus metrics over HTTP."),
       row("fsync", flag_of(CACHEE_PLACE(fsync)),
-          "Flushes stored events, outbox and log lines to the disk; without it they survive kill -9 "
+          "Flushes stored events, outbox, log lines and the spool to the disk; without it they survive kill -9 "
           "but not a loss of power."),
       option_only(row("fresh", flag_of(CACHEE_PLACE(fresh)),
                       "Discards an existing segment with its keys and unhandled events.")),

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,6 +51,7 @@ struct TriggerRuns {
   Histogram lag_us{};
   Histogram steps{};
   Histogram memory_bytes{};
+  std::map<std::string, double, std::less<>> metrics{};  // sums of cachee.metric, by name
 };
 
 class TriggerAdmin {

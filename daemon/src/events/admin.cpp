@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/clock.hpp"
+#include "events/appliers.hpp"
 #include "events/dispatcher.hpp"
 #include "script/runtime.hpp"
 
@@ -151,7 +152,7 @@ Outcome<std::vector<TriggerRuns>> Dispatcher::trigger_runs() {
     for (const TriggerSpec& spec : registry_->table().triggers) {
       const auto figures = figures_.find(spec.slot);
       const TriggerFigures& f = figures != figures_.end() ? figures->second : TriggerFigures{};
-      rows.push_back({spec.name, f.ok, f.failed, f.retried, f.dead, f.run_ns, f.lag_us, f.steps, f.memory_bytes});
+      rows.push_back({spec.name, f.ok, f.failed, f.retried, f.dead, f.run_ns, f.lag_us, f.steps, f.memory_bytes, f.metrics});
     }
     return rows;
   });
@@ -189,33 +190,35 @@ Outcome<json> Dispatcher::trigger_stats(std::string_view name) {
     if (spec == nullptr) return Failure{Errc::not_found, fmt::format("no such trigger: {}", name)};
     const TriggerFigures& f = figures_[spec->slot];
     const Counters counters = keeper_.counters(spec->slot);
-    return json{{"name", spec->name},
-                {"emitted", counters.emitted},
-                {"acknowledged", counters.acknowledged},
-                {"since_registration", json::array({"emitted", "acknowledged"})},
-                {"others_since_ms", started_wall_ms_},
-                {"fired", f.ok + f.failed},
-                {"ok", f.ok},
-                {"failed", f.failed},
-                {"retried", f.retried},
-                {"dead", f.dead},
-                {"held", f.held},
-                {"steps", f.steps.sum()},
-                {"steps_p50", f.steps.percentile(0.5)},
-                {"steps_p99", f.steps.percentile(0.99)},
-                {"steps_max", f.steps.max()},
-                {"memory_bytes_p50", f.memory_bytes.percentile(0.5)},
-                {"memory_bytes_p99", f.memory_bytes.percentile(0.99)},
-                {"memory_peak_bytes", f.memory_bytes.max()},
-                {"run_us_mean", mean_of(f.run_ns) / 1000},
-                {"run_us_p50", static_cast<double>(f.run_ns.percentile(0.5)) / 1000},
-                {"run_us_p99", static_cast<double>(f.run_ns.percentile(0.99)) / 1000},
-                {"run_us_max", static_cast<double>(f.run_ns.max()) / 1000},
-                {"lag_us_mean", mean_of(f.lag_us)},
-                {"lag_us_p50", f.lag_us.percentile(0.5)},
-                {"lag_us_p99", f.lag_us.percentile(0.99)},
-                {"lag_us_max", f.lag_us.max()},
-                {"last_error", f.last_error}};
+    json out{{"name", spec->name},
+             {"emitted", counters.emitted},
+             {"acknowledged", counters.acknowledged},
+             {"since_registration", json::array({"emitted", "acknowledged"})},
+             {"others_since_ms", started_wall_ms_},
+             {"fired", f.ok + f.failed},
+             {"ok", f.ok},
+             {"failed", f.failed},
+             {"retried", f.retried},
+             {"dead", f.dead},
+             {"held", f.held},
+             {"steps", f.steps.sum()},
+             {"steps_p50", f.steps.percentile(0.5)},
+             {"steps_p99", f.steps.percentile(0.99)},
+             {"steps_max", f.steps.max()},
+             {"memory_bytes_p50", f.memory_bytes.percentile(0.5)},
+             {"memory_bytes_p99", f.memory_bytes.percentile(0.99)},
+             {"memory_peak_bytes", f.memory_bytes.max()},
+             {"run_us_mean", mean_of(f.run_ns) / 1000},
+             {"run_us_p50", static_cast<double>(f.run_ns.percentile(0.5)) / 1000},
+             {"run_us_p99", static_cast<double>(f.run_ns.percentile(0.99)) / 1000},
+             {"run_us_max", static_cast<double>(f.run_ns.max()) / 1000},
+             {"lag_us_mean", mean_of(f.lag_us)},
+             {"lag_us_p50", f.lag_us.percentile(0.5)},
+             {"lag_us_p99", f.lag_us.percentile(0.99)},
+             {"lag_us_max", f.lag_us.max()},
+             {"last_error", f.last_error}};
+    for (const auto& [metric, sum] : f.metrics) out["metric." + metric] = sum;
+    return out;
   });
 }
 
@@ -232,6 +235,12 @@ void Dispatcher::answer_test(const RunReport& report) {
   if (!report.traceback.empty()) out["traceback"] = std::string{report.traceback};
   if (const auto effects = decode_effects(report.effects); effects && !report.effects.empty()) {
     for (const Effect& effect : *effects) out["effects"].push_back(to_json(effect));
+    DependencyGraph graph{*cache_};
+    const auto sound = has_dependencies(*effects) ? plan_dependencies(graph, *effects) : Outcome<void>{};
+    if (!sound) {
+      out["ok"] = false;
+      out["error"] = sound.failure().text;
+    }
   }
   at->second.answer.set_value(dump(out));
   tests_.erase(at);

@@ -1,6 +1,8 @@
 #include "events/appliers.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -8,8 +10,6 @@
 
 namespace cachee::daemon {
 namespace {
-
-constexpr int kRaceTriesMax = 100;
 
 SetOptions options_of(const Effect& effect, const Provenance& from) {
   SetOptions options;
@@ -23,40 +23,34 @@ SetOptions options_of(const Effect& effect, const Provenance& from) {
   return options;
 }
 
-/// Adds parents to a key's own list: same value, deadline and fields, unless another write came
-/// between, then again.
-Error add_parents(Cache& cache, const Effect& effect, const Provenance& from) {
-  for (int tries = 0; tries < kRaceTriesMax; ++tries) {
-    const auto entry = cache.inspect(effect.key);
-    if (!entry) return entry.error();
-    SetOptions options;
-    options.keep_ttl = true;
-    options.cost = entry->cost;
-    options.metadata = entry->metadata;
-    options.depends_on = entry->depends_on;
-    for (const std::string& parent : effect.depends_on) options.depends_on.push_back(parent);
-    options.if_version = entry->version;
-    options.provenance = from;
-    const auto written = cache.set(effect.key, entry->value, options);
-    if (written || written.code() != Errc::stale) return written.error();
-  }
-  return Error{Errc::busy, 0, 0};
+/// Outcomes that are an answer and not a failure of the run: the key was not there, was there
+/// already, or the condition of the write did not hold.
+bool is_settled(Errc code) noexcept {
+  return code == Errc::ok || code == Errc::not_found || code == Errc::exists || code == Errc::stale;
 }
 
-Error apply_one(Cache& cache, const Effect& effect, const Provenance& from) {
+Outcome<void> settle(const Error& error) {
+  if (is_settled(error.code)) return {};
+  return Failure{error.code, to_string(error)};
+}
+
+Outcome<void> apply_one(Cache& cache, const Effect& effect, const Provenance& from) {
   switch (effect.kind) {
-    case EffectKind::set: return cache.set(effect.key, effect.value, options_of(effect, from)).error();
-    case EffectKind::del: return cache.erase(effect.key, {.cause = Cause::trigger, .provenance = from}).error();
-    case EffectKind::invalidate: return cache.erase(effect.key, {.cause = Cause::invalidate, .provenance = from}).error();
-    case EffectKind::incr: return cache.increment(effect.key, effect.delta, {.provenance = from}).error();
-    case EffectKind::expire: return cache.touch(effect.key, std::chrono::milliseconds{effect.ttl_ms.value_or(0)}).error();
-    case EffectKind::depends_on: return add_parents(cache, effect, from);
+    case EffectKind::set: return settle(cache.set(effect.key, effect.value, options_of(effect, from)).error());
+    case EffectKind::del: return settle(cache.erase(effect.key, {.cause = Cause::trigger, .provenance = from}).error());
+    case EffectKind::invalidate: return settle(cache.erase(effect.key, {.cause = Cause::invalidate, .provenance = from}).error());
+    case EffectKind::incr: return settle(cache.increment(effect.key, effect.delta, {.provenance = from}).error());
+    case EffectKind::expire: return settle(cache.touch(effect.key, std::chrono::milliseconds{effect.ttl_ms.value_or(0)}).error());
+    case EffectKind::depends_on: {
+      auto added = add_dependencies(cache, effect.key, effect.depends_on, from);
+      return added || is_settled(added.failure().code) ? Outcome<void>{} : added;
+    }
     case EffectKind::once: {
       SetOptions options;
       options.condition = Condition::absent;
       if (effect.ttl_ms) options.ttl = std::chrono::milliseconds{*effect.ttl_ms};
       options.provenance = from;
-      return cache.set(std::string{kOnceKeyPrefix} + effect.key, "1", options).error();
+      return settle(cache.set(std::string{kOnceKeyPrefix} + effect.key, "1", options).error());
     }
     case EffectKind::log:
     case EffectKind::webhook:
@@ -66,15 +60,21 @@ Error apply_one(Cache& cache, const Effect& effect, const Provenance& from) {
   return {};
 }
 
-/// Outcomes that are an answer and not a failure of the run: the key was not there, was there
-/// already, or the condition of the write did not hold.
-bool is_settled(const Error& error) noexcept {
-  switch (error.code) {
-    case Errc::ok:
-    case Errc::not_found:
-    case Errc::exists:
-    case Errc::stale: return true;
-    default: return false;
+/// One effect as the graph of dependencies will have it.
+Outcome<void> plan_one(DependencyGraph& graph, const Effect& effect) {
+  switch (effect.kind) {
+    case EffectKind::set:
+      if (auto sound = graph.check(effect.key, effect.depends_on); !sound) return sound;
+      // Whether a condition holds is not known before it is applied: the key may keep the parents it has.
+      effect.only_absent || effect.only_present ? graph.add(effect.key, effect.depends_on) : graph.replace(effect.key, effect.depends_on);
+      return {};
+    case EffectKind::depends_on:
+      if (auto sound = graph.check(effect.key, effect.depends_on); !sound) return sound;
+      graph.add(effect.key, effect.depends_on);
+      return {};
+    case EffectKind::del:
+    case EffectKind::invalidate: return graph.replace(effect.key, {}), Outcome<void>{};
+    default: return {};
   }
 }
 
@@ -88,13 +88,26 @@ bool is_store_effect(const Effect& effect) noexcept {
   return effect.kind == EffectKind::log || effect.kind == EffectKind::webhook || effect.kind == EffectKind::warm;
 }
 
+bool has_dependencies(std::span<const Effect> effects) noexcept {
+  return std::any_of(effects.begin(), effects.end(), [](const Effect& effect) { return !effect.depends_on.empty(); });
+}
+
+Outcome<void> plan_dependencies(DependencyGraph& graph, std::span<const Effect> effects) {
+  DependencyGraph planned = graph;
+  for (const Effect& effect : effects) {
+    if (auto sound = plan_one(planned, effect); !sound) return sound;
+  }
+  graph = std::move(planned);
+  return {};
+}
+
 std::optional<Refusal> apply_effects(Cache& cache, std::span<const Effect> effects, const Provenance& from) {
   for (const Effect& effect : effects) {
-    const Error error = apply_one(cache, effect, from);
-    if (is_settled(error)) continue;
-    const bool for_room = error.code == Errc::full;
+    const auto applied = apply_one(cache, effect, from);
+    if (applied) continue;
+    const bool for_room = applied.failure().code == Errc::full;
     return Refusal{fmt::format("{}: writing key \"{}\" into the cache: {}", for_room ? "BACKPRESSURE" : "error", effect.key,
-                               to_string(error)),
+                               applied.failure().text),
                    for_room, static_cast<std::size_t>(&effect - effects.data())};
   }
   return std::nullopt;

@@ -9,6 +9,8 @@
 
 #include <cachee/cache.hpp>
 
+#include "core/dependencies.hpp"
+#include "core/outcome.hpp"
 #include "script/effects.hpp"
 #include "store/records.hpp"
 
@@ -24,6 +26,13 @@ struct Refusal {
 /// A write to the cache: applied in D3. The others are rows of the store (D1), or figures.
 [[nodiscard]] bool is_cache_effect(const Effect& effect) noexcept;
 [[nodiscard]] bool is_store_effect(const Effect& effect) noexcept;
+
+/// Of `set{depends_on=}` or `depends_on`.
+[[nodiscard]] bool has_dependencies(std::span<const Effect> effects) noexcept;
+
+/// Takes into the graph what these effects will make of it. Fails, with the graph as it was, when one of them would
+/// close a cycle.
+[[nodiscard]] Outcome<void> plan_dependencies(DependencyGraph& graph, std::span<const Effect> effects);
 
 /// Applies effects in order. The writes carry `from`, so that events they set off know their parent.
 ///

@@ -37,6 +37,7 @@ Outcome<void> Dispatcher::recover_spool() {
   if (!cursor) return cursor.failure();
   SpoolOptions options = options_.spool;
   if (options.directory.empty()) options.directory = store_->directory() + "/spool";
+  options.sync = store_->durability() == sql::Durability::disk;
   const std::uint64_t head = reader_.head();
   auto opened = Spool::open(options, *cursor, [&](const SpoolRecord& record) {
     const bool of_epoch = record.event.id.starts_with(epoch_);

@@ -55,6 +55,17 @@ void Dispatcher::refuse(Run& run, std::string error, bool give_up) {
   worker.held.try_emplace({run.key_hash, run.trigger_slot}, 0);
 }
 
+/// [DP-8] Looks at all that is about to be applied, because a run may close a cycle with one before it.
+void Dispatcher::refuse_cycles() {
+  if (std::none_of(runs_.begin(), runs_.end(), [](const Run& run) { return has_dependencies(run.effects); })) return;
+  DependencyGraph graph{*cache_};
+  for (Run& run : runs_) {
+    if (run.step != Step::fresh && run.step != Step::apply) continue;
+    const auto planned = plan_dependencies(graph, run.effects);
+    if (!planned && run.step == Step::fresh) refuse(run, planned.failure().text, true);
+  }
+}
+
 void Dispatcher::carry_out() {
   if (runs_.empty()) return;
   const WallMs now = wall_ms();
@@ -63,6 +74,7 @@ void Dispatcher::carry_out() {
     log::error("{}: {}; events wait, trying again in {} ms", what, failure.text, kStorePauseMs);
     store_pause_until_ms_ = now + kStorePauseMs;
   };
+  refuse_cycles();
   // Twice: what the cache refused in D3 goes into the store after all, and stored runs whose cache
   // effects are in the cache are finished.
   for (int pass = 0; pass < 2; ++pass) {

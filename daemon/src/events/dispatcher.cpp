@@ -22,6 +22,18 @@ Provenance next_provenance(const Provenance& of_event, std::uint64_t event_numbe
   return {event_number, of_event.chain != 0 ? of_event.chain : event_number, of_event.depth + 1};
 }
 
+void add_metric(TriggerFigures& figures, const Effect& effect, const TriggerSpec* spec) {
+  auto at = figures.metrics.find(effect.key);
+  if (at == figures.metrics.end()) {
+    if (figures.metrics.size() >= kTriggerMetricsMax) {
+      return log::warn("trigger {}: cachee.metric(\"{}\") is not counted, there are {} others", spec != nullptr ? spec->name : "(removed)",
+                       effect.key, kTriggerMetricsMax);
+    }
+    at = figures.metrics.emplace(effect.key, 0).first;
+  }
+  at->second += effect.amount;
+}
+
 }  // namespace
 
 Dispatcher::Dispatcher(Maintainer& keeper, DispatcherOptions options)
@@ -334,7 +346,12 @@ void Dispatcher::keep_trace(Run& run, const TriggerSpec* spec) {
 void Dispatcher::count_run(const Run& run, const TriggerSpec* spec) {
   TriggerFigures& figures = figures_[run.trigger_slot];
   switch (run.status) {
-    case RunStatus::ok: ++figures.ok; break;
+    case RunStatus::ok:
+      ++figures.ok;
+      for (const Effect& effect : run.effects) {
+        if (effect.kind == EffectKind::metric) add_metric(figures, effect, spec);
+      }
+      break;
     case RunStatus::held: ++figures.held; break;
     case RunStatus::skipped:
     case RunStatus::handed: break;

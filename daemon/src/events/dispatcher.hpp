@@ -35,6 +35,8 @@
 //          kill between D1 and D4 left its log line.
 //   [DP-6] A run that another cacheed may have begun says duplicate = true, wherever its event has got to since: the
 //          ring, the spool or the store, and however many executors died over it.
+//   [DP-8] A run whose effects would make a key depend on itself is a dead letter before D1: nothing of it is stored or
+//          applied. Against what other programs write between the look and D3 there is no guard.
 //
 //   Killed between   what is left                         what the next start does
 //   before D1        nothing                              the event runs again, duplicate = true
@@ -256,6 +258,7 @@ class Dispatcher final : public TriggerAdmin {
   static void note_run(TriggerFigures& figures, const RunReport& report);
   bool settle_at_once(Worker& worker, const RunReport& report);
   void carry_out();
+  void refuse_cycles();
   Outcome<void> commit_runs(WallMs now);
   Outcome<Step> commit_run(Batch& batch, Run& run, WallMs now);
   /// Of a failed run: it becomes a dead letter. A run whose trigger was removed has nobody left to be run for.

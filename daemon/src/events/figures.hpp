@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <map>
 #include <string>
 
 #include <cachee/types.hpp>
@@ -10,6 +12,8 @@
 #include "core/histogram.hpp"
 
 namespace cachee::daemon {
+
+inline constexpr std::size_t kTriggerMetricsMax = 256;  // names of one trigger; further ones are not counted
 
 /// Figures of one trigger since this cacheed started; what a crash must not lose is in the account.
 struct TriggerFigures {
@@ -19,6 +23,7 @@ struct TriggerFigures {
   Histogram steps{};         // VM instructions of each run
   Histogram memory_bytes{};  // the most that each run held
   std::string last_error{};
+  std::map<std::string, double, std::less<>> metrics{};  // sums of cachee.metric
 };
 
 /// A run that took longer than the slow log's bound.

@@ -246,7 +246,7 @@ Outcome<void> Spool::start_file() {
     ::unlink(file.path.c_str());
     return failure;
   }
-  sync_directory(options_.directory);
+  if (options_.sync) sync_directory(options_.directory);
   file.bytes = sizeof header;
   if (append_fd_ >= 0) ::close(append_fd_);
   append_fd_ = fd;
@@ -277,7 +277,7 @@ Outcome<void> Spool::append(std::span<SpoolRecord> records) {
   File& file = files_.back();
   std::string frame{reinterpret_cast<const char*>(&length), sizeof length};
   frame += payload;
-  if (!write_all(append_fd_, frame) || ::fdatasync(append_fd_) != 0) {  // P1, P2
+  if (!write_all(append_fd_, frame) || (options_.sync && ::fdatasync(append_fd_) != 0)) {  // P1, P2
     auto failure = failed("cannot write", file.path);
     // What was written of it must not be taken for a frame, nor lie in the way of the next one.
     if (::ftruncate(append_fd_, static_cast<off_t>(file.bytes)) != 0 ||

@@ -11,7 +11,7 @@
 //   what one append() got: its length, the records, a checksum. Records are numbered without gaps
 //   over the life of the state folder; the cursor (in the store) is the first one that is not over.
 //
-//   P1 write the frame behind the last one   P2 fdatasync   P3 the caller acknowledges the cells
+//   P1 write the frame behind the last one   P2 fdatasync, if it is to   P3 the caller acknowledges the cells
 //
 // Invariants
 //   [SP-1] A frame is there with all its records or not at all.
@@ -57,6 +57,7 @@ struct SpoolRecord {
 
 struct SpoolOptions {
   std::string directory{};
+  bool sync = true;                                         // P2; without it a loss of power may lose frames
   std::uint64_t file_bytes = std::uint64_t{16} << 20;       // a new file from here on
   // Of the disk; or a sixteenth of it, 8 MiB at least, if that is less.
   std::uint64_t free_bytes_min = std::uint64_t{64} << 20;

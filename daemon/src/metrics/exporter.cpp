@@ -36,6 +36,9 @@ class Families {
   void labelled(const char* name, const char* help, MetricType type, std::uint64_t value, std::vector<ClientMetric::Label> labels) {
     add(name, help, type, static_cast<double>(value), std::move(labels));
   }
+  void labelled(const char* name, const char* help, MetricType type, double value, std::vector<ClientMetric::Label> labels) {
+    add(name, help, type, value, std::move(labels));
+  }
   /// `unit`: how many of the histogram's units are one of the metric's.
   void histogram(const char* name, const char* help, const Histogram& values, double unit, std::span<const double> bounds,
                  std::vector<ClientMetric::Label> labels) {
@@ -140,6 +143,14 @@ void add_runs(TriggerAdmin& triggers, Families& out) {
   histogram("cachee_trigger_run_memory_bytes", "The most memory that each run held.", &TriggerRuns::memory_bytes, 1, kMemoryBounds);
   for (const TriggerRuns& row : *rows) {
     out.labelled("cachee_trigger_memory_peak_bytes", "The most memory that any run held.", MetricType::Gauge, row.memory_bytes.max(), label_of(row));
+  }
+  for (const TriggerRuns& row : *rows) {
+    for (const auto& [metric, sum] : row.metrics) {
+      auto labels = label_of(row);
+      labels.emplace_back().name = "name";
+      labels.back().value = metric;
+      out.labelled("cachee_trigger_metric", "Sum of what its handler counted with cachee.metric.", MetricType::Gauge, sum, std::move(labels));
+    }
   }
 }
 

@@ -42,7 +42,7 @@ void verify_file(sql::Connection& db, const std::string& path) {
 Outcome<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
   return guard([&] {
     make_directory(options.directory);
-    std::unique_ptr<Store> store{new Store{options.directory}};
+    std::unique_ptr<Store> store{new Store{options}};
     const std::string path = options.directory + "/cachee.db";
     store->db_ = std::make_unique<sql::Connection>(
         path, sql::ConnectionOptions{.busy_ms = options.busy_ms,

@@ -53,7 +53,7 @@ inline constexpr std::uint32_t kStoreBusyMsDefault = 5000;
 struct StoreOptions {
   std::string directory{};  // `<state>/<name>`; made if missing
   std::uint32_t busy_ms = kStoreBusyMsDefault;
-  sql::Durability durability = sql::Durability::disk;
+  sql::Durability durability = sql::Durability::disk;  // also of log files and the spool, which go by it
   std::uint64_t file_bytes_max = 0;  // of the database; 0: as large as the disk lets it
   bool verify = true;                // look for damage at open (files up to kVerifyBytesMax)
 };
@@ -144,6 +144,7 @@ class Store {
   [[nodiscard]] static Outcome<std::unique_ptr<Store>> open(const StoreOptions& options);
 
   [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
+  [[nodiscard]] sql::Durability durability() const noexcept { return durability_; }
   [[nodiscard]] Outcome<Batch> begin();
 
   // Registered triggers, every field of TriggerSpec.
@@ -251,9 +252,10 @@ class Store {
   [[nodiscard]] Outcome<std::vector<std::string>> check();
 
  private:
-  explicit Store(std::string directory) : directory_{std::move(directory)} {}
+  explicit Store(const StoreOptions& options) : directory_{options.directory}, durability_{options.durability} {}
 
   std::string directory_;
+  sql::Durability durability_;
   std::unique_ptr<sql::Connection> db_{};
   std::string next_host_{};  // where due_outbox() goes on, so that every host has its turn
 };

@@ -3,6 +3,7 @@ cachee_test(NAME figures_test LABEL unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/figur
 cachee_test(NAME dispatcher_test LABEL unit TIMEOUT 300
             SOURCES ${CMAKE_CURRENT_LIST_DIR}/executor_or_tests_main.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_test.cpp
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_wait_test.cpp
+                    ${CMAKE_CURRENT_LIST_DIR}/dispatcher_effects_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../../support/disk_gate.cpp
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_backlog_test.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_charge_test.cpp
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_duplicate_test.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_watchdog_test.cpp
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_backoff_test.cpp
