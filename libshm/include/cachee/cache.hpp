@@ -43,7 +43,7 @@ struct Entry {
   std::vector<std::string> depends_on{};
   std::optional<std::chrono::milliseconds> ttl{};  // remaining; none: no deadline
   std::chrono::milliseconds age{};
-  std::uint64_t bytes = 0;                          // memory that the record takes
+  std::uint64_t bytes = 0;                          // of memory: the block that holds the record
 };
 
 struct Peek {

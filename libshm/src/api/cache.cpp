@@ -12,6 +12,7 @@
 #include "keyspace/get_inl.hpp"
 #include "keyspace/keyspace.hpp"
 #include "os/wait.hpp"
+#include "slab/slab.hpp"
 
 namespace cachee {
 
@@ -317,7 +318,7 @@ Result<Entry> Cache::inspect(KeyView key) const noexcept {
     const std::uint64_t now_ms = view.ms_since_created(base::now_ns());
     const std::uint64_t written_ms = target.version / 1000;  // record.hpp: a version is also a time
     entry.age = std::chrono::milliseconds{now_ms > written_ms ? now_ms - written_ms : 0};
-    entry.bytes = target.record_bytes;
+    entry.bytes = shm::block_bytes_for(view, target.record_bytes);
     return entry;
   });
 }

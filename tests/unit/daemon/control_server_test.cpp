@@ -898,7 +898,6 @@ TEST_F(Control, ObjectAndMemoryDescribeAKey) {
   RespClient client = server.client();
   client.line("SET k v");
   EXPECT_EQ(client.show("OBJECT IDLETIME k"), ":0");
-  // The records' bytes: what their blocks have beyond, up to the next size class, is not told.
   const auto blocks = [&] {
     std::uint64_t bytes = 0;
     const auto slabs = list_slabs(server.keeper->cache());
@@ -913,8 +912,7 @@ TEST_F(Control, ObjectAndMemoryDescribeAKey) {
     const std::string key = "k" + std::to_string(bytes);
     client({"SET", key, std::string(bytes, 'v')});
     sum += client({"MEMORY", "USAGE", key}).integer;
-    EXPECT_LE(sum, blocks()) << key;
-    EXPECT_GE(sum, blocks() * 7 / 8) << key;
+    EXPECT_EQ(sum, blocks()) << key;
   }
   EXPECT_EQ(static_cast<std::uint64_t>(blocks()), segment_info(server.keeper->cache())->used_bytes);
 }
