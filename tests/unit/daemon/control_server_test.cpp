@@ -585,6 +585,8 @@ TEST_F(Control, SetKeepsCostMetadataAndDependencies) {
     ASSERT_TRUE(moved->ttl);
     EXPECT_LE(*moved->ttl, 50s);
   }
+  EXPECT_EQ(client.show("COPY renamed p REPLACE"), ":1");
+  EXPECT_EQ(server.keeper->cache().inspect("p")->depends_on, std::vector<std::string>{"q"}) << "a key cannot depend on itself";
   EXPECT_EQ(client.show("EXISTS k"), ":0");
 }
 

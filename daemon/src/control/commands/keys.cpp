@@ -97,12 +97,14 @@ void run_type(Call& call) {
   call.reply.simple(*there ? "string" : "none");
 }
 
-SetOptions options_of(const Entry& entry) {
+/// What goes along with a value under its new name; a key that takes a parent's name no longer depends on it.
+SetOptions options_of(const Entry& entry, std::string_view new_name) {
   SetOptions options;
   if (entry.ttl) options.ttl = *entry.ttl;
   options.cost = entry.cost;
   options.metadata = entry.metadata;
   options.depends_on = entry.depends_on;
+  std::erase(options.depends_on, new_name);
   return options;
 }
 
@@ -113,7 +115,7 @@ void run_rename(Call& call) {
     const auto entry = call.cache.inspect(call[1]);
     if (!entry) return reply_error(call.reply, entry.error());
     if (call[1] == call[2]) return call.reply.simple("OK");
-    const auto written = call.cache.set(call[2], entry->value, options_of(*entry));
+    const auto written = call.cache.set(call[2], entry->value, options_of(*entry, call[2]));
     if (!written) return reply_error(call.reply, written.error());
     EraseOptions options;
     options.if_version = entry->version;
@@ -148,7 +150,7 @@ void run_copy(Call& call) {
     if (entry.code() != Errc::not_found) return reply_error(call.reply, entry.error());
     return call.reply.integer(0);
   }
-  SetOptions options = options_of(*entry);
+  SetOptions options = options_of(*entry, call[2]);
   if (!replace) options.condition = Condition::absent;
   const auto written = call.cache.set(call[2], entry->value, options);
   if (!written && written.code() != Errc::exists) return reply_error(call.reply, written.error());
