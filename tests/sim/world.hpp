@@ -201,15 +201,19 @@ class World {
     switch (kind) {
       case EventKind::write:
         e.what = test::Effect::What::write;
+        e.why = shm::prev_of(*record) == layout::kNoRecord ? test::Effect::Why::create : test::Effect::Why::update;
         break;
       case EventKind::del:
         e.what = test::Effect::What::erase;
+        if (layout::CellWord::CauseField::get(word) == static_cast<std::uint64_t>(Cause::explicit_)) e.why = test::Effect::Why::call;
         break;
       case EventKind::expire:
         e.what = test::Effect::What::expire;
+        e.why = test::Effect::Why::deadline;
         break;
       case EventKind::evict:
         e.what = test::Effect::What::evict;
+        e.why = test::Effect::Why::room;
         break;
       default:
         complaint_ += "event of an unknown kind\n";

@@ -70,8 +70,6 @@ def test_any_buffer_is_a_value(cache: Bytes, value: bytes) -> None:
 def test_a_value_that_is_no_buffer_is_a_type_error(cache: Bytes) -> None:
     with pytest.raises(TypeError, match="encode a str, or open the cache with a serializer"):
         cache["k"] = "text"  # type: ignore[assignment]
-    with pytest.raises((TypeError, BufferError)):
-        cache["k"] = memoryview(b"abcdef")[::2]
     assert "k" not in cache
 
 

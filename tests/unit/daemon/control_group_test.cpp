@@ -120,7 +120,8 @@ TEST_F(GroupCommands, WaitingReaderHoldsUpNobodyAndItsConnectionAnswersInOrder) 
 TEST_F(GroupCommands, FailuresHaveNamesOfTheirOwn) {
   FakeBroker& broker = holding();
   RespClient client = server.client();
-  const std::pair<Errc, std::string> cases[] = {{Errc::not_found, "-NOGROUP why"}, {Errc::stale, "-STALE why"}, {Errc::full, "-ERR why"}};
+  const std::pair<Errc, std::string> cases[] = {
+      {Errc::not_found, "-NOGROUP why"}, {Errc::stale, "-STALE why"}, {Errc::full, "-FULL why"}, {Errc::busy, "-ERR why"}};
   for (const auto& [code, shown] : cases) {
     client.send({"GROUP", "READ", "g", "me"});
     auto read = broker.take_read();

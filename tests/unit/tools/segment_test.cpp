@@ -307,7 +307,7 @@ TEST(Repair, WorksOnASegmentThatNobodyKeeps) {
 TEST_F(Segment, DumpAndLoadKeepEverything) {
   const std::string odd{"\0\xff\n", 3};
   ASSERT_TRUE(
-      cache_.set(odd, odd, {.cost = 0.1, .metadata = {{"f", odd}}, .depends_on = {odd, "p"}}));
+      cache_.set(odd, odd, {.cost = 0.1, .metadata = {{"f", odd}}, .depends_on = {odd + odd, "p"}}));
   ASSERT_TRUE(cache_.set("text", "line\nline", {.ttl = 1h}));
   ASSERT_TRUE(cache_.set("other", "x"));
   const std::string path = folder_.path("dump.jsonl");
@@ -324,7 +324,7 @@ TEST_F(Segment, DumpAndLoadKeepEverything) {
   EXPECT_EQ(entry->value, odd);
   EXPECT_EQ(entry->cost, 0.1);
   EXPECT_EQ(entry->metadata, (Metadata{{"f", odd}}));
-  EXPECT_EQ(entry->depends_on, (Words{odd, "p"}));
+  EXPECT_EQ(entry->depends_on, (Words{odd + odd, "p"}));
   EXPECT_EQ(cache_.get("other")->bytes, "kept");
   const auto remaining = cache_.ttl("text");
   ASSERT_TRUE(remaining && remaining->has_value());
