@@ -66,14 +66,20 @@ Outcome<void> plan_one(DependencyGraph& graph, const Effect& effect) {
     case EffectKind::set:
       if (auto sound = graph.check(effect.key, effect.depends_on); !sound) return sound;
       // Whether a condition holds is not known before it is applied: the key may keep the parents it has.
-      effect.only_absent || effect.only_present ? graph.add(effect.key, effect.depends_on) : graph.replace(effect.key, effect.depends_on);
+      if (effect.only_absent || effect.only_present) {
+        graph.add(effect.key, effect.depends_on);
+      } else {
+        graph.replace(effect.key, effect.depends_on);
+      }
       return {};
     case EffectKind::depends_on:
       if (auto sound = graph.check(effect.key, effect.depends_on); !sound) return sound;
       graph.add(effect.key, effect.depends_on);
       return {};
     case EffectKind::del:
-    case EffectKind::invalidate: return graph.replace(effect.key, {}), Outcome<void>{};
+    case EffectKind::invalidate:
+      graph.replace(effect.key, {});
+      return {};
     default: return {};
   }
 }
