@@ -223,16 +223,7 @@ TEST(SupervisorKill, VacatingAPageLosesAndChangesNothing) {
 TEST(SupervisorKill, ReleaseCountsEachEventOnce) {
   kill_duty("release_through", small_world(), kAllEvents,
             [](World& w) { for (int i = 0; i < 30; ++i) w.cache().set("k" + std::to_string(i % 7), std::to_string(i)); },
-            [](Maintainer& keeper) {
-              for (std::uint64_t end = 10; end <= 30; end += 10) {
-                for (std::uint64_t p = end - 10; p < end; ++p) {
-                  keeper.count_attempt(EventSeq{p});
-                  keeper.acknowledge(EventSeq{p});
-                }
-                const Maintainer::Delta delta{0, {.emitted = 10, .acknowledged = 10}};
-                keeper.release_through(end, {&delta, 1});
-              }
-            },
+            [](Maintainer& keeper) { handle_first(keeper, 30); },
             [](World& w) {
               const std::uint64_t head = w.keeper().reader().head();
               const Counters counters = w.keeper().counters(0);

@@ -234,16 +234,7 @@ std::vector<Scenario> duties() {
              w.note();
            },
        .duty =
-           [](Maintainer& keeper) {
-             for (std::uint64_t end = 10; end <= 30; end += 10) {
-               for (std::uint64_t p = end - 10; p < end; ++p) {
-                 keeper.count_attempt(EventSeq{p});
-                 keeper.acknowledge(EventSeq{p});
-               }
-               const Maintainer::Delta delta{0, {.emitted = 10, .acknowledged = 10}};
-               keeper.release_through(end, {&delta, 1});
-             }
-           }},
+           [](Maintainer& keeper) { handle_first(keeper, 30); }},
       {.name = "publish_triggers", .events = kAllEvents, .prepare = [](World&) {},
        .duty =
            [](Maintainer& keeper) {

@@ -44,6 +44,19 @@ inline TimeNs monotonic_ns() {
 
 using State = std::map<std::string, std::string>;  // key -> value
 
+/// What a dispatcher does with the first events of a ring: attempted, acknowledged and released, ten at a time.
+inline void handle_first(Maintainer& keeper, std::uint64_t count) {
+  constexpr std::uint64_t kAtOnce = 10;
+  for (std::uint64_t end = kAtOnce; end <= count; end += kAtOnce) {
+    for (std::uint64_t p = end - kAtOnce; p < end; ++p) {
+      keeper.count_attempt(EventSeq{p});
+      keeper.acknowledge(EventSeq{p});
+    }
+    const Maintainer::Delta delta{0, {.emitted = kAtOnce, .acknowledged = kAtOnce}};
+    keeper.release_through(end, {&delta, 1});
+  }
+}
+
 /// What sets off every delete with Cause::trigger here; others have nothing [RG-9].
 inline constexpr Provenance kHandler{77, 66, 5};
 
