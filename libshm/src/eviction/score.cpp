@@ -59,9 +59,10 @@ std::int32_t score_of(std::uint32_t heat, std::uint64_t epoch, std::uint64_t blo
 
 unsigned cost_class_of(double cost) noexcept {
   if (!(cost > 0)) return 0;
-  const int octave = std::ilogb(cost * std::sqrt(2.0));  // rounded to the nearest octave
-  return static_cast<unsigned>(std::clamp(octave + static_cast<int>(HeatWord::kCostClassOne), 0,
-                                          static_cast<int>(HeatWord::kCostClasses) - 1));
+  constexpr int kLast = static_cast<int>(HeatWord::kCostClasses) - 1;
+  const double bounded = std::min(cost, std::ldexp(1.0, kLast));  // the largest numbers have no octave above
+  const int octave = std::ilogb(bounded * std::sqrt(2.0));        // rounded to the nearest
+  return static_cast<unsigned>(std::clamp(octave + static_cast<int>(HeatWord::kCostClassOne), 0, kLast));
 }
 
 unsigned cost_class_in(std::string_view extension) noexcept { return cost_class_of(extension_cost(extension)); }

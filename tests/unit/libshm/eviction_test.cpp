@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <ctime>
+#include <limits>
 #include <list>
 #include <random>
 #include <unordered_map>
@@ -277,6 +278,16 @@ TEST(EvictionScore, FallsWithAgeAndSizeAndGrowsWithUseAndCost) {
   EXPECT_LT(score(1, false, 16, 90, 80, 256), base);
   EXPECT_EQ(score(1, false, 20, 90, 80, 128, EvictionPolicy::balanced), score(1, false, 16, 90, 80, 128, EvictionPolicy::balanced));
   EXPECT_LT(score(31, true, 16, 89, 80, 64, EvictionPolicy::lru), score(0, false, 16, 90, 80, 4096, EvictionPolicy::lru));
+}
+
+TEST(EvictionScore, CostsHaveTheClassOfTheirOctave) {
+  EXPECT_EQ(shm::cost_class_of(1), layout::HeatWord::kCostClassOne);
+  EXPECT_EQ(shm::cost_class_of(8), layout::HeatWord::kCostClassOne + 3);
+  EXPECT_EQ(shm::cost_class_of(0.25), layout::HeatWord::kCostClassOne - 2);
+  for (const double cost : {1e5, 1e300, std::numeric_limits<double>::max(), std::numeric_limits<double>::infinity()}) {
+    EXPECT_EQ(shm::cost_class_of(cost), layout::HeatWord::kCostClasses - 1) << cost;
+  }
+  for (const double cost : {1e-300, 0.0, -1.0, std::numeric_limits<double>::quiet_NaN()}) EXPECT_EQ(shm::cost_class_of(cost), 0u) << cost;
 }
 
 TEST(EvictionScore, EpochsMayComeRound) {
