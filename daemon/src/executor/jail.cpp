@@ -116,6 +116,10 @@ Outcome<void> enter_jail(std::initializer_list<int> kept) {
   // Last words, and the signal that abort() sends to the process itself.
   filter.allow(SCMP_SYS(write), {SCMP_A0(SCMP_CMP_EQ, kLogFd)});
   filter.allow(SCMP_SYS(tgkill), {SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(getpid()))});
+#ifdef __SANITIZE_ADDRESS__
+  // AddressSanitizer sees to its signal stack.
+  filter.allow(SCMP_SYS(sigaltstack));
+#endif
   if (const int error = filter.load(); error != 0) return failure("seccomp", -error);
   return {};
 }
