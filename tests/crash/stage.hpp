@@ -134,6 +134,16 @@ class Stage {
                      mark.end();
                    }};
   }
+  /// Of a victim that nobody stops: how many stops there can be.
+  long count_accesses() {
+    long accesses = 0;
+    Stepped whole = victim({});
+    for (Stepped::Seen seen; !seen.ended;) {
+      seen = whole.step();
+      accesses += seen.accessed ? 1 : 0;
+    }
+    return accesses;
+  }
 
   /// The victim is dead in this state of the memory: everything that is wrong with what follows.
   Judgement judge(const RawSegment::Image& image, Between between) {

@@ -63,14 +63,7 @@ class StopScarce : public ::testing::TestWithParam<Scenario> {};
 TEST_P(StopScarce, AStoppedProcessKeepsBackWhatItHolds) {
   const Scenario& scenario = GetParam();
   Stage stage{scenario};
-  long accesses = 0;
-  {
-    Stepped victim = stage.victim({});
-    for (Stepped::Seen seen; !seen.ended;) {
-      seen = victim.step();
-      accesses += seen.accessed ? 1 : 0;
-    }
-  }
+  const long accesses = stage.count_accesses();
   const long stride = std::max(1L, setting("CACHEE_SCARCE_STRIDE", accesses / 15));
   const std::vector<Doing> all = doings(scenario);
   Stepped victim = stage.victim({});

@@ -296,14 +296,7 @@ TEST_P(StopSupervisor, HoldsNoClientUp) {
   constexpr long kStopsDefault = 4;
   const Scenario& scenario = GetParam();
   Stage stage{scenario};
-  long accesses = 0;
-  {
-    Stepped victim = stage.victim({});
-    for (Stepped::Seen seen; !seen.ended;) {
-      seen = victim.step();
-      accesses += seen.accessed ? 1 : 0;
-    }
-  }
+  const long accesses = stage.count_accesses();
   const long stride = std::max(1L, setting("CACHEE_STOP_STRIDE", accesses / kStopsDefault));
   Stepped victim = stage.victim({});
   World& world = stage.world();

@@ -121,7 +121,7 @@ bool append_event(Context& context, std::uint64_t unit, EventOf which, const Cel
           break;
         }
         stamp(view, t);
-        if (!info.noted || stamp_note(view, t, info.client, word, w)) {                        // E2'
+        if (!info.noted || stamp_note(view, t, info.client, word, w)) {  // E2'
           const bool confirmed = word.cas(w, EventWord::make(EventWord::kConfirmed, generation, t));  // E3
           CACHEE_CRASH_POINT("ring.append.confirmed");
           view.header->ring_tail.cas(t, t + 1);  // E4
