@@ -257,6 +257,7 @@ template <class Plan>
   const std::uint64_t bucket = view.bucket_of(hash);
   Word& ins = view.buckets[bucket].ins;
   __builtin_prefetch(&ins, 1);
+  __builtin_prefetch(&view.heat[bucket * layout::kHeatPerBucket]);  // wanted behind the CAS, where nothing hides its miss
   const Interest interest = match_triggers(view, key);
   if (interest.wanted != 0 && !plan.touch_copy && !admit(context, interest, EventKind::write)) return Errc::full;  // S0
 
