@@ -209,13 +209,13 @@ class WriterBench {
  private:
   const Plan& plan_;
   const std::vector<std::string> keys_ = make_keys("w:");
-  const Supervised::Words options_{"--memory", kManyTriggers};
+  const Supervised::Words options_{"--memory", kManyTriggers, "--prefault"};
   Supervised none_{plan_.cacheed, options_};
   Supervised others_{plan_.cacheed, options_};
   Supervised one_{plan_.cacheed, options_};
-  Cache cache_none_ = none_.open();
-  Cache cache_others_ = others_.open();
-  Cache cache_one_ = one_.open();
+  Cache cache_none_ = none_.open(true);
+  Cache cache_others_ = others_.open(true);
+  Cache cache_one_ = one_.open(true);
 };
 
 /// Three segments take turns. They differ by where they lie in memory, too: what they differ by before there

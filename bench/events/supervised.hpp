@@ -74,7 +74,9 @@ class Supervised {
     std::filesystem::remove_all(folder_, ignored);
   }
 
-  [[nodiscard]] Cache open() const { return must(Cache::open({.name = name_}), "attach"); }
+  [[nodiscard]] Cache open(bool prefault = false) const {
+    return must(Cache::open({.name = name_, .prefault = prefault}), "attach");
+  }
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   [[nodiscard]] const std::vector<pid_t>& executors() const noexcept { return executors_; }
   [[nodiscard]] std::string state_path(const std::string& file) const { return folder_ + "/" + name_ + "/" + file; }
