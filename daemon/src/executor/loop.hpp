@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,7 @@
 #include "executor/channel.hpp"
 #include "executor/messages.hpp"
 #include "executor/pool.hpp"
+#include "executor/rehearsal.hpp"
 #include "script/cache_reader.hpp"
 #include "script/event_source.hpp"
 #include "script/runtime.hpp"
@@ -62,6 +64,8 @@ class ExecutorLoop {
   const TriggerSpec* find_trigger(std::uint32_t slot) const;
   void run_test(const Order& order);
 
+  void rehearse();
+
   bool handle_events();
   [[nodiscard]] bool advance(std::uint64_t to);
   void handle(const EventView& event);
@@ -81,6 +85,7 @@ class ExecutorLoop {
   std::unique_ptr<Channel> outbox_;
   SegmentCacheReader cache_reader_;
   Runtime runtime_;
+  std::optional<Rehearsal> rehearsal_{};  // of an executor that spins
 
   std::uint64_t position_;
   TriggerTable table_{};

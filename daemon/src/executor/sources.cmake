@@ -4,4 +4,5 @@ target_sources(cachee_daemon_core PRIVATE
   ${CMAKE_CURRENT_LIST_DIR}/jail.cpp
   ${CMAKE_CURRENT_LIST_DIR}/loop.cpp
   ${CMAKE_CURRENT_LIST_DIR}/messages.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/process.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/process.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/rehearsal.cpp)

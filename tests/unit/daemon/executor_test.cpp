@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "executor/executor_main.hpp"
+#include "executor/rehearsal.hpp"
 #include "script/effects.hpp"
 #include "support/temp_segment.hpp"
 #include "unit/daemon/attack_corpus.hpp"
@@ -630,10 +631,25 @@ TEST_F(ExecutorTest, SleepsWhenThereIsNothingToDo) {
 }
 
 TEST_F(ExecutorTest, SpinsWhenAskedTo) {
-  publish({trigger("*", "")});
+  // A rehearsal's run would be a report, too many or of another key.
+  publish({trigger("*", "cachee.set('copy:' .. event.key, event.value)")});
   const auto executor = start({.spin = true});
+  std::this_thread::sleep_for(100ms);  // thousands of rehearsals
   set("k", "v");
-  EXPECT_EQ(one_report(*executor).report.status, RunStatus::ok);
+  const Seen seen = one_report(*executor);
+  EXPECT_EQ(seen.report.status, RunStatus::ok);
+  ASSERT_EQ(seen.effects.size(), 1U);
+  EXPECT_EQ(seen.effects.front().key, "copy:k");
+  std::vector<Seen> more;
+  collect(*executor, more);
+  EXPECT_TRUE(more.empty());
+}
+
+TEST(RehearsalTest, RunsToItsEndEachTime) {
+  EmptyCacheReader cache;
+  const Runtime runtime{cache};
+  Rehearsal rehearsal{runtime};
+  for (int i = 0; i < 10'000; ++i) ASSERT_TRUE(rehearsal.run(Clock::now().time_since_epoch().count())) << i;
 }
 
 TEST_F(ExecutorTest, CannotBeStartedByHand) {
