@@ -1,21 +1,14 @@
-#!/usr/bin/env python3
-"""Few keys are due at one time among many that are not: how late is the event, here and in Redis?
-
-    bench/expiry_redis.py [--build build/release] [--json FILE]
+"""Few keys are due at one time among many that are not: how late is the event in Redis?
 
 Redis runs privately, without persistence, with notify-keyspace-events Ex; an event's time is that of its
-message here. Ours is the event's own time, and all must be read. Both get a minute, one after the other.
+message here. It gets a minute.
 """
-import argparse
-import json
-import pathlib
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 
-TREE = pathlib.Path(__file__).resolve().parents[1]
 DUE, OTHERS, PATIENCE_S = 1000, 100_000, 60
 BATCH = 1000
 
@@ -73,6 +66,7 @@ def lateness_of_redis(path):
 
 
 def run_redis():
+    """How many events came, and how late they were; what cachee_bench_expiry --only among measures of Cachee."""
     with tempfile.TemporaryDirectory(prefix="cachee-redis-") as folder:
         path = f"{folder}/socket"
         server = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no",
@@ -86,27 +80,3 @@ def run_redis():
     if late:
         figures |= {"redis.late_p50_ms": round(late[len(late) // 2], 1), "redis.late_max_ms": round(late[-1], 1)}
     return figures
-
-
-def run_ours(build):
-    with tempfile.NamedTemporaryFile() as out:
-        subprocess.run([build / "bench/cachee_bench_expiry", "--only", "among", "--json", out.name], check=True,
-                       stdout=subprocess.DEVNULL)
-        with open(out.name, encoding="utf-8") as file:
-            return json.load(file)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--build", type=pathlib.Path, default=TREE / "build/release")
-    parser.add_argument("--json", type=pathlib.Path)
-    arguments = parser.parse_args()
-    figures = run_ours(arguments.build) | run_redis()
-    text = json.dumps(figures, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -16,6 +16,7 @@
 
 #include "expiry/expiring.hpp"
 #include "workload/keys.hpp"
+#include "workload/options.hpp"
 
 namespace cachee::bench {
 namespace {
@@ -199,16 +200,14 @@ void writer(const Options& options, Report& report) {
 
 Options parse(int argc, char** argv) {
   Options options;
-  for (int i = 1; i < argc; i += 2) {
-    if (i + 1 == argc) die(kUsage);
-    const std::string name = argv[i];
-    const char* const value = argv[i + 1];
-    if (name == "--only") options.only = value;
-    else if (name == "--keys") options.keys = std::strtoull(value, nullptr, 10);
-    else if (name == "--seconds") options.seconds = std::strtoull(value, nullptr, 10);
-    else if (name == "--json") options.json = value;
-    else die(kUsage);
-  }
+  read_options(argc, argv, {}, [&](std::string_view option, const std::string& value) {
+    if (option == "--only") options.only = value;
+    else if (option == "--keys") options.keys = std::strtoull(value.c_str(), nullptr, 10);
+    else if (option == "--seconds") options.seconds = std::strtoull(value.c_str(), nullptr, 10);
+    else if (option == "--json") options.json = value;
+    else return false;
+    return true;
+  });
   if (options.keys == 0 || options.seconds == 0) die(kUsage);
   return options;
 }

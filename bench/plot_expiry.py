@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""Draws a result of bench/run_expiry.py as an SVG: lateness, the sweeper's CPU, and what writers notice.
+
+    bench/plot_expiry.py bench/results/FILE.json > plot.svg
+"""
+import json
+import sys
+
+from plot import LEFT, PANEL, VALUE, draw_panel, frame, text
+
+
+def panels_of(result):
+    """[(title, unit, [(what, ours, value, note)])]"""
+    keys, many, redis = result["of_keys"], result["of_many"], result["redis"]
+    n, m = f'{result["keys"]:,}', f'{result["many"]:,}'
+
+    def ours(what, value, note):
+        return (f"cachee, {what}", True, value, note)
+
+    late = [ours(f"{n} random TTLs", keys["random.late_p50_ms"], "median"),
+            ours(f"{n} random TTLs", keys["random.late_p99_ms"], "99th percentile"),
+            ours(f"{n} random TTLs", keys["random.late_max_ms"], "latest"),
+            ours("1,000 due among 100,000", keys["among.late_max_ms"], "latest")]
+    if "redis.late_max_ms" in redis:
+        late.append(("redis, 1,000 due among 100,000", True, redis["redis.late_max_ms"],
+                     f'latest of the {redis["redis.events_in_a_minute"]} that came within a minute'))
+    cpu = [ours(f"{n} keys that do not expire", keys["idle.sweeper_percent_of_core"], "idle"),
+           ours(f"{m} keys that do not expire", many["idle.sweeper_percent_of_core"], "idle"),
+           ours(f"{n} sessions", keys["sessions.sweeper_percent_of_core"],
+                f'renewed {keys["sessions.renewed_per_second"] / 1e6:.1f} million times a second'),
+           ours(f"{m} sessions", many["sessions.sweeper_percent_of_core"],
+                f'renewed {many["sessions.renewed_per_second"] / 1e6:.1f} million times a second')]
+    notice = [ours(f"{n} keys expire at once", 1000 * keys["mass.set_p50_us"], "median"),
+              ours(f"{n} keys expire at once", 1000 * keys["mass.set_p999_us"], "99.9th percentile"),
+              ours("all memory is evicted", result["storm"]["p50_ns"], "new keys, median"),
+              ours("all memory is evicted", result["storm"]["p999_ns"], "new keys, 99.9th percentile"),
+              ours("without a TTL", keys["writer.set_ns"], f'{n} keys'),
+              ours("with a TTL", keys["writer.set_with_ttl_ns"], f'{keys["writer.ttl_adds_ns"]:+.0f} ns'),
+              ours("without a TTL", result["of_few"]["writer.set_ns"], "1,000 keys"),
+              ours("with a TTL", result["of_few"]["writer.set_with_ttl_ns"], f'{result["of_few"]["writer.ttl_adds_ns"]:+.0f} ns')]
+    return [("how late EXPIRE events come: ms, less is better", "ms", late),
+            ("what waiting costs: % of one core, less is better", "%", cpu),
+            ("a set meanwhile: ns, less is better", "ns", notice)]
+
+
+def draw(result):
+    """The SVG of one result file's content."""
+    machine = result["machine"]
+    body, y = [], 62
+    for title, unit, rows in panels_of(result):
+        drawn, y = draw_panel(y, title, unit, rows)
+        body += drawn
+    head = [*frame(LEFT + PANEL + VALUE + 160, y), text(16, 24, "Expiry: events, upkeep, and what writers notice", 15, weight="bold"),
+            text(16, 42, f'{machine["cpu"]}, {machine["cores"]} cores · commit {result["commit"]}', 11, fill="#52606d")]
+    return "\n".join([*head, *body, "</svg>", ""])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    with open(sys.argv[1], encoding="utf-8") as file:
+        sys.stdout.write(draw(json.load(file)))

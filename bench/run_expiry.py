@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""How late expiry events come, what waiting for them costs, and what clients notice; beside Redis.
+
+    bench/run_expiry.py [--build build/release] [--keys 1000000] [--many 10000000] [--no-keep]
+
+Five minutes, of which Redis gets one and the ten million keys take two. Keeps <date>-<commit>-expiry.json
+and .svg in bench/results.
+"""
+import argparse
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+
+from expiry_redis import run_redis
+from plot_expiry import draw
+from run import TREE, git, machine, run_json
+
+FEW = 1000  # whose lines all are in the processor's caches
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--build", type=pathlib.Path, default=TREE / "build/release")
+    parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--many", type=int, default=10_000_000)
+    parser.add_argument("--no-keep", action="store_true")
+    arguments = parser.parse_args()
+    expiry, scale = (arguments.build / "bench" / name for name in ("cachee_bench_expiry", "cachee_bench_scale"))
+    for program in (expiry, scale):
+        if not program.exists():
+            sys.exit(f"{program} is not there: cmake --build --preset release --target {program.name}")
+
+    def measure(keys, parts):
+        print(f"\n== {keys:,} keys: {parts}", flush=True)
+        return run_json([expiry, "--keys", str(keys), "--only", parts], "--json")
+
+    result = {"date": datetime.date.today().isoformat(), "commit": git("rev-parse", "--short=10", "HEAD"), "machine": machine(),
+              "keys": arguments.keys, "many": arguments.many}
+    result["of_keys"] = measure(arguments.keys, "random,idle,sessions,mass,among,writer")
+    result["of_many"] = measure(arguments.many, "idle,sessions")
+    result["of_few"] = measure(FEW, "writer")
+    print("\n== a storm of eviction and expiry", flush=True)
+    result["storm"] = run_json([scale, "--keys", str(arguments.keys), "--rounds", "2", "--seconds", "1"], "--json")["set_in_storm"]
+    print("\n== the same 1,000 keys in Redis, a minute", flush=True)
+    result["redis"] = run_redis()
+    print(json.dumps(result["redis"], indent=1))
+    if arguments.no_keep:
+        return
+    path = TREE / "bench/results" / f'{result["date"]}-{result["commit"]}-expiry'
+    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    path.with_suffix(".svg").write_text(draw(result))
+
+
+if __name__ == "__main__":
+    main()
