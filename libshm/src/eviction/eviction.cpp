@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "eviction/score.hpp"
 #include "expiry/expiry.hpp"
 #include "index/index.hpp"
 #include "keyspace/keyspace.hpp"
@@ -28,7 +29,8 @@ EvictionPolicy policy_of(const View& view) noexcept {
 }
 
 /// The class of a block and its bytes, by the page table alone. False: no block is there.
-bool block_of(const View& view, std::uint64_t unit, unsigned& size_class, std::uint64_t& bytes) noexcept {
+[[gnu::always_inline]] inline bool block_of(const View& view, std::uint64_t unit, unsigned& size_class,
+                                            std::uint64_t& bytes) noexcept {
   if (view.record(unit) == nullptr) return false;
   const std::uint64_t page = view.pages[view.page_of(unit)].load_relaxed();
   if (PageWord::kind(page) == PageWord::kSlab && PageWord::Class::get(page) < view.shape.classes) {

@@ -2,13 +2,8 @@
 //
 // Epoch window sweep: a reader stores one small word per slot (epoch, saturating count), and only
 // the first time the key is hit in an epoch. The sweep looks at windows of neighbouring slots
-// (hash order, so a random sample) and evicts the one of lowest score:
-//
-//   score = log2(f + 1/2) + 3/2 [returned] - (log2 age + log2 recency) / 2 - log2 block bytes
-//           + 5/8 log2 cost  (policy `cost`)
-//
-// all in sixteenths of an octave, from the eviction words and the page table alone: no record is
-// touched. Ages are in epochs; the supervisor begins one every 1/64 of a turnover of the cache. A
+// (hash order, so a random sample) and evicts the one of lowest score (score.hpp): no record is touched.
+// Ages are in epochs; the supervisor begins one every 1/64 of a turnover of the cache. A
 // key that was evicted leaves its fingerprint, f and last epoch in the ghost; when it comes back it
 // goes on from there.
 //
@@ -34,7 +29,7 @@
 
 namespace cachee::shm {
 
-inline constexpr std::uint64_t kWindowSlots = 32;
+inline constexpr std::uint64_t kWindowSlots = 64;
 inline constexpr std::uint64_t kEpochsPerTurnover = 64;  // expiry-eviction.md: 16 to 256 give about the same
 
 /// Octave of a recomputation cost, clamped: one absurd cost must not pin a record for ever.
@@ -62,12 +57,15 @@ inline void sample_read(Context& context, std::uint64_t hash) noexcept {
   if (is_sampled(*context.view, hash)) [[unlikely]] keep_sample(context, hash);
 }
 
-/// How little a record is worth keeping, in sixteenths of an octave.
-[[nodiscard]] std::int32_t score_of(std::uint32_t heat, std::uint64_t epoch, std::uint64_t block_bytes,
-                                    EvictionPolicy policy) noexcept;
-
-/// The word with its frequency and age halved, when the one is saturated or the other would come round.
-[[nodiscard]] std::uint32_t aged(std::uint32_t heat, std::uint64_t epoch) noexcept;
+/// The word with its frequency and age halved.
+[[nodiscard]] std::uint32_t halved(std::uint32_t heat, std::uint64_t epoch) noexcept;
+/// The same, when the one is saturated or the other would come round.
+[[nodiscard]] inline std::uint32_t aged(std::uint32_t heat, std::uint64_t epoch) noexcept {
+  using layout::HeatWord;
+  constexpr std::uint32_t kAgeShare = HeatWord::kEpochMask / 2;  // older: halved before it comes round
+  const bool young = HeatWord::frequency(heat) < HeatWord::kFrequencyMax && HeatWord::age(heat, epoch) <= kAgeShare;
+  return young ? heat : halved(heat, epoch);
+}
 
 struct Victim {
   std::uint64_t bucket = 0;

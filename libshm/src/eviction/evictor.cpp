@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "eviction/eviction.hpp"
+#include "eviction/score.hpp"
 #include "keyspace/keyspace.hpp"
 #include "reclaim/reclaim.hpp"
 #include "slab/slab.hpp"

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "eviction/eviction.hpp"
+#include "eviction/score.hpp"
 #include "index/index.hpp"
 #include "keyspace/keyspace.hpp"
 #include "reclaim/reclaim.hpp"
@@ -62,7 +63,7 @@ double worth_of(const View& view, std::uint64_t unit, std::uint64_t bytes, Evict
   }
   const std::int32_t score = score_of(linked.heat, view.header->evict_epoch.load_relaxed(), bytes, policy);
   // The density of policy `lru` is its recency; any growing function of the score will do.
-  return (policy == EvictionPolicy::lru ? 1.0 / (1.0 - score) : std::exp2(score / 16.0)) * static_cast<double>(bytes);
+  return (policy == EvictionPolicy::lru ? 1.0 / (1.0 - score) : std::exp2(static_cast<double>(score) / kScoreOctave)) * static_cast<double>(bytes);
 }
 
 double worth_of_slab(const View& view, std::uint64_t page, std::uint64_t word, EvictionPolicy policy) noexcept {

@@ -13,6 +13,7 @@
 #include "crash/world.hpp"
 #include "eviction/eviction.hpp"
 #include "eviction/reuse.hpp"
+#include "eviction/score.hpp"
 #include "support/temp_segment.hpp"
 
 namespace cachee::test {

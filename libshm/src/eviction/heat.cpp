@@ -11,26 +11,7 @@ using layout::HeatWord;
 
 namespace {
 
-constexpr int kOctave = 16;            // score units of a factor of two
-constexpr int kReturnedBonus = 24;     // 3/2 octaves
-constexpr int kCostClassWeight = 10;   // an octave of cost counts for 5/8 of one
 constexpr double kCostMilliMax = 1e12;  // of one record, in the sum of evicted costs
-
-constexpr std::uint64_t kAgeShare = HeatWord::kEpochMask / 2;  // older: halved before it comes round
-
-/// 16 log2(x / 16), rounded, for x in 16..31.
-constexpr std::int8_t kMantissa[16] = {0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 14, 15};
-/// 16 log2(f + 1/2), rounded.
-constexpr std::int8_t kFrequency[32] = {-16, 9,  21, 29, 35, 39, 43, 47, 49, 52, 54, 56, 58, 60, 62, 63,
-                                        65,  66, 67, 69, 70, 71, 72, 73, 74, 75, 76, 76, 77, 78, 79, 80};
-
-/// 16 log2(x), within one; x > 0.
-constexpr int log_of(std::uint64_t x) noexcept {
-  const int top = 63 - __builtin_clzll(x);
-  const std::uint64_t mantissa = top >= 4 ? x >> (top - 4) : x << (4 - top);
-  return top * kOctave + kMantissa[mantissa & 15];
-}
-static_assert(log_of(1) == 0 && log_of(2) == 16 && log_of(1024) == 160 && log_of(3) == 25);
 
 Heat* ghost_set(const View& view, std::uint64_t hash) noexcept {
   const std::uint64_t sets = layout::ghost_sets(view.shape.bucket_count);
@@ -43,19 +24,6 @@ std::uint32_t fingerprint_of(std::uint64_t hash) noexcept {
 }
 
 }  // namespace
-
-std::int32_t score_of(std::uint32_t heat, std::uint64_t epoch, std::uint64_t block_bytes, EvictionPolicy policy) noexcept {
-  const auto recency = static_cast<std::int32_t>(HeatWord::recency(heat, epoch));
-  const auto age = static_cast<std::int32_t>(HeatWord::age(heat, epoch));
-  if (policy == EvictionPolicy::lru) return -recency * static_cast<std::int32_t>(HeatWord::kEpochMask + 1) - age;
-  std::int32_t score = kFrequency[HeatWord::frequency(heat)] + (HeatWord::returned(heat) ? kReturnedBonus : 0) -
-                       (log_of(static_cast<std::uint64_t>(age) + 1) + log_of(static_cast<std::uint64_t>(recency) + 1)) / 2 -
-                       log_of(block_bytes);
-  if (policy == EvictionPolicy::cost) {
-    score += kCostClassWeight * (static_cast<int>(HeatWord::cost_class(heat)) - static_cast<int>(HeatWord::kCostClassOne));
-  }
-  return score;
-}
 
 unsigned cost_class_of(double cost) noexcept {
   if (!(cost > 0)) return 0;
@@ -107,9 +75,8 @@ void remember_evicted(Context& context, std::uint64_t hash, std::uint32_t heat, 
   set[oldest].store_relaxed(GhostWord::make(fingerprint_of(hash), HeatWord::frequency(heat), HeatWord::hit_epoch(heat)));
 }
 
-std::uint32_t aged(std::uint32_t heat, std::uint64_t epoch) noexcept {
+std::uint32_t halved(std::uint32_t heat, std::uint64_t epoch) noexcept {
   const std::uint32_t age = HeatWord::age(heat, epoch);
-  if (HeatWord::frequency(heat) < HeatWord::kFrequencyMax && age <= kAgeShare) return heat;
   const std::uint32_t recency = std::min(HeatWord::recency(heat, epoch), age / 2);
   return HeatWord::make(HeatWord::frequency(heat) / 2, HeatWord::returned(heat), HeatWord::cost_class(heat), epoch - recency,
                         epoch - age / 2);
