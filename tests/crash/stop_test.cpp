@@ -294,10 +294,12 @@ class StopSupervisor : public ::testing::TestWithParam<Scenario> {};
 TEST_P(StopSupervisor, HoldsNoClientUp) {
   constexpr double kClientsSecondsMax = 1.0;  // of CPU: what they do takes a few milliseconds
   constexpr long kStopsDefault = 4;
+  constexpr long kLengthyStops = 1000;  // of a hundred thousand accesses and more: a page of the segment is like the next
   const Scenario& scenario = GetParam();
   Stage stage{scenario};
   const long accesses = stage.count_accesses();
-  const long stride = std::max(1L, setting("CACHEE_STOP_STRIDE", accesses / kStopsDefault));
+  const long few = accesses / (scenario.lengthy ? kLengthyStops : kStopsDefault);
+  const long stride = std::max(1L, scenario.lengthy ? few : setting("CACHEE_STOP_STRIDE", few));
   Stepped victim = stage.victim({});
   World& world = stage.world();
   long number = 0;
