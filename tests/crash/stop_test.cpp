@@ -6,7 +6,8 @@
 //
 // Between two accesses to the segment nothing meets anybody, so the stops are before the
 // instructions that access it: every 31st by default; CACHEE_STOP_STRIDE=1 takes each of them,
-// CACHEE_STOP_STRIDE=0 each instruction (long forms).
+// CACHEE_STOP_STRIDE=0 each instruction (long forms). Duties of a supervisor that take a hundred thousand
+// accesses are stopped at a thousand of them; CACHEE_LENGTHY_STRIDE=1 takes each, in hours.
 #include <algorithm>
 
 #include "crash/ground.hpp"
@@ -299,7 +300,7 @@ TEST_P(StopSupervisor, HoldsNoClientUp) {
   Stage stage{scenario};
   const long accesses = stage.count_accesses();
   const long few = accesses / (scenario.lengthy ? kLengthyStops : kStopsDefault);
-  const long stride = std::max(1L, scenario.lengthy ? few : setting("CACHEE_STOP_STRIDE", few));
+  const long stride = std::max(1L, setting(scenario.lengthy ? "CACHEE_LENGTHY_STRIDE" : "CACHEE_STOP_STRIDE", few));
   Stepped victim = stage.victim({});
   World& world = stage.world();
   long number = 0;

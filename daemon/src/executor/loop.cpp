@@ -60,7 +60,6 @@ void ExecutorLoop::run() {
   // The keys that wait for a retry are in the inbox before we start: none of theirs may run first.
   while (take_orders()) {
   }
-  if (options_.spin) rehearsal_.emplace(runtime_);
   for (unsigned idle_rounds = 0;;) {
     if (step()) {
       idle_rounds = 0;
@@ -82,6 +81,7 @@ bool ExecutorLoop::step() {
 
 /// What handling an event does, up to what others see.
 void ExecutorLoop::rehearse() {
+  if (!rehearsal_) rehearsal_.emplace(runtime_);  // at the first idle moment: a new executor is ready at once
   look_at_clocks();
   const EventData& event = rehearsal_->event();
   matcher_.match(event.kind, event.key, [](std::uint32_t) {});
