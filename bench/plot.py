@@ -68,27 +68,35 @@ def draw_panel(y, title, unit, rows):
     return out, y + 44
 
 
-def draw(result):
-    """The SVG of one result file's content."""
-    versus, machine = result["versus"], result["machine"]
+def compose(width, title, subtitle, panels, draw_one=draw_panel):
+    """The SVG of panels, each what `draw_one` takes behind its place, one below the other under a heading."""
     body, y = [], 62
-    for title, unit, rows in panels_of(result):
-        drawn, y = draw_panel(y, title, unit, rows)
+    for panel in panels:
+        drawn, y = draw_one(y, *panel)
         body += drawn
-    width = LEFT + PANEL + VALUE + 60
-    head = [
-        *frame(width, y),
-        text(16, 24, f'Cachee beside other stores: {versus["keys"]:,} keys of {versus["key_bytes"]} bytes, '
-                     f'values of {versus["value_bytes"]}', 15, weight="bold"),
-        text(16, 42, f'{machine["cpu"]}, {machine["cores"]} cores · median of {versus["rounds"]} interleaved '
-                     f'rounds · × is the ratio to the private inline map · commit {result["commit"]}', 11,
-             fill="#52606d"),
-    ]
+    head = [*frame(width, y), text(16, 24, title, 15, weight="bold")]
+    if subtitle:
+        head.append(text(16, 42, subtitle, 11, fill="#52606d"))
     return "\n".join([*head, *body, "</svg>", ""])
 
 
-if __name__ == "__main__":
+def draw(result):
+    """The SVG of one result file's content."""
+    versus, machine = result["versus"], result["machine"]
+    return compose(LEFT + PANEL + VALUE + 60,
+                   f'Cachee beside other stores: {versus["keys"]:,} keys of {versus["key_bytes"]} bytes, '
+                   f'values of {versus["value_bytes"]}',
+                   f'{machine["cpu"]}, {machine["cores"]} cores · median of {versus["rounds"]} interleaved '
+                   f'rounds · × is the ratio to the private inline map · commit {result["commit"]}', panels_of(result))
+
+
+def main(usage, draw_result):
+    """Draws the file that the command line names."""
     if len(sys.argv) != 2:
-        sys.exit(__doc__)
+        sys.exit(usage)
     with open(sys.argv[1], encoding="utf-8") as file:
-        sys.stdout.write(draw(json.load(file)))
+        sys.stdout.write(draw_result(json.load(file)))
+
+
+if __name__ == "__main__":
+    main(__doc__, draw)

@@ -3,10 +3,7 @@
 
     bench/plot_expiry.py bench/results/FILE.json > plot.svg
 """
-import json
-import sys
-
-from plot import LEFT, PANEL, VALUE, draw_panel, frame, text
+from plot import LEFT, PANEL, VALUE, compose, main
 
 
 def panels_of(result):
@@ -46,17 +43,9 @@ def panels_of(result):
 def draw(result):
     """The SVG of one result file's content."""
     machine = result["machine"]
-    body, y = [], 62
-    for title, unit, rows in panels_of(result):
-        drawn, y = draw_panel(y, title, unit, rows)
-        body += drawn
-    head = [*frame(LEFT + PANEL + VALUE + 160, y), text(16, 24, "Expiry: events, upkeep, and what writers notice", 15, weight="bold"),
-            text(16, 42, f'{machine["cpu"]}, {machine["cores"]} cores · commit {result["commit"]}', 11, fill="#52606d")]
-    return "\n".join([*head, *body, "</svg>", ""])
+    return compose(LEFT + PANEL + VALUE + 160, "Expiry: events, upkeep, and what writers notice",
+                   f'{machine["cpu"]}, {machine["cores"]} cores · commit {result["commit"]}', panels_of(result))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    with open(sys.argv[1], encoding="utf-8") as file:
-        sys.stdout.write(draw(json.load(file)))
+    main(__doc__, draw)

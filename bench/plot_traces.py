@@ -3,10 +3,7 @@
 
     bench/plot_traces.py bench/results/FILE.json > plot.svg
 """
-import json
-import sys
-
-from plot import BAR, FAINT, GAP, LEFT, OTHER, OURS, PANEL, frame, text
+from plot import BAR, FAINT, GAP, LEFT, OTHER, OURS, PANEL, compose, main, text
 
 
 def panels_of(rows):
@@ -38,19 +35,12 @@ def draw_panel(y, title, rows, cost):
 
 
 def draw(result):
-    body, y = [], 62
-    for (trace, size), rows in panels_of(result["rows"]).items():
-        drawn, y = draw_panel(y, f"{trace}, {100 * size:g} % of its footprint", rows, result["cost"] != "")
-        body += drawn
-    width = LEFT + PANEL + 260
+    panels = [(f"{trace}, {100 * size:g} % of its footprint", rows, result["cost"] != "")
+              for (trace, size), rows in panels_of(result["rows"]).items()]
     what = f'cost of misses ({result["cost"]})' if result["cost"] else "misses"
-    head = [*frame(width, y),
-            text(16, 24, f"Share of {what}, real segment and sweep beside simulators: less is better", 15, weight="bold")]
-    return "\n".join([*head, *body, "</svg>", ""])
+    return compose(LEFT + PANEL + 260, f"Share of {what}, real segment and sweep beside simulators: less is better", "", panels,
+                   draw_panel)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    with open(sys.argv[1], encoding="utf-8") as file:
-        sys.stdout.write(draw(json.load(file)))
+    main(__doc__, draw)

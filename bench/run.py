@@ -47,6 +47,18 @@ def git(*words):
     return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
+def origin():
+    """What every result begins with."""
+    return {"date": datetime.date.today().isoformat(), "commit": git("rev-parse", "--short=10", "HEAD"), "machine": machine()}
+
+
+def program_of(build, name):
+    path = build / "bench" / name
+    if not path.exists():
+        sys.exit(f"{path} is not there: cmake --build --preset release --target {name}")
+    return path
+
+
 def run_json(command, out_option, environment=None):
     """Runs a program with <out_option>=<file>; returns the JSON that it wrote."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
@@ -87,9 +99,8 @@ def main():
         subprocess.run(["cmake", "--build", "--preset", "release", "--target", *(p.name for p in programs)],
                        cwd=TREE, check=True)
 
-    result = {"date": datetime.date.today().isoformat(), "commit": git("rev-parse", "--short=10", "HEAD"),
-              "tree_clean": git("status", "--porcelain", "--untracked-files=no") == "",
-              "command": "bench/run.py " + " ".join(sys.argv[1:]), "machine": machine()}
+    result = {**origin(), "tree_clean": git("status", "--porcelain", "--untracked-files=no") == "",
+              "command": "bench/run.py " + " ".join(sys.argv[1:])}
     time_s = "0.05" if arguments.quick else "0.5"
     repetitions = "1" if arguments.quick else "5"
     print("\n== one operation of the public API, median ns", flush=True)

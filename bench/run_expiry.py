@@ -7,15 +7,12 @@ Five minutes, of which Redis gets one and the ten million keys take two. Keeps <
 and .svg in bench/results.
 """
 import argparse
-import datetime
 import json
 import pathlib
-import subprocess
-import sys
 
 from expiry_redis import run_redis
 from plot_expiry import draw
-from run import TREE, git, machine, run_json
+from run import TREE, origin, program_of, run_json
 
 FEW = 1000  # whose lines all are in the processor's caches
 
@@ -27,17 +24,13 @@ def main():
     parser.add_argument("--many", type=int, default=10_000_000)
     parser.add_argument("--no-keep", action="store_true")
     arguments = parser.parse_args()
-    expiry, scale = (arguments.build / "bench" / name for name in ("cachee_bench_expiry", "cachee_bench_scale"))
-    for program in (expiry, scale):
-        if not program.exists():
-            sys.exit(f"{program} is not there: cmake --build --preset release --target {program.name}")
+    expiry, scale = (program_of(arguments.build, name) for name in ("cachee_bench_expiry", "cachee_bench_scale"))
 
     def measure(keys, parts):
         print(f"\n== {keys:,} keys: {parts}", flush=True)
         return run_json([expiry, "--keys", str(keys), "--only", parts], "--json")
 
-    result = {"date": datetime.date.today().isoformat(), "commit": git("rev-parse", "--short=10", "HEAD"), "machine": machine(),
-              "keys": arguments.keys, "many": arguments.many}
+    result = {**origin(), "keys": arguments.keys, "many": arguments.many}
     result["of_keys"] = measure(arguments.keys, "random,idle,sessions,mass,among,writer")
     result["of_many"] = measure(arguments.many, "idle,sessions")
     result["of_few"] = measure(FEW, "writer")

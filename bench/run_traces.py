@@ -7,25 +7,15 @@ The default policy and `lru` without costs, then `cost` under each model of a re
 them simulators of published policies. Keeps <date>-<commit>-traces.json, .md and .svg in bench/results.
 """
 import argparse
-import datetime
 import json
 import math
 import pathlib
-import subprocess
-import sys
-import tempfile
 
 from plot_traces import draw
-from run import TREE, git, machine
+from run import TREE, origin, program_of, run_json
 
 COST_MODELS = ["ln15", "two", "lnsz"]
 NEAR = 1.02  # "within 2 %"
-
-
-def replay(command):
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        subprocess.run([*command, "--json", file.name], check=True)
-        return json.loads(pathlib.Path(file.name).read_text(encoding="utf-8"))
 
 
 def geometric_mean(ratios):
@@ -117,14 +107,11 @@ def main():
     parser.add_argument("--only")
     parser.add_argument("--no-keep", action="store_true")
     arguments = parser.parse_args()
-    program = arguments.build / "bench/cachee_bench_traces"
-    if not program.exists():
-        sys.exit(f"{program} is not there: cmake --build --preset release --target cachee_bench_traces")
+    program = program_of(arguments.build, "cachee_bench_traces")
     base = [program, "--traces", arguments.traces, *(["--only", arguments.only] if arguments.only else [])]
-    result = {"date": datetime.date.today().isoformat(), "commit": git("rev-parse", "--short=10", "HEAD"), "machine": machine(),
-              "runs": [replay([*base, "--policies", "balanced,lru"])]}
+    result = {**origin(), "runs": [run_json([*base, "--policies", "balanced,lru"], "--json")]}
     for model in COST_MODELS:
-        result["runs"].append(replay([*base, "--policies", "cost", "--cost", model]))
+        result["runs"].append(run_json([*base, "--policies", "cost", "--cost", model], "--json"))
     result["summary"] = summary_of(result["runs"])
     text = markdown_of(result)
     print(text)

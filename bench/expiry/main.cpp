@@ -205,7 +205,7 @@ Options parse(int argc, char** argv) {
     else if (option == "--keys") options.keys = std::strtoull(value.c_str(), nullptr, 10);
     else if (option == "--seconds") options.seconds = std::strtoull(value.c_str(), nullptr, 10);
     else if (option == "--json") options.json = value;
-    else return false;
+    else die(kUsage);
     return true;
   });
   if (options.keys == 0 || options.seconds == 0) die(kUsage);

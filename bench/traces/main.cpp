@@ -16,6 +16,7 @@
 #include "traces/replay.hpp"
 #include "traces/trace.hpp"
 #include "workload/keeper.hpp"
+#include "workload/options.hpp"
 
 namespace cachee::bench {
 namespace {
@@ -49,24 +50,19 @@ std::vector<std::string> split(const std::string& text) {
 
 Options parse(int argc, char** argv) {
   Options options;
-  for (int i = 1; i < argc; ++i) {
-    const std::string name = argv[i];
-    if (name == "--overhead-on-top") {
-      options.overhead_on_top = true;
-      continue;
-    }
-    if (i + 1 == argc) die(kUsage);
-    const std::string value = argv[++i];
-    if (name == "--traces") options.traces = value;
-    else if (name == "--only") options.only = split(value);
-    else if (name == "--sizes") options.sizes = split(value);
-    else if (name == "--policies") options.policies = split(value);
-    else if (name == "--references") options.references = split(value);
-    else if (name == "--cost") options.cost = value;
-    else if (name == "--json") options.json = value;
-    else if (name == "--at-most") options.at_most = std::stod(value);
+  read_options(argc, argv, "--overhead-on-top", [&](std::string_view option, const std::string& value) {
+    if (option == "--overhead-on-top") options.overhead_on_top = true;
+    else if (option == "--traces") options.traces = value;
+    else if (option == "--only") options.only = split(value);
+    else if (option == "--sizes") options.sizes = split(value);
+    else if (option == "--policies") options.policies = split(value);
+    else if (option == "--references") options.references = split(value);
+    else if (option == "--cost") options.cost = value;
+    else if (option == "--json") options.json = value;
+    else if (option == "--at-most") options.at_most = std::stod(value);
     else die(kUsage);
-  }
+    return true;
+  });
   return options;
 }
 

@@ -9,13 +9,13 @@
 namespace cachee::bench {
 
 /// Calls take(option, value) for each "--option value" or "--option=value", and for `flag`, if given,
-/// with no value. `take` returns false for an option that it does not know.
+/// and "--help" with no value. `take` returns false for an option that it does not know.
 template <class Take>
 void read_options(int argc, char** argv, std::string_view flag, Take&& take) {
   for (int at = 1; at < argc; ++at) {
     std::string option = argv[at];
     std::string value;
-    if (option != flag) {
+    if (option != flag && option != "--help") {
       if (const auto equals = option.find('='); equals != std::string::npos) {
         value = option.substr(equals + 1);
         option.resize(equals);
