@@ -86,6 +86,7 @@ Result<std::shared_ptr<Handle>> Handle::share(const OpenOptions& options) const 
 Result<std::shared_ptr<Handle>> Handle::make(std::shared_ptr<const os::Mapping> mapping, const View& view,
                                              const OpenOptions& options) noexcept {
   keep_own_across_fork();
+  base::rely_on_counter();
   const std::shared_ptr<Handle> handle{new Handle};
   handle->mapping_ = std::move(mapping);
   handle->view_ = view;

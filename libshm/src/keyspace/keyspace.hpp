@@ -93,6 +93,8 @@ struct WritePlan {
   bool touch_copy = false;      // same value and version, no event
   bool makes_room = true;       // false: rather not written than that something else goes
   static constexpr bool independent() noexcept { return false; }  // of the old record: see PlainSet
+  /// What the old record's deadline and version are held against; a moment of this operation, or kCoarseLagNs before.
+  TimeNs now() const noexcept { return base::now_coarse_ns(); }
   /// Called when the write replaced this record, which is still protected.
   void show_old(const View&, std::uint64_t) noexcept {}
 };
@@ -167,15 +169,14 @@ inline void retire_replaced(Context& context, std::uint64_t old_unit, std::uint6
 
 inline std::uint64_t now_us() noexcept { return static_cast<std::uint64_t>(base::now_ns() / base::kNsPerUs); }
 /// Deadline of a TTL that starts now, in ms: no earlier than asked for. What is not positive has passed.
-inline std::uint64_t deadline_in(std::int64_t left_us) noexcept {
-  const std::uint64_t now = now_us();
+inline std::uint64_t deadline_in(std::int64_t left_us, std::uint64_t now = now_us()) noexcept {
   if (left_us <= 0) return now / 1000;
   return std::min((now + static_cast<std::uint64_t>(left_us) + 999) / 1000, layout::Exp::kDeadlineMax);
 }
 /// The same for any Ttl, up to Ttl::max().
-inline std::uint64_t deadline_after(Ttl ttl) noexcept {
+inline std::uint64_t deadline_after(Ttl ttl, std::uint64_t now = now_us()) noexcept {
   const std::int64_t us = ttl.count() / base::kNsPerUs;
-  return deadline_in(ttl.count() > us * base::kNsPerUs ? us + 1 : us);
+  return deadline_in(ttl.count() > us * base::kNsPerUs ? us + 1 : us, now);
 }
 /// From now until a wall clock time, in us; centuries on either side at the most.
 inline std::int64_t us_until(std::int64_t wall_ms) noexcept {

@@ -105,7 +105,7 @@ enum class ExpireOutcome {
 /// R1 (protected by the caller) to R6 for a record whose deadline, as it stands in `exp`, has passed.
 ExpireOutcome expire_due_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word, std::uint64_t exp) noexcept;
 
-/// The same for a record whose deadline may have passed; `now` is the coarse clock where the caller has read it.
+/// The same for a record whose deadline may have passed; `now` is the coarse clock, or a better one, where the caller has read it.
 template <class... Now>
 [[gnu::always_inline]] inline ExpireOutcome expire_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word,
                                                         Now... now) noexcept {
@@ -117,9 +117,9 @@ template <class... Now>
 }
 
 /// The least version of what is written now: microseconds since the segment was made.
-inline std::uint64_t version_at(const View& view, TimeNs coarse_now) noexcept {
+inline std::uint64_t version_at(const View& view, TimeNs now) noexcept {
   const auto origin = static_cast<TimeNs>(view.created_mono_ns);
-  return coarse_now <= origin ? 1 : static_cast<std::uint64_t>((coarse_now - origin) / base::kNsPerUs) + 1;
+  return now <= origin ? 1 : static_cast<std::uint64_t>((now - origin) / base::kNsPerUs) + 1;
 }
 
 }  // namespace cachee::shm

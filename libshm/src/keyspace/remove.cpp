@@ -17,10 +17,13 @@ using layout::Slot;
 
 namespace {
 
-/// A new key must not meet a version that this key had before: removals of records that are ahead
-/// of the clock raise the floor first.
+/// A new key must not meet a version that this key had before. A new key's is the clock's of a moment behind the
+/// removal; removals of records that are ahead of the clock, or too near for two threads' clocks to tell, raise the
+/// floor first.
 void raise_version_floor(const View& view, std::uint64_t version) noexcept {
-  if (version < version_at(view, base::now_coarse_ns())) return;
+  constexpr TimeNs kTooNearNs = 10 * base::kClockErrorNs;
+  if (version < version_at(view, base::now_coarse_ns() - kTooNearNs)) [[likely]] return;
+  if (version < version_at(view, base::now_ns() - kTooNearNs)) return;
   Word& floor = view.header->version_floor;
   for (std::uint64_t seen = floor.load_acquire(); seen <= version && !floor.cas_acq_rel(seen, version + 1);) {
   }

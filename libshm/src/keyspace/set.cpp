@@ -102,6 +102,7 @@ class PlainSet {
   bool independent() const noexcept {
     return !keeps_deadline && options_.condition == Condition::always && !options_.if_version;
   }
+  TimeNs now() const noexcept { return base::now_coarse_ns(); }
   void show_old(const View& view, std::uint64_t old_unit) {
     if (old_value != nullptr) *old_value = value_in_place(view, old_unit);
   }
@@ -130,17 +131,23 @@ class BareSet {
   RecordParts parts() const noexcept { return {key_, value_, {}, 0}; }
   Errc prepare(const View&, std::uint64_t, std::uint64_t, RecordParts& parts, std::uint64_t& deadline_ms) noexcept {
     parts = {key_, value_, {}, 0};
-    // The clock is read while the line of the bucket is on its way.
-    deadline_ms = kTimed ? deadline_after(ttl_) : 0;
+    if constexpr (kTimed) {
+      now_ = base::now_ns();  // while the line of the bucket is on its way
+      deadline_ms = deadline_after(ttl_, static_cast<std::uint64_t>(now_ / base::kNsPerUs));
+    } else {
+      deadline_ms = 0;
+    }
     return Errc::ok;
   }
   static constexpr bool independent() noexcept { return true; }
+  TimeNs now() const noexcept { return kTimed ? now_ : base::now_coarse_ns(); }
   void show_old(const View&, std::uint64_t) noexcept {}
 
  private:
   KeyView key_;
   ValueView value_;
   Ttl ttl_;
+  TimeNs now_ = 0;
 };
 /// A TTL does not count.
 bool without_options(const SetOptions& o) noexcept {
@@ -288,7 +295,7 @@ template <class Plan>
     if (found.what == Lookup::moved) [[unlikely]] continue;
     if (found.what == Lookup::blocked) [[unlikely]] return write.give_up(Errc::full);
     if (found.what == Lookup::damaged) [[unlikely]] return write.give_up(Errc::corrupt);
-    const TimeNs now = base::now_coarse_ns();
+    const TimeNs now = plan.now();
     std::uint64_t old_unit = 0;
     std::uint64_t old_deadline_ms = 0;
     std::uint64_t version = 0;
@@ -326,7 +333,8 @@ template <class Plan>
     }
     Record& record = view.record_at(write.block.unit);
     if (old_unit == 0) {
-      version = std::max(version_at(view, now), view.header->version_floor.load_acquire());
+      // Behind S2, which saw that the key is gone: later than any removal of it (raise_version_floor).
+      version = std::max(version_at(view, base::now_ns()), view.header->version_floor.load_acquire());
     } else if (!plan.touch_copy) {
       version = std::max(version + 1, version_at(view, now));
     }

@@ -48,7 +48,7 @@ std::uint64_t find_position(const View& view) noexcept {
 void stamp(const View& view, std::uint64_t position) noexcept {
   Word& wall = view.cell(position).wall_us;
   if (wall.load_relaxed() != CellWord::empty(position)) return;
-  wall.cas(CellWord::empty(position), static_cast<std::uint64_t>(base::wall_ns() / base::kNsPerUs));
+  wall.cas(CellWord::empty(position), static_cast<std::uint64_t>(base::wall_stamp_ns() / base::kNsPerUs));
 }
 
 // Notes

@@ -1,6 +1,9 @@
 cachee_test(NAME cache_test LABEL unit LIBS cachee_shm
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/cache_test.cpp ${CMAKE_CURRENT_LIST_DIR}/clock_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/../../support/stepped_clock.cpp)
+cachee_test(NAME counter_clock_test LABEL unit LIBS cachee_shm
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/counter_clock_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../../support/stepped_clock.cpp)
+target_include_directories(counter_clock_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)
 cachee_test(NAME probe_test LABEL unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/probe_test.cpp LIBS cachee_shm)
 target_include_directories(probe_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)
 cachee_test(NAME wire_test LABEL unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/wire_test.cpp LIBS cachee_shm)
