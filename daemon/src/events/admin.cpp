@@ -518,6 +518,7 @@ json Dispatcher::server_stats() {
                 {"runs_failed", failed},
                 {"dead_letters", dead},
                 {"stored_runs_in_hand", running_.size()},
+                {"runs_set_aside", set_aside_},
                 {"spool_events", spool_->end() - cursor_},
                 {"spool_bytes", spool_->bytes()},
                 {"spool_lost", spool_->lost()},

@@ -388,26 +388,35 @@ bool Dispatcher::feed_spooled() {
   return send_spooled() || fed;
 }
 
-/// Hands out what waits, in order; stops at an inbox that is full or an executor that is not there.
+/// Hands out what waits, in the order of each lane; a lane whose inbox is full or whose executor is not there does not
+/// hold back the others.
 bool Dispatcher::send_spooled() {
   bool sent = false;
-  for (; send_at_ < spooled_.size(); ++send_at_) {
-    Spooled& spooled = spooled_[send_at_];
-    for (std::size_t i = 0; i < spooled.states.size(); ++i) {
-      if (spooled.states[i] != Spooled::State::waiting) continue;
-      const TriggerSpec* const spec = registry_->find(spooled.record.triggers[i]);
-      if (spec == nullptr) {
-        spooled.states[i] = Spooled::State::over;  // its trigger is gone
-        continue;
-      }
-      Worker& worker = worker_of(spooled.record.key_hash);
-      const std::uint64_t token = kSpoolTokens | spooled.record.index << kSpoolTriggerBits | i;
-      if (!worker.process || !worker.process->run_spooled(token, spec->slot, spooled.record.key_hash, spooled.record.event)) return sent;
-      spooled.states[i] = Spooled::State::running;
-      sent = true;
-    }
+  std::vector<bool> full(workers_.size());
+  for (std::size_t at = send_at_; at < spooled_.size() && std::find(full.begin(), full.end(), false) != full.end(); ++at) {
+    Spooled& spooled = spooled_[at];
+    const std::size_t lane = spooled.record.key_hash % workers_.size();
+    if (!full[lane]) full[lane] = !send_runs(workers_[lane], spooled, sent);
+    if (!full[lane] && at == send_at_) ++send_at_;
   }
   return sent;
+}
+
+/// False: some of them wait still.
+bool Dispatcher::send_runs(Worker& worker, Spooled& spooled, bool& sent) {
+  for (std::size_t i = 0; i < spooled.states.size(); ++i) {
+    if (spooled.states[i] != Spooled::State::waiting) continue;
+    const TriggerSpec* const spec = registry_->find(spooled.record.triggers[i]);
+    if (spec == nullptr) {
+      spooled.states[i] = Spooled::State::over;  // its trigger is gone
+      continue;
+    }
+    const std::uint64_t token = kSpoolTokens | spooled.record.index << kSpoolTriggerBits | i;
+    if (!worker.process || !worker.process->run_spooled(token, spec->slot, spooled.record.key_hash, spooled.record.event)) return false;
+    spooled.states[i] = Spooled::State::running;
+    sent = true;
+  }
+  return true;
 }
 
 std::optional<Dispatcher::SpooledRun> Dispatcher::spooled_of(std::uint64_t token) {

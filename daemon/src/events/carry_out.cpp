@@ -267,7 +267,10 @@ void Dispatcher::settle_runs() {
     }
     if (run.stored_id != 0) {
       running_.erase(run.stored_id);
-      in_hand_.erase(run.stored_id);
+      if (const auto at = in_hand_.find(run.stored_id); at != in_hand_.end()) {
+        if (!slow_runs_.empty()) slow_runs_.erase({at->second.event_id, at->second.trigger});
+        in_hand_.erase(at);
+      }
       unblock_due_.emplace(run.key_hash, run.trigger_slot);
       continue;
     }

@@ -148,6 +148,7 @@ void Dispatcher::stop(std::chrono::milliseconds patience) {
   drained_.store(true);
   thread_.join();
   for (Worker& worker : workers_) worker.process.reset();
+  asides_.clear();
 }
 
 void Dispatcher::loop() {
@@ -198,7 +199,7 @@ bool Dispatcher::collect() {
     if (!worker.process) continue;
     reports += worker.process->poll(kReportsPerRound, [&](const RunReport& report) { take_report(worker, report); });
   }
-  return reports > 0;
+  return reports + collect_aside() > 0;
 }
 
 Dispatcher::Position* Dispatcher::position_of(std::uint64_t seq) {
@@ -438,6 +439,7 @@ bool Dispatcher::feed_stored() {
       waits = true;
       continue;
     }
+    const bool slow = !slow_runs_.empty() && slow_runs_.contains({stored.event_id, stored.trigger});
     Run run;  // what is known without running it
     run.stored_id = stored.id;
     run.seq = EventSeq{stored.seq};
@@ -452,7 +454,9 @@ bool Dispatcher::feed_stored() {
     } else {
       stored.event->attempt = stored.attempts + 1;
       stored.event->duplicate = stored.event->duplicate || stored.id <= duplicates_before_.stored;
-      if (!worker.process->run_stored(static_cast<std::uint64_t>(stored.id), spec->slot, *stored.event)) {
+      Aside* const aside = slow ? aside_for(stored.id) : nullptr;
+      Executor* const executor = aside != nullptr ? aside->worker.process.get() : slow ? nullptr : worker.process.get();
+      if (executor == nullptr || !executor->run_stored(static_cast<std::uint64_t>(stored.id), spec->slot, *stored.event)) {
         waits = true;
         continue;
       }

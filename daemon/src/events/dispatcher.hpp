@@ -35,6 +35,8 @@
 //          kill between D1 and D4 left its log line.
 //   [DP-6] A run that another cacheed may have begun says duplicate = true, wherever its event has got to since: the
 //          ring, the spool or the store, and however many executors died over it.
+//   [DP-9] A run that is set aside (aside.cpp) was seen by nobody: no attempt, no effect, nothing reported. It is in the
+//          store before its event leaves the ring, and its pair is held back there.
 //   [DP-8] A run whose effects would make a key depend on itself is a dead letter before D1: nothing of it is stored or
 //          applied. Against what other programs write between the look and D3 there is no guard.
 //
@@ -245,6 +247,14 @@ class Dispatcher final : public TriggerAdmin {
     int restarts = 0;
   };
 
+  /// An executor beside the lanes, for one slow run at a time. Its lane word is one that no lane uses, and is stopped:
+  /// it takes nothing from the ring.
+  struct Aside {
+    Worker worker{};
+    std::int64_t run = 0;  // stored run it has in hand; 0: none
+    std::chrono::steady_clock::time_point idle_since{};
+  };
+
   Dispatcher(Maintainer& keeper, DispatcherOptions options);
   Outcome<void> recover_ring();
   Outcome<void> recover_spool();
@@ -301,6 +311,7 @@ class Dispatcher final : public TriggerAdmin {
   void push_spooled(Spooled spooled);
   bool feed_spooled();
   bool send_spooled();
+  bool send_runs(Worker& worker, Spooled& spooled, bool& sent);
   void advance_cursor();
   std::optional<SpooledRun> spooled_of(std::uint64_t token);
   void hand_back_claimed(Worker& worker);
@@ -308,12 +319,27 @@ class Dispatcher final : public TriggerAdmin {
   Outcome<std::uint64_t> moved_of_unhandled(const TriggerSpec& spec);
   [[nodiscard]] std::uint64_t spooled_of_trigger(std::string_view trigger) const;
   void prune_ledger(WallMs now);
+  [[nodiscard]] std::uint32_t timeout_ms_of(std::uint32_t trigger_slot);
   bool look_after_workers();
-  void bury_worker(Worker& worker, const std::string& reason);
+  /// What becomes of the run that an executor had in hand.
+  enum class Charge : std::uint8_t {
+    attempt,  // it failed
+    aside,    // it took too long for its lane: it begins anew elsewhere, at no charge
+  };
+  void bury_worker(Worker& worker, const std::string& reason, Charge how);
   /// What a dead executor had in hand, but reported before: its run is among those to be carried out.
   [[nodiscard]] bool is_stored_reported(std::int64_t id) const;
   [[nodiscard]] bool is_spooled_reported(std::uint64_t token) const;
-  void charge(Worker& worker, const Lane::Running& running, const std::string& reason);
+  void charge(Worker& worker, const Lane::Running& running, const std::string& reason, Charge how);
+  void charge_run(Worker& worker, const Lane::Running& running, const std::string& reason, Charge how);
+
+  // aside.cpp
+  bool set_slow_run_aside(Worker& worker);
+  [[nodiscard]] Aside* aside_for(std::int64_t stored_id);
+  [[nodiscard]] bool is_aside(std::int64_t stored_id) const;
+  int collect_aside();
+  bool look_after_asides();
+  void end_aside(Aside& aside, const std::string& reason);
   Position* position_of(std::uint64_t seq);
   [[nodiscard]] bool may_have_run(EventSeq seq) const noexcept { return seq.value < duplicates_before_.ring; }
   [[nodiscard]] std::string id_of(EventSeq seq) const { return epoch_ + std::to_string(seq.value + 1); }
@@ -337,6 +363,9 @@ class Dispatcher final : public TriggerAdmin {
   std::unique_ptr<Registry> registry_{};
   std::unique_ptr<Groups> groups_{};
   std::vector<Worker> workers_{};
+  std::vector<Aside> asides_{};
+  std::set<std::pair<std::string, std::string>> slow_runs_{};  // (event, trigger) of runs that were set aside and are not over
+  std::uint64_t set_aside_ = 0;  // runs, since the start
 
   /// [DP-6] What was there when this cacheed began, and may have been run by the one before it.
   struct DuplicatesBefore {

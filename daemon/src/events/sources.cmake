@@ -7,4 +7,5 @@ target_sources(cachee_daemon_core PRIVATE
   ${CMAKE_CURRENT_LIST_DIR}/groups.cpp
   ${CMAKE_CURRENT_LIST_DIR}/registry.cpp
   ${CMAKE_CURRENT_LIST_DIR}/spool.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/aside.cpp
   ${CMAKE_CURRENT_LIST_DIR}/workers.cpp)

@@ -47,23 +47,27 @@ Outcome<void> Dispatcher::start_worker(Worker& worker, std::uint64_t from) {
   return {};
 }
 
+std::uint32_t Dispatcher::timeout_ms_of(std::uint32_t trigger_slot) {
+  const TriggerSpec* const spec = registry_->find_slot(trigger_slot);
+  return spec != nullptr ? spec->timeout_ms : TriggerSpec{}.timeout_ms;
+}
+
 bool Dispatcher::look_after_workers() {
   bool worked = false;
-  const auto timeout_of = [&](std::uint32_t slot) {
-    const TriggerSpec* const spec = registry_->find_slot(slot);
-    return spec != nullptr ? spec->timeout_ms : TriggerSpec{}.timeout_ms;
-  };
+  const auto timeout_of = [&](std::uint32_t slot) { return timeout_ms_of(slot); };
   for (Worker& worker : workers_) {
     if (worker.process) {
-      if (worker.process->watchdog(mono_ns(), timeout_of)) {
-        bury_worker(worker, fmt::format("the handler was stopped: {}", worker.process->exited().value_or("")));
+      if (set_slow_run_aside(worker)) {
+        worked = true;
+      } else if (worker.process->watchdog(mono_ns(), timeout_of)) {
+        bury_worker(worker, fmt::format("the handler was stopped: {}", worker.process->exited().value_or("")), Charge::attempt);
         // No pause, however often: what the watchdog ends has paced itself by a whole time limit, and the
         // other keys of the lane wait for the next process.
         worker.restarts = 0;
         worker.restart_at = std::chrono::steady_clock::now();
         worked = true;
       } else if (const auto reason = worker.process->exited()) {
-        bury_worker(worker, *reason);
+        bury_worker(worker, *reason, Charge::attempt);
         worked = true;
       }
     }
@@ -75,28 +79,23 @@ bool Dispatcher::look_after_workers() {
       worked = true;
     }
   }
-  return worked;
+  return look_after_asides() || worked;
 }
 
 /// Takes what a dead executor had reported, charges what it was running, clears the way for a new one.
-void Dispatcher::bury_worker(Worker& worker, const std::string& reason) {
+void Dispatcher::bury_worker(Worker& worker, const std::string& reason, Charge how) {
   while (worker.process->poll(kReportsPerRound, [&](const RunReport& report) { take_report(worker, report); }) > 0) {
   }
   log::warn("executor {} (pid {}) ended: {}", worker.lane, worker.process->pid(), reason);
   worker.process.reset();
   auto lane = keeper_.lane(worker.lane);
   const Lane::Running running = lane ? lane->running() : Lane::Running{};
-  const std::size_t reported = runs_.size();
-  if (running.since != 0) charge(worker, running, reason);
-  if (runs_.size() > reported) {
-    // The longest runs are those that nobody reports.
-    figures_[running.trigger_slot].run_ns.add(static_cast<std::uint64_t>(std::max<TimeNs>(mono_ns() - running.since, 0)));
-  }
+  if (running.since != 0) charge(worker, running, reason, how);
   if (lane) lane->end();
   hand_back_claimed(worker);
   // Stored runs it had in its inbox were not started: they are due again.
   for (auto at = in_hand_.begin(); at != in_hand_.end();) {
-    if (at->second.key_hash % options_.executors != worker.lane || is_stored_reported(at->first)) {
+    if (at->second.key_hash % options_.executors != worker.lane || is_stored_reported(at->first) || is_aside(at->first)) {
       ++at;
       continue;
     }
@@ -126,13 +125,26 @@ bool Dispatcher::is_spooled_reported(std::uint64_t token) const {
 }
 
 /// The run that an executor died in counts as a failed attempt; the event's other runs, which it did
-/// not come to, go to the store as well, so that the new executor begins behind the event.
-void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std::string& reason) {
+/// not come to, go to the store as well, so that the new executor begins behind the event. One that is set aside goes
+/// there too, as if it had been held.
+void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std::string& reason, Charge how) {
+  const std::size_t reported = runs_.size();
+  charge_run(worker, running, reason, how);
+  if (runs_.size() == reported || how != Charge::attempt) return;
+  // The longest runs are those that nobody reports.
+  figures_[running.trigger_slot].run_ns.add(static_cast<std::uint64_t>(std::max<TimeNs>(mono_ns() - running.since, 0)));
+}
+
+void Dispatcher::charge_run(Worker& worker, const Lane::Running& running, const std::string& reason, Charge how) {
   Run run;
   run.trigger_slot = running.trigger_slot;
-  run.status = RunStatus::failed;
-  run.error = reason;
+  run.status = how == Charge::aside ? RunStatus::held : RunStatus::failed;
+  if (how == Charge::attempt) run.error = reason;
   if (running.token >= kTestTokens) return;
+  const TriggerSpec* const trigger = registry_->find_slot(running.trigger_slot);
+  const auto set_aside = [&](const std::string& event_id) {
+    if (how == Charge::aside && trigger != nullptr) slow_runs_.emplace(event_id, trigger->name);
+  };
   if (running.token >= kSpoolTokens) {
     const auto spooled = spooled_of(running.token);
     if (!spooled || spooled->state() != Spooled::State::running || is_spooled_reported(running.token)) return;
@@ -141,12 +153,15 @@ void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std:
     run.seq = EventSeq{spooled->spooled->record.seq};
     run.key_hash = spooled->spooled->record.key_hash;
     run.duplicate = spooled->spooled->record.event.duplicate;
+    set_aside(spooled->spooled->record.event.id);
     runs_.push_back(std::move(run));
     return;
   }
   if (running.token != 0) {
     const auto at = in_hand_.find(static_cast<std::int64_t>(running.token));
     if (at == in_hand_.end() || is_stored_reported(at->first)) return;
+    set_aside(at->second.event_id);
+    if (how == Charge::aside) return;  // it is in the store, and due again
     run.stored_id = at->first;
     run.seq = EventSeq{at->second.seq};
     run.key_hash = at->second.key_hash;
@@ -158,7 +173,8 @@ void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std:
   if (position == nullptr || position->done || worker.next > running.seq.value) return;  // reported after all
   const auto event = reader_.at(running.seq);
   if (!event) return;
-  keeper_.count_attempt(running.seq);
+  if (how == Charge::attempt) keeper_.count_attempt(running.seq);
+  set_aside(id_of(running.seq));
   run.seq = running.seq;
   run.key_hash = event->key_hash;
   run.attempt = event->attempts();
@@ -176,7 +192,7 @@ void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std:
     other.error.clear();
     rest.push_back(std::move(other));
   });
-  if (registry_->find_slot(run.trigger_slot) == nullptr) run.status = RunStatus::skipped;
+  if (trigger == nullptr) run.status = RunStatus::skipped;
   runs_.push_back(std::move(run));
   for (Run& other : rest) runs_.push_back(std::move(other));
   runs_.back().last = true;

@@ -113,6 +113,10 @@ class Executor {
   /// Kills the process when its current run is over the wall-clock limit of its trigger.
   virtual std::optional<Stuck> watchdog(
       TimeNs now, const std::function<std::uint32_t(std::uint32_t trigger_slot)>& timeout_ms) = 0;
+  /// The current run, when it has taken longer than that.
+  [[nodiscard]] virtual std::optional<Lane::Running> running_longer_than(TimeNs now, TimeNs longest) const = 0;
+  /// Kills the process; exited() then has this reason.
+  virtual void stop(std::string reason) = 0;
   /// Why the process ended, once it has.
   [[nodiscard]] virtual std::optional<std::string> exited() = 0;
   [[nodiscard]] virtual int pid() const noexcept = 0;

@@ -160,21 +160,29 @@ class ExecutorProcess final : public Executor {
 
   std::optional<Stuck> watchdog(
       TimeNs now, const std::function<std::uint32_t(std::uint32_t)>& timeout_ms) override {
-    const Lane::Running running = lane_.running();
-    if (running.since == 0 || reason_) return std::nullopt;
-    const std::int64_t limit_ms = running.trigger_slot == RunReport::kNoTriggerSlot
-                                      ? test_timeout_ms(running.token)
-                                      : timeout_ms(running.trigger_slot);
+    const Lane::Running seen = lane_.running();
+    const std::int64_t limit_ms = seen.trigger_slot == RunReport::kNoTriggerSlot
+                                      ? test_timeout_ms(seen.token)
+                                      : timeout_ms(seen.trigger_slot);
     const std::int64_t grace_ms = std::max(kGraceMsMin, limit_ms / 2);
-    if (now - running.since < (limit_ms + grace_ms) * kNsPerMs) return std::nullopt;
+    const auto running = running_longer_than(now, (limit_ms + grace_ms) * kNsPerMs);
+    if (!running || running->trigger_slot != seen.trigger_slot || running->token != seen.token) return std::nullopt;
+    end(fmt::format("over its wall-clock limit of {} ms", limit_ms));
+    return Stuck{*running};
+  }
+  std::optional<Lane::Running> running_longer_than(TimeNs now, TimeNs longest) const override {
+    const Lane::Running running = lane_.running();
+    if (running.since == 0 || reason_ || now - running.since < longest) return std::nullopt;
     // The words are not read in one step: only what is still there is what runs.
     const Lane::Running again = lane_.running();
     if (again.since != running.since || again.seq != running.seq ||
         again.trigger_slot != running.trigger_slot || again.token != running.token) {
       return std::nullopt;
     }
-    end(fmt::format("over its wall-clock limit of {} ms", limit_ms));
-    return Stuck{running};
+    return running;
+  }
+  void stop(std::string reason) override {
+    if (!reason_) end(std::move(reason));
   }
 
   std::optional<std::string> exited() override {

@@ -1,0 +1,131 @@
+// Slow runs: set aside, so that they hold back their own key and nothing else.
+//
+// A lane handles one event at a time, and the ring releases its cells in order: a handler that takes seconds would hold
+// up every key of its lane, and when the ring is full behind it, every writer. So a run that takes longer than kSlow is
+// ended, at no charge: nothing of it has been seen by anybody. It moves into the store like a run that is held, with a copy of
+// its event, and begins anew in an executor that has no lane; until it is over there, the store holds back what comes
+// behind it for the same key and trigger [DP-2]. Triggers whose TIMEOUT is not much longer are left to the watchdog.
+//
+// Killed: the run is in the store, waiting. The next cacheed tries it in its lane first, and sets it aside again.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "core/clock.hpp"
+#include "core/log.hpp"
+#include "events/dispatcher.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+constexpr std::int64_t kNsPerMs = 1'000'000;
+constexpr std::int64_t kSlowMs = 100;
+constexpr std::int64_t kWorthItMs = 4 * kSlowMs;  // of TIMEOUT
+constexpr std::size_t kAsidesMax = 4;
+constexpr std::chrono::seconds kAsideIdle{30};
+
+}  // namespace
+
+bool Dispatcher::set_slow_run_aside(Worker& worker) {
+  const auto running = worker.process->running_longer_than(mono_ns(), kSlowMs * kNsPerMs);
+  if (!running || options_.executors >= kExecutorsMax) return false;
+  const TriggerSpec* const spec = registry_->find_slot(running->trigger_slot);
+  if (spec == nullptr || spec->timeout_ms < kWorthItMs) return false;
+  ++set_aside_;
+  const std::string reason =
+      fmt::format("trigger {} takes longer than {} ms with event {}, which goes on apart", spec->name, kSlowMs, id_of(running->seq));
+  worker.process->stop(reason);
+  bury_worker(worker, reason, Charge::aside);
+  // The other keys of the lane wait for the next process.
+  worker.restarts = 0;
+  worker.restart_at = std::chrono::steady_clock::now();
+  return true;
+}
+
+bool Dispatcher::is_aside(std::int64_t stored_id) const {
+  return std::any_of(asides_.begin(), asides_.end(), [&](const Aside& aside) { return aside.run == stored_id; });
+}
+
+/// One that is free, with this run in hand from now on; null: all are busy.
+Dispatcher::Aside* Dispatcher::aside_for(std::int64_t stored_id) {
+  auto at = std::find_if(asides_.begin(), asides_.end(), [](const Aside& aside) { return aside.run == 0; });
+  if (at == asides_.end()) {
+    if (asides_.size() >= std::min<std::size_t>(kAsidesMax, kExecutorsMax - options_.executors)) return nullptr;
+    // A lane word that no other aside has.
+    std::uint32_t lane = options_.executors;
+    const auto taken = [&](const Aside& aside) { return aside.worker.lane == lane; };
+    while (std::any_of(asides_.begin(), asides_.end(), taken)) ++lane;
+    Aside aside;
+    aside.worker.lane = lane;
+    ExecutorOptions options;
+    options.executable = options_.executable;
+    options.segment = options_.segment;
+    options.lane = lane;
+    options.lane_count = kExecutorsMax;
+    options.start_position = base_;
+    options.stopped = true;
+    auto started = Executor::start(options);
+    if (!started) {
+      log::error("an executor for a slow run does not start: {}", started.failure().text);
+      return nullptr;
+    }
+    aside.worker.process = std::move(*started);
+    at = asides_.insert(asides_.end(), std::move(aside));
+  }
+  at->run = stored_id;
+  return &*at;
+}
+
+int Dispatcher::collect_aside() {
+  int reports = 0;
+  for (Aside& aside : asides_) {
+    reports += aside.worker.process->poll(kReportsPerRound, [&](const RunReport& report) {
+      take_report(aside.worker, report);
+      aside.run = 0;
+      aside.idle_since = std::chrono::steady_clock::now();
+    });
+  }
+  return reports;
+}
+
+bool Dispatcher::look_after_asides() {
+  if (asides_.empty()) return false;
+  const auto timeout_of = [&](std::uint32_t slot) { return timeout_ms_of(slot); };
+  const auto now = std::chrono::steady_clock::now();
+  const std::size_t before = asides_.size();
+  std::erase_if(asides_, [&](Aside& aside) {
+    if (aside.worker.process->watchdog(mono_ns(), timeout_of)) {
+      end_aside(aside, fmt::format("the handler was stopped: {}", aside.worker.process->exited().value_or("")));
+      return true;
+    }
+    if (const auto reason = aside.worker.process->exited()) {
+      end_aside(aside, *reason);
+      return true;
+    }
+    return aside.run == 0 && now - aside.idle_since > kAsideIdle;
+  });
+  return asides_.size() != before;
+}
+
+/// Its process is dead: what it had in hand failed, or had not begun and is due again.
+void Dispatcher::end_aside(Aside& aside, const std::string& reason) {
+  while (aside.worker.process->poll(kReportsPerRound, [&](const RunReport& report) {
+    take_report(aside.worker, report);
+    aside.run = 0;
+  }) > 0) {
+  }
+  log::warn("the executor of a slow run (pid {}) ended: {}", aside.worker.process->pid(), reason);
+  auto lane = keeper_.lane(aside.worker.lane);
+  if (lane) {
+    if (const Lane::Running running = lane->running(); running.since != 0) charge(aside.worker, running, reason, Charge::attempt);
+    lane->end();
+  }
+  if (aside.run != 0 && !is_stored_reported(aside.run)) {
+    running_.erase(aside.run);
+    in_hand_.erase(aside.run);
+    store_look_ms_ = 0;
+  }
+  aside.run = 0;
+}
+
+}  // namespace cachee::daemon
