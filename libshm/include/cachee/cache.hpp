@@ -69,6 +69,8 @@ class Cache {
 
   /// Copies the value of a key.
   /// @error not_found  absent or expired
+  /// @error full, no_space  get(), get_into(), get_many(), view(): a trigger wants ON_READ of the key and its event finds no
+  ///                        room in the ring (after the trigger's ON_FULL time) or no memory; nothing was read
   /// @progress lock-free; waits for nobody, alive or dead
   [[nodiscard]] Result<Value> get(KeyView key) const noexcept;
   /// Copies into the caller's memory; no allocation. Returns the size of the value; when it is

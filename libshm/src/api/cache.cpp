@@ -172,29 +172,40 @@ bool reads_told(const View& view) noexcept {
   return (view.header->trigger_word.load_relaxed() & event_bit(EventKind::read)) != 0;
 }
 
-/// ON_READ, for whoever wants it.
-void tell_read(const View& view, Context& context, KeyView key) noexcept {
-  if (!reads_told(view)) return;
-  const shm::Interest interest = shm::match_triggers(view, key);
-  if (interest.wants(EventKind::read)) shm::emit_read(context, key, interest);
-}
-
 /// One read with everything around it: fork check, client slot, ON_READ.
-Result<void> read(shm::Handle& handle, KeyView key, std::uint64_t hash, ReadTarget& target) noexcept {
+Result<void> read(shm::Handle& handle, KeyView key, std::uint64_t hash, ReadTarget& target) {
   if (handle.in_forked_child()) return Errc::closed;
   Context* const context = handle.context_or_null();
-  const auto found = shm::get_record(handle.view(), context, key, hash, target);
-  if (found && context != nullptr) tell_read(handle.view(), *context, key);
-  return found;
+  if (context == nullptr || !reads_told(handle.view())) return shm::get_record(handle.view(), context, key, hash, target);
+  return shm::get_and_tell(*context, key, hash, target);
 }
 
 /// get_into() for every key and in every state of the handle. It ends in a call, and need not come back.
 [[gnu::noinline]] Result<std::size_t> get_into_with_care(shm::Handle& handle, KeyView key, std::span<char> out) noexcept {
   if (handle.in_forked_child()) [[unlikely]] return Errc::closed;
   Context* const context = handle.context_or_null();
-  const auto bytes = shm::get_value(handle.view(), context, key, out);
-  if (bytes && context != nullptr) tell_read(handle.view(), *context, key);
-  return bytes;
+  if (context == nullptr || !reads_told(handle.view())) [[likely]] return shm::get_value(handle.view(), context, key, out);
+  return guarded([&]() -> Result<std::size_t> {
+    std::string value;
+    ReadTarget target;
+    target.value = &value;
+    if (const auto found = shm::get_and_tell(*context, key, handle.view().hash(key), target); !found) return found.error();
+    if (value.size() <= out.size()) std::memcpy(out.data(), value.data(), value.size());
+    return value.size();
+  });
+}
+
+/// ON_READ of a pinned record. @error full, no_space  the read must fail
+Errc tell_pinned(Context& context, KeyView key, std::uint64_t unit) noexcept {
+  const View& view = *context.view;
+  if (!reads_told(view)) return Errc::ok;
+  const shm::Interest interest = shm::match_triggers(view, key);
+  if (!interest.wants(EventKind::read)) return Errc::ok;
+  const shm::Record& record = *view.record(unit);
+  return shm::emit_read(context, key,
+                        {shm::value_in_place(view, unit), shm::extension_in_place(view, unit), shm::version_of(record),
+                         layout::Exp::Deadline::get(record.exp.load_acquire())},
+                        interest);
 }
 
 }  // namespace
@@ -263,7 +274,7 @@ Result<PinnedValue> Cache::view(KeyView key) const noexcept {
         pinned.version_ = shm::version_of(*handle_->view().record(pin->unit));
         pinned.handle_ = handle_;
         pinned.pin_ = &context->me->pins[pin->pin];
-        tell_read(handle_->view(), *context, key);
+        if (const Errc told = tell_pinned(*context, key, pin->unit); told != Errc::ok) return told;
         return pinned;
       }
       if (pin.code() != Errc::would_block) return pin.error();

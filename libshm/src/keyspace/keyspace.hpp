@@ -120,8 +120,17 @@ std::uint64_t tend_bucket(Context& context, std::uint64_t bucket, std::uint64_t&
 /// Removes one record by its slot with mark EVICT. False: not possible now.
 bool evict_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept;
 
-/// Makes a copy of a read record into the ring (ON_READ). Errors are counted, not returned.
-void emit_read(Context& context, KeyView key, const Interest& interest) noexcept;
+/// What a read has found, for its event.
+struct ReadRecord {
+  ValueView value{};
+  std::string_view extension{};
+  std::uint64_t version = 0;
+  std::uint64_t deadline_ms = 0;
+};
+/// ON_READ: a copy of what was read goes into the ring. @error full, no_space  there is no event: the read must fail, too
+Errc emit_read(Context& context, KeyView key, const ReadRecord& read, const Interest& interest) noexcept;
+/// GET beside triggers that may want ON_READ. @error not_found, corrupt, full, no_space
+Result<void> get_and_tell(Context& context, KeyView key, std::uint64_t hash, ReadTarget& target);
 
 // Building blocks that recovery shares.
 /// settle + append of a record's creation. False: the ring is full.

@@ -2,6 +2,7 @@
 // or no_space where nothing may go; full where an event has no room, with nothing applied.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <thread>
 
 #include "support/temp_segment.hpp"
@@ -215,6 +216,78 @@ TEST(Full, ThreadsThatAllWantMemoryAllGetAnAnswer) {
   for (auto& w : writers) w.join();
   EXPECT_LT(refused, 300) << "eviction makes room for most";
   EXPECT_EQ(findings(segment.client()), "");
+}
+
+// A read is an effect, too, where a trigger wants ON_READ.
+
+struct Reading {
+  const char* name;
+  std::function<Errc(Cache&)> read;
+};
+const Reading kReadings[] = {
+    {"get", [](Cache& c) { return c.get("k").code(); }},
+    {"get_into", [](Cache& c) {
+       char out[64];
+       return c.get_into("k", out).code();
+     }},
+    {"get_many", [](Cache& c) {
+       const KeyView keys[] = {"k"};
+       return c.get_many(keys, [](std::size_t, std::optional<ValueView>) {}).code();
+     }},
+    {"view", [](Cache& c) { return c.view("k").code(); }},
+};
+
+TEST(FullSegment, AReadWhoseEventFindsNoRoomInTheRingFails) {
+  for (const Reading& reading : kReadings) {
+    SCOPED_TRACE(reading.name);
+    Timed timed;
+    TempSegment segment{small(EvictionPolicy::balanced)};
+    Cache cache = segment.client();
+    ASSERT_TRUE(cache.set("k", "v"));
+    ASSERT_TRUE(segment.keeper().publish_triggers(wants(event_bit(EventKind::read)), 1s));
+    std::uint64_t told = 0;
+    Errc last = Errc::ok;
+    while (told < 1000 && (last = reading.read(cache)) == Errc::ok) ++told;
+    EXPECT_EQ(last, Errc::full);
+    const EventReader reader = segment.keeper().reader();
+    EXPECT_EQ(reader.tail() - reader.head(), told) << "one event for each read that succeeded, none for the one that did not";
+    release_all(segment.keeper());
+    EXPECT_EQ(reading.read(cache), Errc::ok);
+    EXPECT_EQ(reader.tail() - reader.head(), 1u);
+    EXPECT_EQ(findings(cache), "");
+  }
+}
+
+TEST(FullSegment, AReadWhoseEventFindsNoMemoryFails) {
+  for (const Reading& reading : kReadings) {
+    SCOPED_TRACE(reading.name);
+    Timed timed;
+    TempSegment segment{small(EvictionPolicy::none)};
+    Cache cache = segment.client();
+    ASSERT_TRUE(cache.set("k", std::string(60, 'v')));
+    ASSERT_TRUE(segment.keeper().publish_triggers(wants(event_bit(EventKind::read)), 1s));
+    Errc last = Errc::ok;
+    fill(cache, 60, last);
+    ASSERT_EQ(last, Errc::no_space);
+    // What this thread has freed and keeps may serve some more.
+    std::uint64_t told = 0;
+    while (told < 200 && (last = reading.read(cache)) == Errc::ok) ++told;
+    EXPECT_EQ(last, Errc::no_space);
+    const EventReader reader = segment.keeper().reader();
+    EXPECT_EQ(reader.tail() - reader.head(), told);
+    EXPECT_EQ(findings(cache), "");
+  }
+}
+
+TEST(FullSegment, AReadThatNobodyWantsToHearOfIsNotAskedForRoom) {
+  TempSegment segment{small(EvictionPolicy::balanced)};
+  Cache cache = segment.client();
+  ASSERT_TRUE(cache.set("k", "v"));
+  ASSERT_TRUE(segment.keeper().publish_triggers(wants(event_bit(EventKind::write)), 1s));
+  Errc last = Errc::ok;
+  fill(cache, 10, last, 1000);
+  ASSERT_EQ(last, Errc::full);
+  for (const Reading& reading : kReadings) EXPECT_EQ(reading.read(cache), Errc::ok) << reading.name;
 }
 
 }  // namespace
