@@ -1,5 +1,6 @@
 #include "base/clock.hpp"
 
+#include <atomic>
 #include <string_view>
 
 #include <fcntl.h>
@@ -33,13 +34,13 @@ bool kernel_counts_by_it() noexcept {
 
 void rely_on_counter() noexcept {
   static const bool usable = kernel_counts_by_it();
-  g_relied_on.store(usable, std::memory_order_relaxed);
+  g_relied_on = usable;
 }
 
 TimeNs CounterClock::look() noexcept {
   const std::uint64_t before = __builtin_ia32_rdtsc();
   const TimeNs now = read_clock(id_);
-  if (!g_relied_on.load(std::memory_order_relaxed)) return now;
+  if (!g_relied_on) return now;
   const std::uint64_t took = __builtin_ia32_rdtsc() - before;
   if (took > kAnchorTicks) return now;  // interrupted in between: nobody knows when the clock was read
   const std::uint64_t counter = before + took / 2;

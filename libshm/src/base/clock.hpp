@@ -19,7 +19,6 @@
 // kernel slews its clock. Two reads of one thread may differ by that much the wrong way round.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <ctime>
 
