@@ -12,7 +12,9 @@ CACHEE_STORM_SECONDS (60) is how long, and longer on a slow machine, until there
 import collections
 import json
 import os
+import pathlib
 import random
+import re
 import signal
 import time
 
@@ -133,15 +135,56 @@ def test_storm_of_kills_loses_nothing_and_the_account_is_exact_at_every_sample(m
     assert row["emitted"] >= EVENTS_MIN
 
 
-def test_backlog_of_a_full_disk_stays_in_the_ring_and_goes_on_when_there_is_room(make_daemon, make_load):
+def start_on_a_disk_of_its_own(make_daemon):
+    """A cacheed whose state folder is a disk of 24 MiB in a mount namespace of its own, and the folder as seen from outside."""
     daemon = make_daemon(start=False, options=("--ring-events", "2048", "--max-clients", "32"))
     daemon.state.mkdir(parents=True)
-    # A disk of its own, in a mount namespace of its own; from outside it is below /proc/<pid>/root.
     plain = daemon.command
     script = f'mount -t tmpfs -o size=24m none "{daemon.state}" && exec "$@"'
     daemon.command = lambda *more: ["unshare", "-m", "sh", "-c", script, "sh", *map(str, plain(*more))]
     daemon.start()
-    state = f"/proc/{daemon.process.pid}/root{daemon.state}"
+    return daemon, f"/proc/{daemon.process.pid}/root{daemon.state}"
+
+
+def free_bytes(folder):
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+def test_what_is_to_be_shed_is_shed_on_a_full_disk_too(make_daemon):
+    daemon, state = start_on_a_disk_of_its_own(make_daemon)
+    source = "if event.type == 'gap' then cachee.log('gaps', {count = event.metadata.count}) else cachee.log('s', {k = event.key}) end"
+    daemon.register("s:*", "ON_WRITE", source, "NAME", "s", "ON_FULL", "SHED")
+    [executor] = wait_until(daemon.executors, "an executor")
+    # Less than the spool keeps free, more than half of it.
+    pathlib.Path(state, "filler").write_bytes(bytes(free_bytes(state) - (6 << 20)))
+    writes = 8000  # four rings
+    os.kill(executor, signal.SIGSTOP)
+    try:
+        for n in range(writes):
+            assert daemon.resp("SET", f"s:{n % 100}", n) == "OK", n
+        row = wait_until(lambda: account(daemon)["shed"] > writes // 2 and account(daemon), "shed events", 30)
+        assert row["spooled"] < 100, "only gaps are on the disk"
+    finally:
+        os.kill(executor, signal.SIGCONT)
+
+    def handled():
+        row = account(daemon)
+        return row["acknowledged"] + row["shed"] == row["emitted"] and row
+
+    row = wait_until(handled, lambda: f"an empty account: {account(daemon)}", 60, 0.1)
+    def lines(channel):
+        return [json.loads(line) for line in open(f"{state}/{daemon.name}/log/{channel}.jsonl")]
+
+    told = sum(int(line["count"]) for line in lines("gaps"))
+    assert told == row["shed"]
+    assert told + len(lines("s")) == writes
+    logged = sum(int(n) for n in re.findall(r"trigger s: (\d+) events shed", daemon.log()))
+    assert logged == told, "the log tells of what did not happen"
+
+
+def test_backlog_of_a_full_disk_stays_in_the_ring_and_goes_on_when_there_is_room(make_daemon, make_load):
+    daemon, state = start_on_a_disk_of_its_own(make_daemon)
     daemon.register("d:*", "ON_WRITE", "local done = event.value", "NAME", "d", "ON_FULL", "BLOCK", 50)
     [executor] = wait_until(daemon.executors, "an executor")
     os.kill(executor, signal.SIGSTOP)
@@ -151,8 +194,7 @@ def test_backlog_of_a_full_disk_stays_in_the_ring_and_goes_on_when_there_is_room
         wait_until(load.errors, "a refused write", 90)
         load.kill()
         assert {line[2] for line in load.errors()} == {"full"}
-        disk = os.statvfs(state)
-        assert disk.f_bavail * disk.f_frsize < 10 << 20, "the disk was not the reason"
+        assert free_bytes(state) < 10 << 20, "the disk was not the reason"
         row = account(daemon)
         assert row["spooled"] > 100
         assert row["in_flight"] > 100

@@ -224,6 +224,10 @@ bool Dispatcher::spool_events() {
     }
     if (records.size() == before) {
       without_record.push_back(next);
+    } else if (disk_short_ && !records.back().only_shed()) {
+      records.pop_back();
+      std::erase_if(taken, [&](const TakenRun& run) { return run.seq == next; });
+      break;
     } else {
       bytes += bytes_of(records.back().event);
     }
@@ -231,17 +235,28 @@ bool Dispatcher::spool_events() {
   ledger.reset();
   add_gaps(records);
   if (auto written = spool_->append(records); !written) {
-    // The last room of a disk takes smaller frames.
-    if (written.failure().code == Errc::no_space && records.size() > 1) {
+    // The last room of a disk takes smaller frames, and the very last what is shed and needs little.
+    if (written.failure().code == Errc::no_space && records.size() > 1 && !disk_short_) {
       frame_events_ = std::max<std::uint64_t>(1, (next - first) / 2);
       return true;
     }
+    if (written.failure().code == Errc::no_space && !disk_short_) {
+      disk_short_ = true;
+      frame_events_ = kFrameEvents;
+      return true;
+    }
+    disk_short_ = false;
     log::error("{}; events wait in the ring", written.failure().text);
     spool_pause_until_ms_ = wall_ms() + kDiskPauseMs;
     return false;
   }
+  tell_of_gaps(records);
   frame_events_ = std::min<std::uint64_t>(kFrameEvents, frame_events_ * 2);
   const bool moved_on = next != spool_next_;
+  if (disk_short_ && !moved_on) {
+    disk_short_ = false;
+    spool_pause_until_ms_ = wall_ms() + kDiskPauseMs;
+  }
   spool_next_ = next;
   for (const TakenRun& run : taken) position_of(run.seq)->add(run.trigger_slot, {.emitted = 1, .moved = 1});
   settle_frame(records);
@@ -322,7 +337,15 @@ void Dispatcher::add_gaps(std::vector<SpoolRecord>& records) {
     event.origin_role = Role::sweep;
     event.origin_instance = reader_.segment_name();
     records.push_back(std::move(gap));
-    log::warn("trigger {}: {} events shed, {} to {}", trigger, seqs.size(), id_of(EventSeq{seqs.front()}), id_of(EventSeq{seqs.back()}));
+  }
+}
+
+/// Behind the frame that has them: what is logged has happened.
+void Dispatcher::tell_of_gaps(std::span<const SpoolRecord> records) {
+  for (const SpoolRecord& record : records) {
+    if (!record.gap) continue;
+    const Metadata& told = record.event.metadata;  // count, first, last: add_gaps()
+    log::warn("trigger {}: {} events shed, {} to {}", record.triggers.front(), told[0].second, told[1].second, told[2].second);
   }
 }
 

@@ -304,6 +304,7 @@ class Dispatcher final : public TriggerAdmin {
   Outcome<void> spool_event(const EventView& event, std::vector<SpoolRecord>& records, std::vector<TakenRun>& taken,
                             std::optional<Batch>& ledger);
   void add_gaps(std::vector<SpoolRecord>& records);
+  static void tell_of_gaps(std::span<const SpoolRecord> records);
   void settle_frame(std::span<const SpoolRecord> records);
   void count_spooled(const SpoolRecord& record);
   void note_spooled(const SpoolRecord& record);
@@ -410,6 +411,7 @@ class Dispatcher final : public TriggerAdmin {
   std::uint64_t pinned_units_max_ = 0;
   std::uint64_t high_events_ = 0;
   std::uint64_t frame_events_ = 1;          // of the next frame, at most
+  bool disk_short_ = false;                 // it had no room for an event: the next frame has only what is shed
   std::uint64_t foreign_end_ = 0;           // spooled events below may be of another epoch
   std::vector<SpoolRecord> recovered_{};    // of cells that the ring still has, at the start
   std::uint64_t shed_since_start_ = 0;

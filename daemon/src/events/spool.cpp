@@ -255,12 +255,12 @@ Outcome<void> Spool::start_file() {
   return {};
 }
 
-bool Spool::has_room(std::uint64_t bytes) const noexcept {
+bool Spool::has_room(std::uint64_t bytes, bool only_shed) const noexcept {
   struct statvfs disk {};
   if (::statvfs(options_.directory.c_str(), &disk) != 0) return true;  // the write will tell
   const std::uint64_t unit = disk.f_frsize;
   const std::uint64_t reserve = std::min(options_.free_bytes_min, std::max(kStoreBytes, disk.f_blocks * unit / kDiskShare));
-  return disk.f_bavail * unit >= bytes + reserve;
+  return disk.f_bavail * unit >= bytes + (only_shed ? reserve / 2 : reserve);
 }
 
 Outcome<void> Spool::append(std::span<SpoolRecord> records) {
@@ -268,7 +268,8 @@ Outcome<void> Spool::append(std::span<SpoolRecord> records) {
   for (std::size_t i = 0; i < records.size(); ++i) records[i].index = end_ + i;
   const std::string payload = encode(records);
   const std::uint64_t length = payload.size();
-  if (!has_room(length + sizeof(Header))) {
+  const bool only_shed = std::all_of(records.begin(), records.end(), [](const SpoolRecord& record) { return record.only_shed(); });
+  if (!has_room(length + sizeof(Header), only_shed)) {
     return Failure{Errc::no_space, fmt::format("the spool: the disk under {} is nearly full", options_.directory)};
   }
   if (append_fd_ < 0 || files_.back().bytes >= options_.file_bytes) {

@@ -53,6 +53,7 @@ struct SpoolRecord {
   std::vector<std::string> shed{};        // who asked that it be shed
   bool gap = false;                       // not an event of the ring: says what was shed up to `seq`
   EventData event{};                      // empty when `triggers` is
+  [[nodiscard]] bool only_shed() const noexcept { return triggers.empty() || gap; }
 };
 
 struct SpoolOptions {
@@ -74,7 +75,8 @@ class Spool {
   Spool& operator=(const Spool&) = delete;
   ~Spool();
 
-  /// P1, P2: all of them as one frame, or none. Numbers them.
+  /// P1, P2: all of them as one frame, or none. Numbers them. One that has no event in it but gaps, and so is small,
+  /// may take half of the room that is kept free.
   /// @error no_space  the disk is (nearly) full; @error io
   Outcome<void> append(std::span<SpoolRecord> records);
   /// The next record in order; none: all are read. A damaged one is skipped and counted.
@@ -100,7 +102,7 @@ class Spool {
   Outcome<void> scan(const std::function<void(const SpoolRecord&)>& sink);
   Outcome<bool> scan_file(File& file, bool newest, const std::function<void(const SpoolRecord&)>& sink);
   Outcome<void> start_file();
-  [[nodiscard]] bool has_room(std::uint64_t bytes) const noexcept;
+  [[nodiscard]] bool has_room(std::uint64_t bytes, bool only_shed) const noexcept;
 
   SpoolOptions options_;
   std::vector<File> files_{};   // oldest first
