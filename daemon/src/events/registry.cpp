@@ -13,12 +13,29 @@ namespace cachee::daemon {
 namespace {
 
 constexpr std::chrono::milliseconds kPublishMs{5000};
+// Whoever stands still between deciding an event and appending it is helped within a part of this.
+constexpr std::int64_t kLateEventNs = 2'000'000'000;
 
 /// High priority first, then oldest.
 void sort_triggers(std::vector<TriggerSpec>& triggers) {
   std::stable_sort(triggers.begin(), triggers.end(), [](const TriggerSpec& a, const TriggerSpec& b) {
     return a.priority != b.priority ? a.priority > b.priority : a.id < b.id;
   });
+}
+
+bool same_interest(const TriggerSpec& left, const TriggerSpec& right) noexcept {
+  return left.pattern == right.pattern && left.events == right.events && left.sample == right.sample && left.enabled == right.enabled;
+}
+
+/// `next` takes the place of `before` in the table of a generation: what that is owed stays owed.
+void follow(TriggerSpec& next, const TriggerSpec& before, std::uint64_t generation) {
+  next.slot = before.slot;
+  next.past = before.past;
+  next.since_generation = before.since_generation;
+  if (same_interest(next, before)) return;
+  next.since_generation = generation;
+  if (!before.enabled || before.since_generation == generation) return;
+  next.past.push_back({before.pattern, before.events, before.sample, before.since_generation, generation});
 }
 
 }  // namespace
@@ -32,7 +49,7 @@ Outcome<void> Registry::load() {
     const auto at = std::find_if(seen->triggers.begin(), seen->triggers.end(),
                                  [&](const TriggerSpec& t) { return t.name == spec.name && t.slot == spec.slot; });
     if (at != seen->triggers.end()) {
-      spec.since_generation = at->since_generation;
+      follow(spec, *at, seen->generation + 1);
       continue;
     }
     // The segment does not know it: a new segment, or we were killed before we could publish.
@@ -62,6 +79,7 @@ void Registry::catch_up() {
 
 void Registry::adopt(TriggerTable table) {
   table_ = std::move(table);
+  published_.push_back({table_.generation, keeper_.reader().tail() + 1, mono_ns()});
   matcher_ = TriggerMatcher{table_};
   by_slot_.clear();
   for (std::uint32_t index = 0; index < table_.triggers.size(); ++index) {
@@ -106,9 +124,7 @@ Outcome<void> Registry::put(std::vector<TriggerSpec> specs) {
                                                at->is_group ? "consumer group" : "trigger")};
     }
     if (at != next.triggers.end()) {
-      // Its events in the ring stay owed: they run with the new source.
-      spec.slot = at->slot;
-      spec.since_generation = at->since_generation;
+      follow(spec, *at, table_.generation + 1);
       *at = spec;
       continue;
     }
@@ -140,25 +156,40 @@ Outcome<void> Registry::change(std::string_view name, const std::function<void(T
   if (find(name) == nullptr) return Failure{Errc::not_found, fmt::format("no such trigger: {}", name)};
   TriggerTable next = table_;
   for (TriggerSpec& t : next.triggers) {
-    if (t.name == name) apply(t);
+    if (t.name != name) continue;
+    const TriggerSpec before = t;
+    apply(t);
+    follow(t, before, table_.generation + 1);
   }
   return publish(std::move(next));
 }
 
 Outcome<void> Registry::set_enabled(std::string_view name, bool enabled) {
-  return change(name, [&](TriggerSpec& t) {
-    // What others' triggers made of the keys meanwhile is not owed to this one.
-    if (enabled && !t.enabled) t.since_generation = table_.generation + 1;
-    t.enabled = enabled;
-  });
+  return change(name, [&](TriggerSpec& t) { t.enabled = enabled; });
 }
 
 Outcome<void> Registry::set_paused(std::string_view name, bool paused) {
   return change(name, [&](TriggerSpec& t) { t.paused = paused; });
 }
 
+/// Past interests that no event can be of any more.
+Outcome<void> Registry::drop_past(TriggerTable& next) {
+  const std::uint64_t head = keeper_.reader().head();
+  while (!published_.empty() && published_.front().tail <= head && mono_ns() - published_.front().at_ns > kLateEventNs) {
+    passed_ = published_.front().generation;
+    published_.pop_front();
+  }
+  for (TriggerSpec& t : next.triggers) {
+    std::erase_if(t.past, [&](const PastInterest& past) { return past.until_generation <= passed_; });
+    if (t.past.size() <= kPastInterestsMax) continue;
+    return Failure{Errc::busy, fmt::format("{} was changed {} times while events of before wait: try again when they are handled", t.name, kPastInterestsMax)};
+  }
+  return {};
+}
+
 Outcome<void> Registry::publish(TriggerTable next) {
   if (unpublished_) return Failure{Errc::busy, "the triggers of the last start are not published yet: the event ring is too full; try again"};
+  if (auto dropped = drop_past(next); !dropped) return dropped;
   sort_triggers(next.triggers);
   if (auto saved = store_.save_triggers(next.triggers); !saved) return saved;
   if (const auto published = keeper_.publish_triggers(next, kPublishMs); !published) {

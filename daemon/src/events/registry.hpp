@@ -3,9 +3,14 @@
 //
 //   register   compile-checked by the caller -> store -> segment. Killed between the two: the next
 //              start publishes what the store says.
+//
+// Who an event is owed to was settled when it happened. So a trigger that is changed, disabled or enabled keeps what
+// it wanted before as a past interest, in the segment's table, until the ring has no event of then: what waits is
+// run by the new source. A removed trigger is owed nothing.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <string>
@@ -48,11 +53,7 @@ class Registry {
   /// Calls the sink with every trigger that the event is owed to.
   template <class Sink>
   void match(const EventView& event, Sink&& sink) const {
-    matcher_.match(event.kind, event.key, [&](std::uint32_t index) {
-      const TriggerSpec& spec = table_.triggers[index];
-      if (spec.sample > 1 && event.seq.value % spec.sample != 0) return;
-      if (is_owed(event.generation, table_.generation, spec.since_generation)) sink(spec);
-    });
+    matcher_.match_owed(event, table_.generation, [&](std::uint32_t index) { sink(table_.triggers[index]); });
   }
 
   /// Names of the triggers that such an event would set off, in the order in which they run.
@@ -63,6 +64,7 @@ class Registry {
   Outcome<void> begin_account(const TriggerSpec& spec);
   Outcome<void> change(std::string_view name, const std::function<void(TriggerSpec&)>& apply);
   Outcome<void> publish(TriggerTable next);
+  Outcome<void> drop_past(TriggerTable& next);
   void adopt(TriggerTable table);
 
   Maintainer& keeper_;
@@ -73,6 +75,15 @@ class Registry {
   static constexpr std::uint32_t kNoIndex = ~std::uint32_t{0};
   std::optional<std::vector<TriggerSpec>> unpublished_{};  // what the store says and the segment does not
   TriggerMatcher matcher_{};
+
+  /// A table that was published, and how far the ring has to be released for no event of an earlier one to be in it.
+  struct Published {
+    std::uint64_t generation = 0;
+    std::uint64_t tail = 0;
+    std::int64_t at_ns = 0;
+  };
+  std::deque<Published> published_{};
+  std::uint64_t passed_ = 0;  // the ring has no event that was decided before this generation
 };
 
 }  // namespace cachee::daemon

@@ -19,6 +19,7 @@ TriggerSpec as_registered(TriggerSpec wanted, const TriggerSpec& registered) {
   wanted.id = registered.id;
   wanted.registered_wall_ms = registered.registered_wall_ms;
   wanted.since_generation = registered.since_generation;
+  wanted.past = registered.past;
   wanted.enabled = registered.enabled;
   wanted.paused = registered.paused;
   return wanted;

@@ -23,6 +23,17 @@ inline constexpr std::size_t kTriggerSourceBytesMax = 256 * 1024;
 enum class OnFull : std::uint8_t { block = 0, shed = 1 };
 
 /// One registered trigger, as `TRIGGER REGISTER` describes it, or one consumer group (`GROUP CREATE`):
+/// What a trigger wanted before it was changed or disabled: events that were decided then are still owed to it.
+struct PastInterest {
+  std::string pattern{};
+  EventMask events = 0;
+  std::uint32_t sample = 1;
+  std::uint64_t since_generation = 0;
+  std::uint64_t until_generation = 0;  // of the table that ended it
+  friend bool operator==(const PastInterest&, const PastInterest&) = default;
+};
+inline constexpr std::size_t kPastInterestsMax = 64;  // of one trigger
+
 /// then programs take its events (subscription.hpp) and there is no source.
 struct TriggerSpec {
   std::string name{};
@@ -50,6 +61,7 @@ struct TriggerSpec {
   std::uint64_t registered_wall_ms = 0;
   std::uint64_t since_generation = 0;  // table generation from which on its events are owed
   friend bool operator==(const TriggerSpec&, const TriggerSpec&) = default;
+  std::vector<PastInterest> past{};    // oldest first, for as long as the ring may have events of then
 };
 
 /// Redis glob: `* ? [a-z] [^x] \`. Linear in pattern × key at worst, no recursion.

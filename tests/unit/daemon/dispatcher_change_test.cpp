@@ -1,0 +1,180 @@
+// Goal: who an event is owed to is decided when it happens. Triggers that are changed, disabled, removed or made
+// meanwhile neither lose events that wait nor get events of before, or of others, and the account says so.
+//
+// Method: executors are stopped, or kept in a run, while events wait in the ring, in the spool or in the store.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+
+#include "dispatcher_support.hpp"
+
+namespace cachee::daemon {
+namespace {
+
+class ChangeTest : public DispatcherTest {
+ protected:
+  void SetUp() override {
+    DispatcherTest::SetUp();
+    cache_.emplace(segment_->client());
+    ASSERT_TRUE(eventually([&] { return executors().size() == executors_; }));
+  }
+  void TearDown() override {
+    cache_.reset();
+    DispatcherTest::TearDown();
+  }
+  /// Events wait from here on.
+  static void hold() { signal_executors(SIGSTOP); }
+  static void let_go() { signal_executors(SIGCONT); }
+  void set(const std::string& prefix, int count) {
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(cache_->set(prefix + std::to_string(i), "v"));
+  }
+  /// Logs its key to the channel `name`.
+  static TriggerSpec logging(const std::string& name, const std::string& pattern) {
+    TriggerSpec made = spec(pattern, EventKind::write, "cachee.log('" + name + "', {key = event.key})");
+    made.name = name;
+    return made;
+  }
+  std::set<std::string> keys_of(const std::string& channel) const {
+    std::set<std::string> keys;
+    for (const std::string& line : lines(channel)) keys.insert(nlohmann::json::parse(line)["key"]);
+    return keys;
+  }
+  /// Each event in the account of the trigger, and logged to the channel once.
+  void expect_handled(const std::string& name, std::uint64_t count, const std::string& channel) {
+    EXPECT_TRUE(eventually([&] { return account(name).acknowledged == count; })) << account(name).acknowledged << " of " << count;
+    EXPECT_EQ(account(name).emitted, count);
+    EXPECT_EQ(lines(channel).size(), count);
+  }
+
+  std::optional<Cache> cache_{};
+};
+
+TEST_F(ChangeTest, AWiderPatternDoesNotRunForWhatWasWrittenBefore) {
+  put(logging("t", "a:*"));
+  put(logging("other", "b:*"));  // so that there are events of those keys
+  hold();
+  set("b:", 5);
+  put(logging("t", "[ab]:*"));
+  ASSERT_TRUE(cache_->set("b:new", "v"));
+  ASSERT_TRUE(cache_->set("a:new", "v"));
+  let_go();
+  expect_handled("other", 6, "other");
+  expect_handled("t", 2, "t");
+  EXPECT_EQ(keys_of("t"), (std::set<std::string>{"a:new", "b:new"}));
+}
+
+TEST_F(ChangeTest, ANarrowerPatternRunsWithTheNewSourceForWhatWaits) {
+  put(logging("t", "[ab]:*"));
+  hold();
+  set("b:", 5);
+  TriggerSpec narrower = logging("t", "a:*");
+  narrower.source = "cachee.log('new', {key = event.key})";
+  put(narrower);
+  set("b:", 5);
+  set("a:", 1);
+  let_go();
+  expect_handled("t", 6, "new");
+  EXPECT_TRUE(lines("t").empty());
+}
+
+TEST_F(ChangeTest, OtherEventsAndAnotherSampleLeaveWhatWaits) {
+  put(logging("t", "a:*"));
+  hold();
+  set("a:", 5);
+  TriggerSpec other = logging("t", "a:*");
+  other.events = event_bit(EventKind::del);
+  put(other);
+  set("a:", 5);
+  other.events = event_bit(EventKind::write);
+  put(other);
+  set("a:", 3);
+  other.sample = ~std::uint32_t{0};
+  put(other);
+  let_go();
+  expect_handled("t", 8, "t");
+}
+
+TEST_F(ChangeTest, DisableLeavesWhatWaitsAndMakesNoMore) {
+  put(logging("t", "a:*"));
+  hold();
+  set("a:", 5);
+  ASSERT_TRUE(dispatcher_->enable_trigger("t", false));
+  set("a:", 7);
+  EXPECT_EQ(account("t").in_flight, 5u);
+  ASSERT_TRUE(dispatcher_->enable_trigger("t", true));
+  set("a:", 2);
+  ASSERT_TRUE(dispatcher_->enable_trigger("t", false));
+  let_go();
+  expect_handled("t", 7, "t");
+}
+
+TEST_F(ChangeTest, WhatWaitsIsOwedThroughACrash) {
+  put(logging("t", "a:*"));
+  hold();
+  set("a:", 5);
+  put(logging("t", "b:*"));
+  ASSERT_TRUE(dispatcher_->enable_trigger("t", false));
+  crash();
+  start();
+  expect_handled("t", 5, "t");
+}
+
+TEST_F(ChangeTest, TheSameTriggerMayBeChangedManyTimes) {
+  put(logging("t", "a:*"));
+  hold();
+  constexpr std::size_t kChanges = kPastInterestsMax / 2;
+  for (std::size_t i = 0; i < kChanges; ++i) {
+    put(logging("t", i % 2 == 0 ? "b:*" : "a:*"));
+    set(i % 2 == 0 ? "b:" : "a:", 1);
+  }
+  let_go();
+  expect_handled("t", kChanges, "t");
+}
+
+class ChangeWithBacklog : public ChangeTest {
+ protected:
+  ChangeWithBacklog() {
+    dispatcher_options_.backlog_events_max = 16;
+    dispatcher_options_.spool.free_bytes_min = 0;
+  }
+};
+
+TEST_F(ChangeWithBacklog, WhatIsSpooledIsOwedLikeWhatIsInTheRing) {
+  put(logging("t", "a:*"));
+  put(logging("other", "b:*"));
+  hold();
+  set("a:", 50);
+  set("b:", 50);
+  ASSERT_TRUE(eventually([&] { return account("t").spooled > 0 && account("other").spooled > 0; }));
+  put(logging("t", "[bc]:*"));
+  ASSERT_TRUE(dispatcher_->enable_trigger("other", false));
+  set("c:", 50);
+  let_go();
+  expect_handled("other", 50, "other");
+  expect_handled("t", 100, "t");
+  EXPECT_FALSE(keys_of("t").contains("b:0"));
+}
+
+TEST_F(ChangeTest, ASampleDoesNotDependOnTheTurnsOfOperations) {
+  TriggerSpec writes = spec("k", EventKind::write, "");
+  writes.name = "writes";
+  TriggerSpec reads = spec("k", EventKind::read, "");
+  reads.name = "reads";
+  writes.sample = reads.sample = 2;
+  put(writes);
+  put(reads);
+  constexpr int kTurns = 200;
+  for (int i = 0; i < kTurns; ++i) {
+    ASSERT_TRUE(cache_->set("k", "v"));
+    ASSERT_TRUE(cache_->get("k"));
+  }
+  ASSERT_TRUE(eventually([&] { return segment_->keeper().reader().head() == 2 * kTurns; }));
+  for (const char* name : {"writes", "reads"}) {
+    EXPECT_GT(account(name).emitted, kTurns / 4u) << name;
+    EXPECT_LT(account(name).emitted, kTurns * 3u / 4) << name;
+  }
+}
+
+}  // namespace
+}  // namespace cachee::daemon
