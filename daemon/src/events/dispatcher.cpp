@@ -56,9 +56,9 @@ Outcome<std::unique_ptr<Dispatcher>> Dispatcher::make(Maintainer& keeper, Dispat
   if (!cache) return Failure{cache.error().code, "the dispatcher's handle: " + to_string(cache.error())};
   made->cache_.emplace(std::move(*cache));
   if (auto recovered = made->recover_spool(); !recovered) return recovered.failure();
-  made->registry_ = std::make_unique<Registry>(keeper, *made->store_, [made = made.get()](std::string_view trigger) {
-    return made->spooled_of_trigger(trigger);
-  });
+  made->registry_ = std::make_unique<Registry>(
+      keeper, *made->store_, [made = made.get()](std::string_view trigger) { return made->spooled_of_trigger(trigger); },
+      [made = made.get()](std::uint32_t slot, std::string_view trigger) { return made->has_in_hand(slot, trigger); });
   if (auto loaded = made->registry_->load(); !loaded) return loaded.failure();
   if (auto recovered = made->recover_ring(); !recovered) return recovered.failure();
   Groups::Host host;
@@ -199,6 +199,18 @@ bool Dispatcher::collect() {
     reports += worker.process->poll(kReportsPerRound, [&](const RunReport& report) { take_report(worker, report); });
   }
   return reports > 0;
+}
+
+/// Runs that are to be carried out, and those of the store and the spool that executors have.
+bool Dispatcher::has_in_hand(std::uint32_t slot, std::string_view trigger) const {
+  if (std::any_of(runs_.begin(), runs_.end(), [&](const Run& run) { return run.trigger_slot == slot; })) return true;
+  if (std::any_of(in_hand_.begin(), in_hand_.end(), [&](const auto& entry) { return entry.second.trigger == trigger; })) return true;
+  return std::any_of(spooled_.begin(), spooled_.end(), [&](const Spooled& spooled) {
+    for (std::size_t i = 0; i < spooled.states.size(); ++i) {
+      if (spooled.states[i] == Spooled::State::running && spooled.record.triggers[i] == trigger) return true;
+    }
+    return false;
+  });
 }
 
 Dispatcher::Position* Dispatcher::position_of(std::uint64_t seq) {

@@ -37,6 +37,9 @@
 //          ring, the spool or the store, and however many executors died over it.
 //   [DP-8] A run whose effects would make a key depend on itself is a dead letter before D1: nothing of it is stored or
 //          applied. Against what other programs write between the look and D3 there is no guard.
+//   [DP-9] What is reported, counted or stored of a trigger is never taken for another's: the slot of a removed one is
+//          not given away while a report, a position or a run may name it (registry.hpp). A run that is reported after
+//          the removal is over, as those that wait.
 //
 //   Killed between   what is left                         what the next start does
 //   before D1        nothing                              the event runs again, duplicate = true
@@ -253,6 +256,7 @@ class Dispatcher final : public TriggerAdmin {
   void loop();
   bool run_tasks();
   bool collect();
+  [[nodiscard]] bool has_in_hand(std::uint32_t slot, std::string_view trigger) const;
   void answer_test(const RunReport& report);
   void take_report(Worker& worker, const RunReport& report);
   static void note_run(TriggerFigures& figures, const RunReport& report);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <set>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -77,15 +78,26 @@ void Registry::catch_up() {
   adopt(std::move(next));
 }
 
+/// Behind the last event that is in the ring now.
+std::uint64_t Registry::ring_end() const {
+  const EventReader reader = keeper_.reader();
+  const std::uint64_t tail = reader.tail();
+  return reader.at(EventSeq{tail}).code() == Errc::would_block ? tail : tail + 1;  // it may lag by one
+}
+
 void Registry::adopt(TriggerTable table) {
-  table_ = std::move(table);
-  published_.push_back({table_.generation, keeper_.reader().tail() + 1, mono_ns()});
+  const TriggerTable before = std::exchange(table_, std::move(table));
   matcher_ = TriggerMatcher{table_};
   by_slot_.clear();
   for (std::uint32_t index = 0; index < table_.triggers.size(); ++index) {
     const std::uint32_t slot = table_.triggers[index].slot;
     if (slot >= by_slot_.size()) by_slot_.resize(std::size_t{slot} + 1, kNoIndex);
     by_slot_[slot] = index;
+  }
+  const std::uint64_t end = ring_end();
+  published_.push_back({table_.generation, end, mono_ns()});
+  for (const TriggerSpec& t : before.triggers) {
+    if (find_slot(t.slot) == nullptr) removed_.push_back({t.slot, t.name, end});
   }
 }
 
@@ -100,8 +112,14 @@ Outcome<void> Registry::begin_account(const TriggerSpec& spec) {
   return {};
 }
 
+void Registry::free_slots() {
+  const std::uint64_t head = keeper_.reader().head();
+  std::erase_if(removed_, [&](const Removed& gone) { return gone.ring_end <= head && !in_hand_(gone.slot, gone.trigger); });
+}
+
 std::optional<std::uint32_t> Registry::free_slot(const TriggerTable& next) const {
   std::set<std::uint32_t> used;
+  for (const Removed& gone : removed_) used.insert(gone.slot);
   for (const TriggerSpec& t : next.triggers) used.insert(t.slot);
   for (std::uint32_t slot = 0; slot < keeper_.trigger_slots_max(); ++slot) {
     if (!used.contains(slot)) return slot;
@@ -110,6 +128,7 @@ std::optional<std::uint32_t> Registry::free_slot(const TriggerTable& next) const
 }
 
 Outcome<void> Registry::put(std::vector<TriggerSpec> specs) {
+  free_slots();
   TriggerTable next = table_;
   std::vector<std::string> fresh;
   for (TriggerSpec& spec : specs) {
@@ -130,8 +149,9 @@ Outcome<void> Registry::put(std::vector<TriggerSpec> specs) {
     }
     const auto slot = free_slot(next);
     if (!slot) {
-      return Failure{Errc::no_space, fmt::format("the trigger table is full ({} triggers): remove some, or give the segment more memory",
-                                                 keeper_.trigger_slots_max())};
+      return Failure{Errc::no_space, fmt::format("the trigger table is full ({} triggers, {} of them removed with runs on their way): "
+                                                 "remove some, or give the segment more memory",
+                                                 keeper_.trigger_slots_max(), removed_.size())};
     }
     spec.slot = *slot;
     spec.since_generation = table_.generation + 1;
@@ -175,7 +195,7 @@ Outcome<void> Registry::set_paused(std::string_view name, bool paused) {
 /// Past interests that no event can be of any more.
 Outcome<void> Registry::drop_past(TriggerTable& next) {
   const std::uint64_t head = keeper_.reader().head();
-  while (!published_.empty() && published_.front().tail <= head && mono_ns() - published_.front().at_ns > kLateEventNs) {
+  while (!published_.empty() && published_.front().ring_end <= head && mono_ns() - published_.front().at_ns > kLateEventNs) {
     passed_ = published_.front().generation;
     published_.pop_front();
   }

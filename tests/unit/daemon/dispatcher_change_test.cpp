@@ -156,6 +156,97 @@ TEST_F(ChangeWithBacklog, WhatIsSpooledIsOwedLikeWhatIsInTheRing) {
   EXPECT_FALSE(keys_of("t").contains("b:0"));
 }
 
+// Slots
+
+class RemovedTriggerTest : public ChangeTest {
+ protected:
+  RemovedTriggerTest() { executors_ = 2; }
+  static TriggerSpec patient(TriggerSpec trigger) {
+    trigger.timeout_ms = 60'000;
+    trigger.steps = 1'000'000'000'000;
+    trigger.backoff_min_ms = trigger.backoff_max_ms = 1;
+    return trigger;
+  }
+  bool is_running_one() {
+    for (std::uint32_t i = 0; i < executors_; ++i) {
+      if (segment_->keeper().lane(i)->running().since != 0) return true;
+    }
+    return false;
+  }
+};
+
+TEST_F(RemovedTriggerTest, LeavesNothingInTheAccountOfTheNext) {
+  TriggerSpec staying = patient(spec("s", EventKind::write, "while not cachee.exists('go') do end"));
+  put(staying);
+  TriggerSpec failing = patient(logging("x", "x:*"));
+  failing.source = "error('never')";
+  failing.backoff_min_ms = failing.backoff_max_ms = 60'000;
+  put(failing);
+  ASSERT_TRUE(cache_->set("s", "v"));
+  ASSERT_TRUE(eventually([&] { return is_running_one(); }));
+  // The head of the ring stays where it is; those of the other executor are moved behind it.
+  set("x:", 16);
+  ASSERT_TRUE(eventually([&] { return account("x").retry > 0; }));
+  ASSERT_TRUE(dispatcher_->remove_trigger("x"));
+  put(logging("y", "y:*"));
+  EXPECT_EQ(account("y").emitted, 0u);
+  ASSERT_TRUE(cache_->set("go", "v"));
+  ASSERT_TRUE(eventually([&] { return segment_->keeper().reader().head() == segment_->keeper().reader().tail(); }));
+  EXPECT_EQ(account("y").emitted, 0u);
+  set("y:", 3);
+  expect_handled("y", 3, "y");
+}
+
+TEST_F(RemovedTriggerTest, LeavesNoRunToTheNext) {
+  TriggerSpec staying = patient(logging("x", "x:*"));
+  staying.source = "while not cachee.exists('go') do end error('no')";
+  put(staying);
+  ASSERT_TRUE(cache_->set("x:1", "v"));
+  ASSERT_TRUE(eventually([&] { return is_running_one(); }));
+  ASSERT_TRUE(dispatcher_->remove_trigger("x"));
+  put(logging("y", "y:*"));
+  ASSERT_TRUE(cache_->set("go", "v"));
+  ASSERT_TRUE(eventually([&] { return !is_running_one() && segment_->keeper().reader().head() == segment_->keeper().reader().tail(); }));
+  set("y:", 1);
+  expect_handled("y", 1, "y");
+  EXPECT_EQ(keys_of("y"), (std::set<std::string>{"y:0"}));
+}
+
+TEST_F(RemovedTriggerTest, LeavesNoStoredRunToTheNext) {
+  TriggerSpec staying = patient(logging("x", "x:*"));
+  staying.source = "if event.attempt > 1 then while not cachee.exists('go') do end end error('no')";
+  put(staying);
+  ASSERT_TRUE(cache_->set("x:1", "v"));
+  ASSERT_TRUE(eventually([&] { return account("x").retry == 1 && is_running_one(); }));
+  ASSERT_TRUE(dispatcher_->remove_trigger("x"));
+  put(logging("y", "y:*"));
+  ASSERT_TRUE(cache_->set("go", "v"));
+  ASSERT_TRUE(eventually([&] { return dispatcher_->server_stats()["stored_runs_in_hand"] == 0; }));
+  set("y:", 1);
+  expect_handled("y", 1, "y");
+  EXPECT_TRUE(dispatcher_->list_dead_letters(10)->empty() || (*dispatcher_->list_dead_letters(10))[0]["trigger"] == "x");
+}
+
+TEST_F(RemovedTriggerTest, GivesItsSlotBackWhenItsEventsAreOver) {
+  stop();
+  cache_.reset();
+  SegmentOptions options;
+  options.memory_bytes = 4 << 20;
+  segment_.emplace(options);
+  start();
+  cache_.emplace(segment_->client());
+  const std::uint32_t rounds = 2 * segment_->keeper().trigger_slots_max() / 100 + 1;
+  for (std::uint32_t round = 0; round < rounds; ++round) {
+    std::vector<TriggerSpec> many;
+    for (int i = 0; i < 100; ++i) many.push_back(logging("t" + std::to_string(i), "a:" + std::to_string(i)));
+    const auto done = dispatcher_->register_triggers(many);
+    ASSERT_TRUE(done) << round << ": " << done.failure().text;
+    ASSERT_TRUE(cache_->set("a:1", "v"));
+    ASSERT_TRUE(eventually([&] { return segment_->keeper().reader().head() == segment_->keeper().reader().tail(); }));
+    for (const TriggerSpec& spec : many) ASSERT_TRUE(dispatcher_->remove_trigger(spec.name));
+  }
+}
+
 TEST_F(ChangeTest, ASampleDoesNotDependOnTheTurnsOfOperations) {
   TriggerSpec writes = spec("k", EventKind::write, "");
   writes.name = "writes";
