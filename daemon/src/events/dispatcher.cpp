@@ -1,6 +1,7 @@
 #include "events/dispatcher.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -99,6 +100,7 @@ Outcome<void> Dispatcher::recover_ring() {
       if (!asked) return asked;
     }
   }
+  if (!positions_.empty()) positions_.front().deltas.drop_below(keeper_.counted_ahead());
   return {};
 }
 
@@ -380,8 +382,22 @@ void Dispatcher::count_run(const Run& run, const TriggerSpec* spec) {
   }
 }
 
+/// Of the head's event: what one release cannot count with the rest, in the order of slots.
+void Dispatcher::count_ahead(Position& position) {
+  constexpr std::size_t kAtOnce = Maintainer::kReleaseDeltasMax;
+  if (position.deltas.size() <= kAtOnce) return;
+  std::vector<Maintainer::Delta> deltas{position.deltas.begin(), position.deltas.end()};
+  std::sort(deltas.begin(), deltas.end(), [](const auto& left, const auto& right) { return left.trigger_slot < right.trigger_slot; });
+  std::span<const Maintainer::Delta> left{deltas};
+  for (; left.size() > kAtOnce; left = left.subspan(kAtOnce)) {
+    keeper_.count_ahead(left[kAtOnce].trigger_slot, left.first(kAtOnce));
+  }
+  position.deltas.drop_below(left.front().trigger_slot);
+}
+
 void Dispatcher::release() {
   while (!positions_.empty() && positions_.front().done) {
+    count_ahead(positions_.front());
     std::map<std::uint32_t, Counters> sums;
     auto last = sums.end();  // most positions are of the same trigger as the one before
     std::size_t count = 0;
@@ -397,7 +413,6 @@ void Dispatcher::release() {
       }
       ++count;
     }
-    if (count == 0) return log::error("event {} concerns more triggers than one release can count", id_of(EventSeq{base_}));
     std::vector<Maintainer::Delta> deltas;
     for (const auto& [slot, sum] : sums) deltas.push_back({slot, sum});
     keeper_.release_through(base_ + count, deltas);

@@ -9,7 +9,8 @@
 //     D2  log lines reach their files, fdatasync                        (LogWriter::flush)
 //     D3  cache effects are applied
 //     D4  the event is marked acknowledged in the segment; a prefix of acknowledged events is
-//         released together with the triggers' counters                (Maintainer::release_through)
+//         released together with the triggers' counters                (Maintainer::release_through;
+//         an event of more triggers than that can count is counted ahead: Maintainer::count_ahead)
 //
 //   [DP-1] An event is acknowledged only when every run it owed is done (D1-D3) or moved in.
 //   [DP-2] Runs of one (trigger, key) happen in the order of their events: after a failure the
@@ -45,8 +46,8 @@
 //   before D1        nothing                              the event runs again, duplicate = true
 //   D1 and D4        ledger entries, lines, rows,         the event runs again, duplicate = true; the ledger lets
 //                    stored runs                          nothing in twice, a moved run is found moved and not spooled
-//   D4 (ack) and     an acknowledged cell                 its runs are counted by was_moved
-//   the release
+//   D4 (ack) and     an acknowledged cell, perhaps        its runs are counted by was_moved, but for
+//   the release      counted ahead in part                those of triggers that were counted ahead
 //   B2 and B3        events in the spool and the ring     the spool's records say which cells left; what was
 //                                                         claimed before them goes to the store first
 //   B4 (run) and     events that ran, before the cursor   they are run again, duplicate = true
@@ -148,7 +149,8 @@ class Dispatcher final : public TriggerAdmin {
   static constexpr std::uint64_t kSpoolTokens = std::uint64_t{1} << 61;
   static constexpr int kReportsPerRound = 8192;  // they share two fsyncs when they wait anyway
   static constexpr std::int64_t kStorePauseMs = 200;  // after a failure of the store or the disk
-  static constexpr unsigned kSpoolTriggerBits = 10;  // of a token: which trigger of the record
+  static constexpr unsigned kSpoolTriggerBits = 14;  // of a token: which trigger of the record
+  static_assert(kTriggerSlotsMax <= 1u << kSpoolTriggerBits);
 
   /// How far a run is carried out.
   enum class Step : std::uint8_t { fresh, apply, finish, done };
@@ -208,7 +210,7 @@ class Dispatcher final : public TriggerAdmin {
     [[nodiscard]] const std::string& name() const { return spooled->record.triggers[trigger]; }
     [[nodiscard]] Spooled::State& state() const { return spooled->states[trigger]; }
   };
-  /// Deltas of one position: nearly always one, which is kept in place.
+  /// Deltas of one position, one for each trigger: nearly always one, which is kept in place.
   class Deltas {
    public:
     void push_back(const Maintainer::Delta& delta) {
@@ -216,6 +218,14 @@ class Dispatcher final : public TriggerAdmin {
       if (count_ == 0) first_ = delta;
       else more_.push_back(delta);
       ++count_;
+    }
+    void drop_below(std::uint32_t slot) {
+      std::vector<Maintainer::Delta> kept;
+      for (const Maintainer::Delta& delta : *this) {
+        if (delta.trigger_slot >= slot) kept.push_back(delta);
+      }
+      *this = {};
+      for (const Maintainer::Delta& delta : kept) push_back(delta);
     }
     [[nodiscard]] std::size_t size() const noexcept { return count_; }
     [[nodiscard]] const Maintainer::Delta* begin() const noexcept { return count_ > 1 ? more_.data() : &first_; }
@@ -280,6 +290,7 @@ class Dispatcher final : public TriggerAdmin {
   void count_run(const Run& run, const TriggerSpec* spec);
   void keep_slow_run(const RunReport& report, const Run& run, const TraceStep& step);
   void keep_trace(Run& run, const TriggerSpec* spec);
+  void count_ahead(Position& position);
   void release();
   void unblock_pairs();
   bool feed_stored();

@@ -245,6 +245,12 @@ class Maintainer {
   };
   static constexpr std::size_t kReleaseDeltasMax = 256;
   void release_through(std::uint64_t end, std::span<const Delta> deltas) noexcept;
+  /// For the first event that is not released, when it concerns more triggers than one step can count: adds the
+  /// deltas, of triggers whose slot is below `slots_below`, and notes that with the event, in one step as far as a crash
+  /// can tell. In ascending steps; release_through() then takes the rest.
+  void count_ahead(std::uint32_t slots_below, std::span<const Delta> deltas) noexcept;
+  /// How far count_ahead() had come with the first event that is not released.
+  [[nodiscard]] std::uint32_t counted_ahead() const noexcept;
   [[nodiscard]] Counters counters(std::uint32_t trigger_slot) const noexcept;
 
   // Triggers. One thread only.

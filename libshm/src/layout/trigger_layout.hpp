@@ -85,7 +85,8 @@ struct alignas(64) Journal {
   Word valid;    //  0
   Word end;      //  8 events below are released by this step
   Word count;    // 16
-  Word reserved[5];
+  Word counted;  // 24 0, or CountedBelow of the head's event, which this step does not release
+  Word reserved[4];
   JournalEntry entries[kJournalEntriesMax];
 };
 static_assert(sizeof(JournalEntry) == 40);

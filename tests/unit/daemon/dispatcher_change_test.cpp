@@ -247,6 +247,21 @@ TEST_F(RemovedTriggerTest, GivesItsSlotBackWhenItsEventsAreOver) {
   }
 }
 
+// Many
+
+TEST_F(ChangeTest, MoreTriggersOfOneEventThanOneReleaseCounts) {
+  constexpr int kTriggers = 300;
+  std::vector<TriggerSpec> many;
+  for (int i = 0; i < kTriggers; ++i) many.push_back(logging("t" + std::to_string(i), "k:*"));
+  const auto done = dispatcher_->register_triggers(many);
+  ASSERT_TRUE(done) << done.failure().text;
+  set("k:", 3);
+  ASSERT_TRUE(eventually([&] { return segment_->keeper().reader().head() == 3; })) << segment_->keeper().reader().head();
+  expect_handled("t0", 3, "t0");
+  expect_handled("t299", 3, "t299");
+  ASSERT_TRUE(dispatcher_->remove_trigger("t0"));
+}
+
 TEST_F(ChangeTest, ASampleDoesNotDependOnTheTurnsOfOperations) {
   TriggerSpec writes = spec("k", EventKind::write, "");
   writes.name = "writes";
