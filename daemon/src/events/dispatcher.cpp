@@ -156,6 +156,7 @@ void Dispatcher::loop() {
   for (;;) {
     registry_->catch_up();
     bool worked = run_tasks();
+    make_changes();
     worked = collect() || worked;
     carry_out();
     backed_up_ = !runs_.empty();
@@ -170,7 +171,7 @@ void Dispatcher::loop() {
     worked = look_after_workers() || worked;
     worked = groups_->tend(wall_ms()) || worked;
     if (stopping_.load()) {
-      if (drained_.load()) return;
+      if (drained_.load()) return refuse_changes();
       if (!worked && runs_.empty() && running_.empty() && reader_.head() == reader_.tail()) drained_.store(true);
     }
     idle(worked || !runs_.empty());

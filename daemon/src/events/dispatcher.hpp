@@ -340,6 +340,11 @@ class Dispatcher final : public TriggerAdmin {
   /// answer. `work` must own what it uses: it may still run after the wait was given up.
   template <class F>
   auto ask(F work) -> std::invoke_result_t<F>;
+  /// The same for a change of the registry. One that finds the ring too full is tried again for a while, and the
+  /// dispatcher goes on meanwhile: nobody else makes room.
+  Outcome<void> change_registry(std::function<Outcome<void>()> make);
+  void make_changes();
+  void refuse_changes();
   void block_stored_pairs();
 
   Maintainer& keeper_;
@@ -377,6 +382,14 @@ class Dispatcher final : public TriggerAdmin {
     std::vector<std::string> would_run{};  // triggers that such an event sets off, in order
   };
   std::map<std::uint64_t, Test> tests_{};  // by token
+  /// A change of the registry that is not made yet.
+  struct Change {
+    std::function<Outcome<void>()> make{};
+    std::promise<Outcome<void>> answer{};
+    std::chrono::steady_clock::time_point until{};
+  };
+  std::deque<Change> changes_{};
+  std::chrono::steady_clock::time_point changes_at_{};  // when those that wait are tried again
   std::uint64_t next_test_ = 0;
   const WallMs started_wall_ms_ = wall_ms();  // since then the figures count
   bool waits_open_ = false;          // a WAIT asked and got no answer yet

@@ -13,7 +13,6 @@
 namespace cachee::daemon {
 namespace {
 
-constexpr std::chrono::milliseconds kPublishMs{5000};
 // Whoever stands still between deciding an event and appending it is helped within a part of this.
 constexpr std::int64_t kLateEventNs = 2'000'000'000;
 
@@ -22,6 +21,10 @@ void sort_triggers(std::vector<TriggerSpec>& triggers) {
   std::stable_sort(triggers.begin(), triggers.end(), [](const TriggerSpec& a, const TriggerSpec& b) {
     return a.priority != b.priority ? a.priority > b.priority : a.id < b.id;
   });
+}
+
+Failure ring_too_full() {
+  return {Errc::timed_out, "the event ring stayed too full to register safely: try again when it has drained"};
 }
 
 bool same_interest(const TriggerSpec& left, const TriggerSpec& right) noexcept {
@@ -135,9 +138,6 @@ Outcome<void> Registry::put(std::vector<TriggerSpec> specs) {
     spec.registered_wall_ms = static_cast<std::uint64_t>(wall_ms());
     const auto at = std::find_if(next.triggers.begin(), next.triggers.end(),
                                  [&](const TriggerSpec& t) { return t.name == spec.name; });
-    auto id = store_.next_trigger_id();
-    if (!id) return id.failure();
-    spec.id = *id;
     if (at != next.triggers.end() && at->is_group != spec.is_group) {
       return Failure{Errc::exists, fmt::format("{} is the name of a {}: remove that first, or choose another name", spec.name,
                                                at->is_group ? "consumer group" : "trigger")};
@@ -158,7 +158,12 @@ Outcome<void> Registry::put(std::vector<TriggerSpec> specs) {
     fresh.push_back(spec.name);
     next.triggers.push_back(spec);
   }
-  for (const TriggerSpec& spec : next.triggers) {
+  if (auto ready = prepare(next); !ready) return ready;
+  for (const TriggerSpec& put : specs) {
+    TriggerSpec& spec = *std::find_if(next.triggers.begin(), next.triggers.end(), [&](const TriggerSpec& t) { return t.name == put.name; });
+    const auto id = store_.next_trigger_id();
+    if (!id) return id.failure();
+    spec.id = *id;
     if (std::find(fresh.begin(), fresh.end(), spec.name) == fresh.end()) continue;
     if (auto begun = begin_account(spec); !begun) return begun;
   }
@@ -170,6 +175,7 @@ Outcome<void> Registry::remove(std::string_view name) {
   TriggerTable next = table_;
   std::erase_if(next.triggers, [&](const TriggerSpec& t) { return t.name == name; });
   return publish(std::move(next));
+  if (auto ready = prepare(next); !ready) return ready;
 }
 
 Outcome<void> Registry::change(std::string_view name, const std::function<void(TriggerSpec&)>& apply) {
@@ -182,6 +188,7 @@ Outcome<void> Registry::change(std::string_view name, const std::function<void(T
     follow(t, before, table_.generation + 1);
   }
   return publish(std::move(next));
+  if (auto ready = prepare(next); !ready) return ready;
 }
 
 Outcome<void> Registry::set_enabled(std::string_view name, bool enabled) {
@@ -192,8 +199,10 @@ Outcome<void> Registry::set_paused(std::string_view name, bool paused) {
   return change(name, [&](TriggerSpec& t) { t.paused = paused; });
 }
 
-/// Past interests that no event can be of any more.
-Outcome<void> Registry::drop_past(TriggerTable& next) {
+/// Whether a table can be published now, looked at before anything is written to the disk: it may be asked often. Drops
+/// the past interests that no event can be of any more.
+Outcome<void> Registry::prepare(TriggerTable& next) {
+  if (unpublished_) return Failure{Errc::busy, "the triggers of the last start are not published yet: the event ring is too full; try again"};
   const std::uint64_t head = keeper_.reader().head();
   while (!published_.empty() && published_.front().ring_end <= head && mono_ns() - published_.front().at_ns > kLateEventNs) {
     passed_ = published_.front().generation;
@@ -202,23 +211,21 @@ Outcome<void> Registry::drop_past(TriggerTable& next) {
   for (TriggerSpec& t : next.triggers) {
     std::erase_if(t.past, [&](const PastInterest& past) { return past.until_generation <= passed_; });
     if (t.past.size() <= kPastInterestsMax) continue;
-    return Failure{Errc::busy, fmt::format("{} was changed {} times while events of before wait: try again when they are handled", t.name, kPastInterestsMax)};
+    return Failure{Errc::timed_out, fmt::format("{} was changed {} times while events of before wait: try again when they are handled", t.name, kPastInterestsMax)};
   }
   return {};
+  if (!keeper_.can_publish(next)) return ring_too_full();
 }
 
 Outcome<void> Registry::publish(TriggerTable next) {
-  if (unpublished_) return Failure{Errc::busy, "the triggers of the last start are not published yet: the event ring is too full; try again"};
-  if (auto dropped = drop_past(next); !dropped) return dropped;
   sort_triggers(next.triggers);
   if (auto saved = store_.save_triggers(next.triggers); !saved) return saved;
-  if (const auto published = keeper_.publish_triggers(next, kPublishMs); !published) {
+  if (const auto published = keeper_.publish_triggers(next, std::chrono::milliseconds{0}); !published) {
     static_cast<void>(store_.save_triggers(table_.triggers));
     switch (published.code()) {
       case Errc::no_space:
         return Failure{Errc::no_space, "the segment's trigger table has no room for this: shorten sources, remove triggers, or start with more --memory"};
-      case Errc::timed_out:
-        return Failure{Errc::timed_out, "the event ring stayed too full to register safely: try again when it has drained"};
+      case Errc::timed_out: return ring_too_full();
       default: return Failure{published.code(), "publishing the trigger table: " + to_string(published.error())};
     }
   }

@@ -44,7 +44,10 @@ class Registry {
   Outcome<void> load();
   void catch_up();
 
-  /// All or none. A name that is registered is replaced and keeps its slot and account.
+  // Changes. None of them waits: Errc::timed_out says that the ring has no room for it now, or too many events of
+  // before (kPastInterestsMax), and that nothing was changed; it is to be tried again.
+
+  /// All or none. A name that is registered is replaced and keeps its slot, its account and its pause.
   Outcome<void> put(std::vector<TriggerSpec> specs);
   Outcome<void> remove(std::string_view name);
   Outcome<void> set_enabled(std::string_view name, bool enabled);
@@ -72,8 +75,8 @@ class Registry {
   [[nodiscard]] std::optional<std::uint32_t> free_slot(const TriggerTable& next) const;
   Outcome<void> begin_account(const TriggerSpec& spec);
   Outcome<void> change(std::string_view name, const std::function<void(TriggerSpec&)>& apply);
+  Outcome<void> prepare(TriggerTable& next);
   Outcome<void> publish(TriggerTable next);
-  Outcome<void> drop_past(TriggerTable& next);
   void adopt(TriggerTable table);
 
   Maintainer& keeper_;

@@ -258,6 +258,9 @@ class Maintainer {
   /// @error no_space   the table does not fit
   /// @error timed_out  the ring stayed too full for a registration
   Result<void> publish_triggers(const TriggerTable& table, std::chrono::milliseconds timeout) noexcept;
+  /// Whether publish_triggers() would not have to wait. A table that wants no event which the present one does not,
+  /// be it that a trigger is paused, disabled or removed, needs no room.
+  [[nodiscard]] bool can_publish(const TriggerTable& table) const noexcept;
   [[nodiscard]] std::uint32_t trigger_slots_max() const noexcept;
   /// For a slot that begins anew: its counters become `initial`.
   void reset_counters(std::uint32_t trigger_slot, const Counters& initial = {}) noexcept;
@@ -298,24 +301,16 @@ class TriggerMatcher {
   }
 
  private:
+  static constexpr std::uint64_t kNoEnd = ~std::uint64_t{0};
+  /// One interest of a trigger: events decided from `since` on and before `until`. Those of one trigger do not overlap.
   struct Item {
     std::uint32_t index;
     EventMask events;
-    std::string pattern;
-  };
-  struct Group {
-    std::string prefix;
-    std::vector<Item> items;
-  };
-  static constexpr std::uint64_t kNoEnd = ~std::uint64_t{0};
-  /// One interest of a trigger: events decided from `since` on and before `until`. Those of one trigger do not overlap.
-  std::vector<Group> groups_;
-};
-
     std::uint32_t sample;
     std::uint64_t since;
     std::uint64_t until;
-}  // namespace cachee
+    std::string pattern;
+  };
   template <class F>
   void for_each(EventKind kind, KeyView key, F&& f) const {
     for (const auto& group : groups_) {
@@ -326,3 +321,11 @@ class TriggerMatcher {
     }
   }
   void add(Item item);
+  struct Group {
+    std::string prefix;
+    std::vector<Item> items;
+  };
+  std::vector<Group> groups_;
+};
+
+}  // namespace cachee

@@ -476,9 +476,21 @@ std::uint32_t Maintainer::trigger_slots_max() const noexcept { return impl_->vie
 Result<void> Maintainer::publish_triggers(const TriggerTable& table, std::chrono::milliseconds timeout) noexcept {
   if (impl_->closed()) return Errc::closed;
   try {
+    if (!can_publish(table) && !shm::wait_for_space(impl_->view(), Role::client, timeout)) return Errc::timed_out;
     return shm::publish_table(impl_->view(), table);
   } catch (...) {
     return Error{Errc::no_space, ENOMEM, 0};
+  }
+}
+
+bool Maintainer::can_publish(const TriggerTable& table) const noexcept {
+  if (impl_->closed()) return false;
+  const View& view = impl_->view();
+  if (shm::ring_admits(view, Role::client)) return true;
+  try {
+    return shm::wants_nothing_new(view, table);
+  } catch (...) {
+    return false;  // no memory to tell
   }
 }
 

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <set>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 
 #include "base/bounds.hpp"
 #include "base/hash.hpp"
@@ -22,9 +24,9 @@ constexpr std::uint64_t kLiteralBit = std::uint64_t{1} << 35;  // the pattern ha
 constexpr std::uint64_t kPrefixBit = std::uint64_t{1} << 36;   // or one only, a `*` at its end
 constexpr std::uint64_t kGroupBit = std::uint64_t{1} << 37;    // a consumer group: no source
 constexpr std::uint64_t kFileBit = std::uint64_t{1} << 38;     // of triggers.d
+constexpr std::uint64_t kPastBit = std::uint64_t{1} << 39;     // what the trigger of the item before wanted once
 constexpr std::uint32_t kShedWaitMs = 1000;  // the supervisor sheds what waits; that takes it a moment
 
-constexpr std::uint64_t kPastBit = std::uint64_t{1} << 39;     // what the trigger of the item before wanted once
 /// Bytes of a pattern before its first special character.
 std::size_t literal_prefix(std::string_view pattern) noexcept {
   const std::size_t at = pattern.find_first_of("*?[\\");
@@ -158,8 +160,6 @@ void match_patterns(const TableView& table, KeyView key, Interest& interest) noe
   }
 }
 
-}  // namespace
-
 /// G1 of one past interest, whose pattern is at `text_at` words.
 void put_past(Word* item, const TriggerSpec& trigger, const PastInterest& past, std::uint64_t text_at) noexcept {
   for (unsigned field = 0; field < layout::kItemWords; ++field) item[field].store_relaxed(0);
@@ -171,6 +171,8 @@ void put_past(Word* item, const TriggerSpec& trigger, const PastInterest& past, 
   item[layout::kItemSince].store_relaxed(past.since_generation);
   item[layout::kItemTimeout].store_relaxed(std::uint64_t{past.sample} << 32);
 }
+
+}  // namespace
 
 Interest match_table(const View& view, KeyView key) noexcept {
   for (int rounds = 1;; ++rounds) {
@@ -188,12 +190,12 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
   const std::uint64_t old_word = view.header->trigger_word.load_acquire();
   const std::uint64_t generation = TriggerWord::Generation::get(old_word) + 1;
   const std::size_t count = table.triggers.size();
+  std::size_t items = count;
   std::set<std::uint64_t> lengths;
   for (const TriggerSpec& t : table.triggers) {
     lengths.insert(literal_prefix(t.pattern));
     items += t.past.size();
   }
-  std::size_t items = count;
   // Too many different lengths: cut the longest ones down; a shorter prefix is only less selective.
   std::uint64_t longest = ~std::uint64_t{0};
   while (lengths.size() > layout::kPrefixLengthsMax) lengths.erase(std::prev(lengths.end()));
@@ -205,9 +207,9 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
   std::uint64_t bytes = text_at * 8;
   for (const TriggerSpec& t : table.triggers) {
     bytes += base::align_up(t.pattern.size() + t.name.size() + t.source.size(), 8);
+    for (const PastInterest& past : t.past) bytes += base::align_up(past.pattern.size(), 8);
   }
   if (bytes > view.shape.table_bytes) return Error{Errc::no_space, 0, bytes};
-    for (const PastInterest& past : t.past) bytes += base::align_up(past.pattern.size(), 8);
 
   Word* words = view.tables[generation & 1];
   words[layout::kTableBytes].store_relaxed(bytes);
@@ -273,6 +275,17 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
   return {};
 }
 
+bool wants_nothing_new(const View& view, const TriggerTable& table) {
+  const Result<TriggerTable> present = read_table(view);
+  if (!present) return false;
+  std::unordered_map<std::string_view, EventMask> wanted;  // by pattern
+  for (const TriggerSpec& t : present->triggers) wanted[t.pattern] |= t.enabled ? t.events : 0;
+  return std::all_of(table.triggers.begin(), table.triggers.end(), [&](const TriggerSpec& t) {
+    const auto at = wanted.find(t.pattern);
+    return !t.enabled || (at != wanted.end() && (t.events & ~at->second) == 0);
+  });
+}
+
 Result<TriggerTable> read_table(const View& view) {
   for (int rounds = 0; rounds < base::kTableRoundsMax; ++rounds) {
     const std::uint64_t word = view.header->trigger_word.load_seq_cst();
@@ -306,6 +319,14 @@ Result<TriggerTable> read_table(const View& view) {
       t.name = text.substr(pattern_bytes, name_bytes);
       t.source = text.substr(pattern_bytes + name_bytes);
       const std::uint64_t flags = get(layout::kItemEvents);
+      const auto sample = static_cast<std::uint32_t>(get(layout::kItemTimeout) >> 32);
+      if ((flags & kPastBit) != 0) {
+        damaged = out.triggers.empty();
+        if (damaged) break;
+        out.triggers.back().past.push_back(
+            {std::move(t.pattern), static_cast<EventMask>(flags), sample, get(layout::kItemSince), get(layout::kItemId)});
+        continue;
+      }
       t.events = static_cast<EventMask>(flags);
       t.enabled = (flags & kEnabledBit) != 0;
       t.paused = (flags & kPausedBit) != 0;
@@ -319,14 +340,6 @@ Result<TriggerTable> read_table(const View& view) {
       t.retry_attempts = static_cast<std::uint32_t>(get(layout::kItemBlockMs) >> 32);
       t.backoff_min_ms = static_cast<std::uint32_t>(get(layout::kItemBackoff));
       t.backoff_max_ms = static_cast<std::uint32_t>(get(layout::kItemBackoff) >> 32);
-      const auto sample = static_cast<std::uint32_t>(get(layout::kItemTimeout) >> 32);
-      if ((flags & kPastBit) != 0) {
-        damaged = out.triggers.empty();
-        if (damaged) break;
-        out.triggers.back().past.push_back(
-            {std::move(t.pattern), static_cast<EventMask>(flags), sample, get(layout::kItemSince), get(layout::kItemId)});
-        continue;
-      }
       t.timeout_ms = static_cast<std::uint32_t>(get(layout::kItemTimeout));
       t.sample = sample;
       t.memory_bytes = get(layout::kItemMemory);

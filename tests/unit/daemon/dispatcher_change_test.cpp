@@ -262,6 +262,66 @@ TEST_F(ChangeTest, MoreTriggersOfOneEventThanOneReleaseCounts) {
   ASSERT_TRUE(dispatcher_->remove_trigger("t0"));
 }
 
+// A full ring
+
+class FullRingTest : public ChangeTest {
+ protected:
+  FullRingTest() { dispatcher_options_.backlog_events_max = dispatcher_options_.pinned_bytes_max = 1 << 30; }  // nothing is spooled
+  void fill() {
+    TriggerSpec filling = logging("b", "b:*");
+    filling.block_ms = 1;
+    put(filling);
+    hold();
+    while (cache_->set("b:" + std::to_string(written_), "v")) ++written_;
+    ASSERT_GT(written_, 1000u);
+  }
+  std::uint64_t written_ = 0;
+};
+
+TEST_F(FullRingTest, PauseDisableAndRemoveNeedNoRoom) {
+  fill();
+  const auto begun = std::chrono::steady_clock::now();
+  for (const bool on : {true, false}) {
+    const auto paused = dispatcher_->pause_trigger("b", on);
+    EXPECT_TRUE(paused) << paused.failure().text;
+  }
+  const auto disabled = dispatcher_->enable_trigger("b", false);
+  EXPECT_TRUE(disabled) << disabled.failure().text;
+  EXPECT_TRUE(cache_->set("b:free", "v")) << "nobody wants its event any more";
+  let_go();
+  expect_handled("b", written_, "b");
+  ASSERT_TRUE(dispatcher_->remove_trigger("b"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 20s);
+}
+
+TEST_F(FullRingTest, ARegistrationWaitsForRoomAndNobodyForIt) {
+  fill();
+  std::promise<void> asked;
+  auto registered = std::async(std::launch::async, [&] {
+    asked.set_value();
+    return dispatcher_->register_triggers({logging("c", "c:*")});
+  });
+  asked.get_future().wait();
+  // The dispatcher answers, and does its work: that alone makes the room.
+  EXPECT_EQ(account("b").in_flight, written_);
+  EXPECT_EQ(registered.wait_for(0s), std::future_status::timeout) << "it was full";
+  let_go();
+  const auto done = registered.get();
+  EXPECT_TRUE(done) << done.failure().text;
+  set("c:", 1);
+  expect_handled("c", 1, "c");
+}
+
+TEST_F(FullRingTest, ARegistrationThatFindsNoRoomInTimeIsRefused) {
+  fill();
+  const auto done = dispatcher_->register_triggers({logging("c", "c:*")});
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.failure().code, Errc::timed_out);
+  EXPECT_FALSE(dispatcher_->find_trigger("c"));
+  let_go();
+  expect_handled("b", written_, "b");
+}
+
 TEST_F(ChangeTest, ASampleDoesNotDependOnTheTurnsOfOperations) {
   TriggerSpec writes = spec("k", EventKind::write, "");
   writes.name = "writes";
