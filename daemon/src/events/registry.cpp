@@ -143,6 +143,7 @@ Outcome<void> Registry::put(std::vector<TriggerSpec> specs) {
                                                at->is_group ? "consumer group" : "trigger")};
     }
     if (at != next.triggers.end()) {
+      spec.paused = spec.paused || at->paused;
       follow(spec, *at, table_.generation + 1);
       *at = spec;
       continue;
@@ -174,8 +175,8 @@ Outcome<void> Registry::remove(std::string_view name) {
   if (find(name) == nullptr) return Failure{Errc::not_found, fmt::format("no such trigger: {}", name)};
   TriggerTable next = table_;
   std::erase_if(next.triggers, [&](const TriggerSpec& t) { return t.name == name; });
-  return publish(std::move(next));
   if (auto ready = prepare(next); !ready) return ready;
+  return publish(std::move(next));
 }
 
 Outcome<void> Registry::change(std::string_view name, const std::function<void(TriggerSpec&)>& apply) {
@@ -187,8 +188,8 @@ Outcome<void> Registry::change(std::string_view name, const std::function<void(T
     apply(t);
     follow(t, before, table_.generation + 1);
   }
-  return publish(std::move(next));
   if (auto ready = prepare(next); !ready) return ready;
+  return publish(std::move(next));
 }
 
 Outcome<void> Registry::set_enabled(std::string_view name, bool enabled) {
@@ -213,8 +214,8 @@ Outcome<void> Registry::prepare(TriggerTable& next) {
     if (t.past.size() <= kPastInterestsMax) continue;
     return Failure{Errc::timed_out, fmt::format("{} was changed {} times while events of before wait: try again when they are handled", t.name, kPastInterestsMax)};
   }
-  return {};
   if (!keeper_.can_publish(next)) return ring_too_full();
+  return {};
 }
 
 Outcome<void> Registry::publish(TriggerTable next) {

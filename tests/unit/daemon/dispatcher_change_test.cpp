@@ -342,5 +342,18 @@ TEST_F(ChangeTest, ASampleDoesNotDependOnTheTurnsOfOperations) {
   }
 }
 
+TEST_F(ChangeTest, APausedTriggerThatIsRegisteredAgainStaysPaused) {
+  put(logging("t", "a:*"));
+  ASSERT_TRUE(dispatcher_->pause_trigger("t", true));
+  TriggerSpec again = logging("t", "a:*");
+  again.source += " -- mended";
+  put(again);
+  EXPECT_TRUE(dispatcher_->find_trigger("t")->paused);
+  set("a:", 3);
+  ASSERT_TRUE(eventually([&] { return account("t").retry == 3; }));
+  ASSERT_TRUE(dispatcher_->pause_trigger("t", false));
+  expect_handled("t", 3, "t");
+}
+
 }  // namespace
 }  // namespace cachee::daemon
