@@ -322,6 +322,28 @@ TEST_F(FullRingTest, ARegistrationThatFindsNoRoomInTimeIsRefused) {
   expect_handled("b", written_, "b");
 }
 
+TEST_F(ChangeTest, ADeadLetterOfARemovedTriggerStaysUntilThereIsOneOfItsName) {
+  TriggerSpec failing = logging("t", "a:*");
+  failing.source = "error('no')";
+  failing.retry_attempts = 1;
+  put(failing);
+  set("a:", 1);
+  ASSERT_TRUE(eventually([&] { return account("t").dead == 1; }));
+  ASSERT_TRUE(dispatcher_->remove_trigger("t"));
+  const std::string id = (*dispatcher_->list_dead_letters(10))[0]["id"];
+  const auto one = dispatcher_->replay_dead_letters(id);
+  ASSERT_FALSE(one);
+  EXPECT_NE(one.failure().text.find("trigger t"), std::string::npos) << one.failure().text;
+  EXPECT_EQ(dispatcher_->replay_dead_letters("e999").failure().code, Errc::not_found);
+  const auto all = dispatcher_->replay_dead_letters(std::nullopt);
+  ASSERT_FALSE(all);
+  EXPECT_NE(all.failure().text.find("trigger t"), std::string::npos) << all.failure().text;
+  EXPECT_EQ(dispatcher_->list_dead_letters(10)->size(), 1u);
+  put(logging("t", "a:*"));
+  EXPECT_EQ(*dispatcher_->replay_dead_letters(std::nullopt), 1u);
+  expect_handled("t", 1, "t");
+}
+
 TEST_F(ChangeTest, ASampleDoesNotDependOnTheTurnsOfOperations) {
   TriggerSpec writes = spec("k", EventKind::write, "");
   writes.name = "writes";
