@@ -34,8 +34,9 @@
 //   [DP-5] A trigger that asked for ON_FULL SHED has its runs shed in B2 instead of spooled; one gap event
 //          for each frame says how many and which. A run that a cacheed before this one may have begun is spooled: a
 //          kill between D1 and D4 left its log line.
-//   [DP-6] A run that another cacheed may have begun says duplicate = true, wherever its event has got to since: the
-//          ring, the spool or the store, and however many executors died over it.
+//   [DP-6] A run that another cacheed may have begun, or that an executor died in, says duplicate = true from then on,
+//          wherever its event has got to since: the ring, the spool or the store, and however many executors died
+//          over it. So does one that a consumer had in hand which is gone or let its deadline pass.
 //   [DP-8] A run whose effects would make a key depend on itself is a dead letter before D1: nothing of it is stored or
 //          applied. Against what other programs write between the look and D3 there is no guard.
 //   [DP-9] What is reported, counted or stored of a trigger is never taken for another's: the slot of a removed one is

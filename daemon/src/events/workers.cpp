@@ -125,8 +125,8 @@ bool Dispatcher::is_spooled_reported(std::uint64_t token) const {
   return std::any_of(runs_.begin(), runs_.end(), [&](const Run& run) { return run.spool_token == token; });
 }
 
-/// The run that an executor died in counts as a failed attempt; the event's other runs, which it did
-/// not come to, go to the store as well, so that the new executor begins behind the event.
+/// The run that an executor died in counts as a failed attempt, and as one that may have been run [DP-6]; the event's
+/// other runs, which it did not come to, go to the store as well, so that the new executor begins behind the event.
 void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std::string& reason) {
   Run run;
   run.trigger_slot = running.trigger_slot;
@@ -140,7 +140,7 @@ void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std:
     run.spool_trigger = spooled->name();
     run.seq = EventSeq{spooled->spooled->record.seq};
     run.key_hash = spooled->spooled->record.key_hash;
-    run.duplicate = spooled->spooled->record.event.duplicate;
+    run.duplicate = true;
     runs_.push_back(std::move(run));
     return;
   }
@@ -151,6 +151,7 @@ void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std:
     run.seq = EventSeq{at->second.seq};
     run.key_hash = at->second.key_hash;
     run.attempt = at->second.attempts + 1;
+    run.duplicate = true;
     runs_.push_back(std::move(run));
     return;
   }
@@ -176,6 +177,7 @@ void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std:
     other.error.clear();
     rest.push_back(std::move(other));
   });
+  run.duplicate = true;
   if (registry_->find_slot(run.trigger_slot) == nullptr) run.status = RunStatus::skipped;
   runs_.push_back(std::move(run));
   for (Run& other : rest) runs_.push_back(std::move(other));
