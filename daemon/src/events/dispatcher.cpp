@@ -306,6 +306,8 @@ void Dispatcher::take_group_result(GroupResult result) {
   run.attempt = result.attempt;
   run.error = std::move(result.error);
   run.delay_ms = result.delay_ms;
+  run.duplicate = result.duplicate;
+  run.free_of_charge = result.free_of_charge;
   runs_.push_back(std::move(run));
 }
 

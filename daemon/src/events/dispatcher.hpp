@@ -188,7 +188,7 @@ class Dispatcher final : public TriggerAdmin {
     Step step = Step::fresh;
     bool moved = false;          // the store took it over
     std::optional<WallMs> delay_ms{};  // until the next attempt; none: the trigger's BACKOFF
-    bool free_of_charge = false;  // failed for want of room in the ring: no attempt of the handler's
+    bool free_of_charge = false;  // failed for want of room in the ring, or lost with its consumer: no attempt
     bool give_up = false;         // failed in a way that no further attempt could mend
     [[nodiscard]] bool of_ring() const noexcept { return stored_id == 0 && spool_token == 0; }
   };
