@@ -242,6 +242,33 @@ TEST(SupervisorKill, ReleaseCountsEachEventOnce) {
             });
 }
 
+TEST(SupervisorKill, AnEventOfManyTriggersIsCountedOnceForEach) {
+  constexpr std::uint32_t kTriggers = 5;
+  // Two at a time: what a dispatcher does from where the one before it had come to.
+  const auto release_first = [](Maintainer& keeper) {
+    keeper.acknowledge(EventSeq{0});
+    std::vector<Maintainer::Delta> deltas;
+    for (std::uint32_t slot = keeper.counted_ahead(); slot < kTriggers; ++slot) deltas.push_back({slot, {.emitted = 1, .acknowledged = 1}});
+    std::span<const Maintainer::Delta> left{deltas};
+    for (; left.size() > 2; left = left.subspan(2)) keeper.count_ahead(left[2].trigger_slot, left.first(2));
+    keeper.release_through(1, left);
+  };
+  kill_duty("count_ahead", small_world(), kAllEvents, [](World& w) { w.cache().set("k", "v"); }, release_first,
+            [&](World& w) {
+              std::string text;
+              const bool released = w.keeper().reader().head() == 1;
+              const std::uint32_t counted = released ? kTriggers : w.keeper().counted_ahead();
+              for (std::uint32_t slot = 0; slot < kTriggers; ++slot) {
+                if (w.keeper().counters(slot).emitted != (slot < counted ? 1u : 0u)) text += "slot " + std::to_string(slot) + " before\n";
+              }
+              if (!released) release_first(w.keeper());
+              for (std::uint32_t slot = 0; slot < kTriggers; ++slot) {
+                if (w.keeper().counters(slot).emitted != 1) text += "slot " + std::to_string(slot) + " behind\n";
+              }
+              return text += w.damage();
+            });
+}
+
 TEST(SupervisorKill, PublicationIsAllOrNothing) {
   kill_duty("publish_triggers", small_world(), kAllEvents, [](World&) {},
             [](Maintainer& keeper) {

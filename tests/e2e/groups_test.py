@@ -146,7 +146,7 @@ def test_event_has_every_field(daemon):
     consumer.close()
 
 
-def test_events_of_a_killed_consumer_come_to_another_with_attempt_2(daemon):
+def test_events_of_a_killed_consumer_come_to_another_as_duplicates(daemon):
     create(daemon, "BACKOFF", "1ms", "5ms")
     for n in range(50):
         daemon.resp("SET", f"s:{n}", n)
@@ -165,7 +165,8 @@ def test_events_of_a_killed_consumer_come_to_another_with_attempt_2(daemon):
         events = other.read()
         assert events, f"{len(taken)} of {held} came back"
         taken += events
-    assert {event["attempt"] for event in taken} == {2} and {event["attempt"] for event in rest} == {1}
+    assert {(event["attempt"], event["duplicate"]) for event in taken} == {(1, 1)}
+    assert {(event["attempt"], event["duplicate"]) for event in rest} == {(1, 0)}
     assert len({event["id"] for event in taken + rest}) == 50
     assert other.ack(*taken, *rest) == 50
     other.close()
@@ -177,7 +178,7 @@ def test_event_whose_deadline_passed_goes_to_another_and_a_late_ack_is_refused(d
     slow, quick = Consumer(daemon, "slow"), Consumer(daemon, "quick")
     [event] = slow.read(1, 5000, "DEADLINE", 100)
     [again] = quick.read(1, 5000)
-    assert (again["id"], again["attempt"]) == (event["id"], 2)
+    assert (again["id"], again["attempt"], again["duplicate"]) == (event["id"], 2, 1)
     with pytest.raises(RespError, match=r"^STALE .* consumer quick has it"):
         slow.ack(event)
     quick.ack(again)
@@ -185,6 +186,27 @@ def test_event_whose_deadline_passed_goes_to_another_and_a_late_ack_is_refused(d
         quick.ack(again)
     slow.close()
     quick.close()
+
+
+def test_consumers_that_close_cost_no_attempt_and_an_event_that_ends_each_is_a_dead_letter(daemon):
+    create(daemon, "RETRY", 3, "BACKOFF", "1ms", "2ms")
+    for n in range(3):
+        daemon.resp("SET", f"s:{n}", n)
+    wait_until(lambda: account_of(daemon, "g")["retry"] == 3, "the events in the store", interval=0.05)
+
+    def read_and_close():
+        consumer = Consumer(daemon, "a")
+        events = []
+        while len(events) < 3:
+            events += consumer.read(10, 20000)
+        consumer.close()
+        return {(event["attempt"], event["duplicate"]) for event in events}
+
+    assert read_and_close() == {(1, 0)}
+    assert [read_and_close() for _ in range(3)] == [{(1, 1)}] * 3
+    # Three consumers are lost with each: from here on it costs.
+    assert [read_and_close() for _ in range(2)] == [{(2, 1)}, {(3, 1)}]
+    wait_until(lambda: account_of(daemon, "g")["dead"] == 3, "dead letters", interval=0.05)
 
 
 def test_nack_delays_and_ends_in_a_dead_letter_that_can_be_replayed(daemon):

@@ -190,6 +190,27 @@ def test_reload_names_file_and_line_and_keeps_the_old_version(make_daemon, await
     assert [line["by"] for line in await_lines(daemon, "greet", 2)] == ["first", "second"]
 
 
+def test_second_file_of_one_name_is_named_and_left_alone(make_daemon):
+    daemon = make_daemon(start=False)
+    folder = daemon.folder / "triggers.d"
+    folder.mkdir()
+    for file in ("one", "other"):
+        (folder / f"{file}.lua").write_text(f"-- trigger: k:* ON_WRITE NAME t\nreturn '{file}'\n")
+    daemon.start()
+
+    def errors(start=0):
+        return [line for line in daemon.log()[start:].splitlines() if " error " in line]
+
+    [error] = errors()
+    assert error.endswith(f"{folder / 'other.lua'}: t already in one.lua"), error
+    assert daemon.resp("TRIGGER", "SOURCE", "t").endswith("return 'one'\n")
+    start = len(daemon.log())
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: "reloaded" in daemon.log()[start:], "the reload")
+    assert len(errors(start)) == 1
+    assert "registered from" not in daemon.log()[start:], "it was registered again"
+
+
 def test_folder_takes_back_what_it_brought_and_leaves_what_people_said(make_daemon):
     daemon = make_daemon(start=False)
     folder = daemon.folder / "triggers.d"

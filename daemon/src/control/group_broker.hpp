@@ -6,7 +6,8 @@
 //        broker.leave(7);                            // the connection is gone
 //
 // An event belongs to the connection that read it, until it acknowledges it, gives it back, lets the
-// deadline pass, or is gone: the last three are a failed attempt.
+// deadline pass, or is gone. The last is a failed attempt only when it happens to an event again and again (groups.hpp),
+// the two before it always.
 //
 // Threads: called on the control thread; nothing here waits. `done` is called once, on another thread,
 //          or never when the dispatcher stops first.

@@ -15,6 +15,8 @@ using nlohmann::json;
 
 constexpr std::chrono::seconds kAnswerMax{30};
 constexpr std::chrono::seconds kTestMargin{5};
+constexpr std::chrono::seconds kChangeMax{5};  // a change of the registry waits for room in the ring
+constexpr std::chrono::milliseconds kChangePause{5};
 constexpr std::size_t kTraceRowsMax = 10000;
 
 const char* name_of(EffectKind kind) noexcept {
@@ -81,6 +83,38 @@ auto Dispatcher::ask(F work) -> std::invoke_result_t<F> {
   return answer.get();
 }
 
+Outcome<void> Dispatcher::change_registry(std::function<Outcome<void>()> make) {
+  const auto change = std::make_shared<Change>();
+  change->make = std::move(make);
+  auto answer = change->answer.get_future();
+  post([this, change] {
+    change->until = std::chrono::steady_clock::now() + kChangeMax;
+    changes_.push_back(std::move(*change));
+    changes_at_ = {};
+  });
+  if (answer.wait_for(kAnswerMax) != std::future_status::ready) return silent();
+  return answer.get();
+}
+
+/// Each by itself: what needs no room does not wait for what does.
+void Dispatcher::make_changes() {
+  if (changes_.empty()) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < changes_at_) return;
+  changes_at_ = now + kChangePause;
+  std::erase_if(changes_, [&](Change& change) {
+    auto made = change.make();
+    if (!made && made.failure().code == Errc::timed_out && now < change.until) return false;
+    change.answer.set_value(std::move(made));
+    return true;
+  });
+}
+
+void Dispatcher::refuse_changes() {
+  for (Change& change : changes_) change.answer.set_value(Failure{Errc::no_supervisor, "cacheed is being stopped"});
+  changes_.clear();
+}
+
 Outcome<void> Dispatcher::register_triggers(std::vector<TriggerSpec> specs) {
   for (const TriggerSpec& spec : specs) {
     if (spec.is_group) continue;
@@ -88,12 +122,13 @@ Outcome<void> Dispatcher::register_triggers(std::vector<TriggerSpec> specs) {
       return Failure{Errc::invalid_argument, specs.size() > 1 ? fmt::format("trigger {}: {}", spec.name, *wrong) : *wrong};
     }
   }
-  return ask([this, specs = std::move(specs)]() -> Outcome<void> {
+  return change_registry([this, specs = std::move(specs)]() -> Outcome<void> {
     std::vector<std::string_view> fresh;
     for (const TriggerSpec& spec : specs) {
       if (registry_->find(spec.name) == nullptr) fresh.push_back(spec.name);
     }
     auto put = registry_->put(specs);
+    if (!put) return put;
     // A new trigger may have the slot of a removed one, but not its figures.
     for (const std::string_view name : fresh) {
       if (const TriggerSpec* const spec = registry_->find(name)) figures_.erase(spec->slot);
@@ -119,7 +154,7 @@ Outcome<TriggerSpec> Dispatcher::find_trigger(std::string_view name) {
 }
 
 Outcome<void> Dispatcher::remove_trigger(std::string_view name) {
-  return ask([this, name = std::string{name}] {
+  return change_registry([this, name = std::string{name}] {
     store_look_ms_ = 0;  // its stored runs have nobody left to be run for
     groups_->look_for_removed();
     return registry_->remove(name);
@@ -127,11 +162,11 @@ Outcome<void> Dispatcher::remove_trigger(std::string_view name) {
 }
 
 Outcome<void> Dispatcher::enable_trigger(std::string_view name, bool enabled) {
-  return ask([this, name = std::string{name}, enabled] { return registry_->set_enabled(name, enabled); });
+  return change_registry([this, name = std::string{name}, enabled] { return registry_->set_enabled(name, enabled); });
 }
 
 Outcome<void> Dispatcher::pause_trigger(std::string_view name, bool paused) {
-  return ask([this, name = std::string{name}, paused] {
+  return change_registry([this, name = std::string{name}, paused] {
     store_look_ms_ = 0;
     groups_->look_again();
     return registry_->set_paused(name, paused);

@@ -175,7 +175,7 @@ Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, cons
   if (give_up && !applied_.empty()) applied_.erase({event_id_of(run), run.trigger_slot});
   const WallMs next = now + run.delay_ms.value_or(spec != nullptr ? backoff_ms(*spec, run.attempt, random_) : 0);
   if (run.stored_id != 0) {
-    const RunFailure failure{attempts, next, run.error, run.traceback};
+    const RunFailure failure{attempts, next, run.error, run.traceback, run.duplicate};
     auto done = give_up ? batch.bury(run.stored_id, failure, now) : batch.fail(run.stored_id, failure);
     if (!done) return done.failure();
     return Step::done;
@@ -190,7 +190,6 @@ Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, cons
     const auto event = reader_.at(run.seq);
     if (!event) return Failure{event.error().code, fmt::format("event {} cannot be read: {}", id_of(run.seq), to_string(event.error()))};
     data = copy_event(*event, reader_);
-    data.duplicate = run.duplicate;
   }
   const std::string event_id = data.id;
   MovedRun moved;
@@ -198,8 +197,8 @@ Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, cons
   moved.trigger_id = spec->id;
   moved.key_hash = run.key_hash;
   moved.for_group = spec->is_group;
-  // It was in nobody's hands yet: consumers have events from the store alone.
-  if (spec->is_group) data.duplicate = false;
+  // One of a group was in nobody's hands yet: consumers have events from the store alone.
+  data.duplicate = run.duplicate && !spec->is_group;
   if (run.status == RunStatus::held || run.status == RunStatus::handed) {
     moved.state = RunState::held;
   } else {

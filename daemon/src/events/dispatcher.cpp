@@ -1,6 +1,7 @@
 #include "events/dispatcher.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -56,9 +57,9 @@ Outcome<std::unique_ptr<Dispatcher>> Dispatcher::make(Maintainer& keeper, Dispat
   if (!cache) return Failure{cache.error().code, "the dispatcher's handle: " + to_string(cache.error())};
   made->cache_.emplace(std::move(*cache));
   if (auto recovered = made->recover_spool(); !recovered) return recovered.failure();
-  made->registry_ = std::make_unique<Registry>(keeper, *made->store_, [made = made.get()](std::string_view trigger) {
-    return made->spooled_of_trigger(trigger);
-  });
+  made->registry_ = std::make_unique<Registry>(
+      keeper, *made->store_, [made = made.get()](std::string_view trigger) { return made->spooled_of_trigger(trigger); },
+      [made = made.get()](std::uint32_t slot, std::string_view trigger) { return made->has_in_hand(slot, trigger); });
   if (auto loaded = made->registry_->load(); !loaded) return loaded.failure();
   if (auto recovered = made->recover_ring(); !recovered) return recovered.failure();
   Groups::Host host;
@@ -99,6 +100,7 @@ Outcome<void> Dispatcher::recover_ring() {
       if (!asked) return asked;
     }
   }
+  if (!positions_.empty()) positions_.front().deltas.drop_below(keeper_.counted_ahead());
   return {};
 }
 
@@ -155,6 +157,7 @@ void Dispatcher::loop() {
   for (;;) {
     registry_->catch_up();
     bool worked = run_tasks();
+    make_changes();
     worked = collect() || worked;
     carry_out();
     backed_up_ = !runs_.empty();
@@ -169,7 +172,7 @@ void Dispatcher::loop() {
     worked = look_after_workers() || worked;
     worked = groups_->tend(wall_ms()) || worked;
     if (stopping_.load()) {
-      if (drained_.load()) return;
+      if (drained_.load()) return refuse_changes();
       if (!worked && runs_.empty() && running_.empty() && reader_.head() == reader_.tail()) drained_.store(true);
     }
     idle(worked || !runs_.empty());
@@ -200,6 +203,18 @@ bool Dispatcher::collect() {
     reports += worker.process->poll(kReportsPerRound, [&](const RunReport& report) { take_report(worker, report); });
   }
   return reports + collect_aside() > 0;
+}
+
+/// Runs that are to be carried out, and those of the store and the spool that executors have.
+bool Dispatcher::has_in_hand(std::uint32_t slot, std::string_view trigger) const {
+  if (std::any_of(runs_.begin(), runs_.end(), [&](const Run& run) { return run.trigger_slot == slot; })) return true;
+  if (std::any_of(in_hand_.begin(), in_hand_.end(), [&](const auto& entry) { return entry.second.trigger == trigger; })) return true;
+  return std::any_of(spooled_.begin(), spooled_.end(), [&](const Spooled& spooled) {
+    for (std::size_t i = 0; i < spooled.states.size(); ++i) {
+      if (spooled.states[i] == Spooled::State::running && spooled.record.triggers[i] == trigger) return true;
+    }
+    return false;
+  });
 }
 
 Dispatcher::Position* Dispatcher::position_of(std::uint64_t seq) {
@@ -292,6 +307,8 @@ void Dispatcher::take_group_result(GroupResult result) {
   run.attempt = result.attempt;
   run.error = std::move(result.error);
   run.delay_ms = result.delay_ms;
+  run.duplicate = result.duplicate;
+  run.free_of_charge = result.free_of_charge;
   runs_.push_back(std::move(run));
 }
 
@@ -369,8 +386,22 @@ void Dispatcher::count_run(const Run& run, const TriggerSpec* spec) {
   }
 }
 
+/// Of the head's event: what one release cannot count with the rest, in the order of slots.
+void Dispatcher::count_ahead(Position& position) {
+  constexpr std::size_t kAtOnce = Maintainer::kReleaseDeltasMax;
+  if (position.deltas.size() <= kAtOnce) return;
+  std::vector<Maintainer::Delta> deltas{position.deltas.begin(), position.deltas.end()};
+  std::sort(deltas.begin(), deltas.end(), [](const auto& left, const auto& right) { return left.trigger_slot < right.trigger_slot; });
+  std::span<const Maintainer::Delta> left{deltas};
+  for (; left.size() > kAtOnce; left = left.subspan(kAtOnce)) {
+    keeper_.count_ahead(left[kAtOnce].trigger_slot, left.first(kAtOnce));
+  }
+  position.deltas.drop_below(left.front().trigger_slot);
+}
+
 void Dispatcher::release() {
   while (!positions_.empty() && positions_.front().done) {
+    count_ahead(positions_.front());
     std::map<std::uint32_t, Counters> sums;
     auto last = sums.end();  // most positions are of the same trigger as the one before
     std::size_t count = 0;
@@ -386,7 +417,6 @@ void Dispatcher::release() {
       }
       ++count;
     }
-    if (count == 0) return log::error("event {} concerns more triggers than one release can count", id_of(EventSeq{base_}));
     std::vector<Maintainer::Delta> deltas;
     for (const auto& [slot, sum] : sums) deltas.push_back({slot, sum});
     keeper_.release_through(base_ + count, deltas);

@@ -9,7 +9,8 @@
 //     D2  log lines reach their files, fdatasync                        (LogWriter::flush)
 //     D3  cache effects are applied
 //     D4  the event is marked acknowledged in the segment; a prefix of acknowledged events is
-//         released together with the triggers' counters                (Maintainer::release_through)
+//         released together with the triggers' counters                (Maintainer::release_through;
+//         an event of more triggers than that can count is counted ahead: Maintainer::count_ahead)
 //
 //   [DP-1] An event is acknowledged only when every run it owed is done (D1-D3) or moved in.
 //   [DP-2] Runs of one (trigger, key) happen in the order of their events: after a failure the
@@ -33,19 +34,23 @@
 //   [DP-5] A trigger that asked for ON_FULL SHED has its runs shed in B2 instead of spooled; one gap event
 //          for each frame says how many and which. A run that a cacheed before this one may have begun is spooled: a
 //          kill between D1 and D4 left its log line.
-//   [DP-6] A run that another cacheed may have begun says duplicate = true, wherever its event has got to since: the
-//          ring, the spool or the store, and however many executors died over it.
-//   [DP-9] A run that is set aside (aside.cpp) was seen by nobody: no attempt, no effect, nothing reported. It is in the
-//          store before its event leaves the ring, and its pair is held back there.
+//   [DP-6] A run that another cacheed may have begun, or that an executor died in, says duplicate = true from then on,
+//          wherever its event has got to since: the ring, the spool or the store, and however many executors died
+//          over it. So does one that a consumer had in hand which is gone or let its deadline pass.
 //   [DP-8] A run whose effects would make a key depend on itself is a dead letter before D1: nothing of it is stored or
 //          applied. Against what other programs write between the look and D3 there is no guard.
+//   [DP-9] What is reported, counted or stored of a trigger is never taken for another's: the slot of a removed one is
+//          not given away while a report, a position or a run may name it (registry.hpp). A run that is reported after
+//          the removal is over, as those that wait.
+//   [DP-10] A run that is set aside (aside.cpp) was seen by nobody: no attempt, no effect, nothing reported. It is in the
+//          store before its event leaves the ring, and its pair is held back there.
 //
 //   Killed between   what is left                         what the next start does
 //   before D1        nothing                              the event runs again, duplicate = true
 //   D1 and D4        ledger entries, lines, rows,         the event runs again, duplicate = true; the ledger lets
 //                    stored runs                          nothing in twice, a moved run is found moved and not spooled
-//   D4 (ack) and     an acknowledged cell                 its runs are counted by was_moved
-//   the release
+//   D4 (ack) and     an acknowledged cell, perhaps        its runs are counted by was_moved, but for
+//   the release      counted ahead in part                those of triggers that were counted ahead
 //   B2 and B3        events in the spool and the ring     the spool's records say which cells left; what was
 //                                                         claimed before them goes to the store first
 //   B4 (run) and     events that ran, before the cursor   they are run again, duplicate = true
@@ -147,7 +152,8 @@ class Dispatcher final : public TriggerAdmin {
   static constexpr std::uint64_t kSpoolTokens = std::uint64_t{1} << 61;
   static constexpr int kReportsPerRound = 8192;  // they share two fsyncs when they wait anyway
   static constexpr std::int64_t kStorePauseMs = 200;  // after a failure of the store or the disk
-  static constexpr unsigned kSpoolTriggerBits = 10;  // of a token: which trigger of the record
+  static constexpr unsigned kSpoolTriggerBits = 14;  // of a token: which trigger of the record
+  static_assert(kTriggerSlotsMax <= 1u << kSpoolTriggerBits);
 
   /// How far a run is carried out.
   enum class Step : std::uint8_t { fresh, apply, finish, done };
@@ -184,7 +190,7 @@ class Dispatcher final : public TriggerAdmin {
     Step step = Step::fresh;
     bool moved = false;          // the store took it over
     std::optional<WallMs> delay_ms{};  // until the next attempt; none: the trigger's BACKOFF
-    bool free_of_charge = false;  // failed for want of room in the ring: no attempt of the handler's
+    bool free_of_charge = false;  // failed for want of room in the ring, or lost with its consumer: no attempt
     bool give_up = false;         // failed in a way that no further attempt could mend
     [[nodiscard]] bool of_ring() const noexcept { return stored_id == 0 && spool_token == 0; }
   };
@@ -207,7 +213,7 @@ class Dispatcher final : public TriggerAdmin {
     [[nodiscard]] const std::string& name() const { return spooled->record.triggers[trigger]; }
     [[nodiscard]] Spooled::State& state() const { return spooled->states[trigger]; }
   };
-  /// Deltas of one position: nearly always one, which is kept in place.
+  /// Deltas of one position, one for each trigger: nearly always one, which is kept in place.
   class Deltas {
    public:
     void push_back(const Maintainer::Delta& delta) {
@@ -215,6 +221,14 @@ class Dispatcher final : public TriggerAdmin {
       if (count_ == 0) first_ = delta;
       else more_.push_back(delta);
       ++count_;
+    }
+    void drop_below(std::uint32_t slot) {
+      std::vector<Maintainer::Delta> kept;
+      for (const Maintainer::Delta& delta : *this) {
+        if (delta.trigger_slot >= slot) kept.push_back(delta);
+      }
+      *this = {};
+      for (const Maintainer::Delta& delta : kept) push_back(delta);
     }
     [[nodiscard]] std::size_t size() const noexcept { return count_; }
     [[nodiscard]] const Maintainer::Delta* begin() const noexcept { return count_ > 1 ? more_.data() : &first_; }
@@ -263,6 +277,7 @@ class Dispatcher final : public TriggerAdmin {
   void loop();
   bool run_tasks();
   bool collect();
+  [[nodiscard]] bool has_in_hand(std::uint32_t slot, std::string_view trigger) const;
   void answer_test(const RunReport& report);
   void take_report(Worker& worker, const RunReport& report);
   static void note_run(TriggerFigures& figures, const RunReport& report);
@@ -286,6 +301,7 @@ class Dispatcher final : public TriggerAdmin {
   void count_run(const Run& run, const TriggerSpec* spec);
   void keep_slow_run(const RunReport& report, const Run& run, const TraceStep& step);
   void keep_trace(Run& run, const TriggerSpec* spec);
+  void count_ahead(Position& position);
   void release();
   void unblock_pairs();
   bool feed_stored();
@@ -352,6 +368,11 @@ class Dispatcher final : public TriggerAdmin {
   /// answer. `work` must own what it uses: it may still run after the wait was given up.
   template <class F>
   auto ask(F work) -> std::invoke_result_t<F>;
+  /// The same for a change of the registry. One that finds the ring too full is tried again for a while, and the
+  /// dispatcher goes on meanwhile: nobody else makes room.
+  Outcome<void> change_registry(std::function<Outcome<void>()> make);
+  void make_changes();
+  void refuse_changes();
   void block_stored_pairs();
 
   Maintainer& keeper_;
@@ -392,6 +413,14 @@ class Dispatcher final : public TriggerAdmin {
     std::vector<std::string> would_run{};  // triggers that such an event sets off, in order
   };
   std::map<std::uint64_t, Test> tests_{};  // by token
+  /// A change of the registry that is not made yet.
+  struct Change {
+    std::function<Outcome<void>()> make{};
+    std::promise<Outcome<void>> answer{};
+    std::chrono::steady_clock::time_point until{};
+  };
+  std::deque<Change> changes_{};
+  std::chrono::steady_clock::time_point changes_at_{};  // when those that wait are tried again
   std::uint64_t next_test_ = 0;
   const WallMs started_wall_ms_ = wall_ms();  // since then the figures count
   bool waits_open_ = false;          // a WAIT asked and got no answer yet

@@ -109,7 +109,7 @@ void Groups::take_settle(GroupSettle request, SettleDone done) {
     ++settling->left;
     at->second.request = settling;
     const auto delay = request.delay ? std::optional<std::int64_t>{request.delay->count()} : std::nullopt;
-    end(at, !request.failed, request.failed && request.error.empty() ? "the consumer gave it back" : request.error, delay);
+    end(at, {.ok = !request.failed, .error = request.failed && request.error.empty() ? "the consumer gave it back" : request.error, .delay_ms = delay});
   }
   if (--settling->left > 0) return;
   if (settling->failure) return settling->done(*settling->failure);
@@ -141,25 +141,40 @@ void Groups::take_leave(std::uint64_t session) {
     const auto at = held_.find(id);
     if (at == held_.end() || at->second.settling) continue;
     consumer = at->second.consumer;
-    end(at, false, fmt::format("consumer {} went away before it acknowledged", consumer), std::nullopt);
+    Ending ending{.error = fmt::format("consumer {} went away before it acknowledged", consumer), .duplicate = true};
+    if (is_free_loss(id, at->second)) {
+      ending.free_of_charge = true;
+      ending.delay_ms = 0;
+    }
+    end(at, std::move(ending));
     ++count;
   }
   if (count > 0) log::info("consumer {} went away with {} events in hand", consumer, count);
 }
 
+bool Groups::is_free_loss(std::int64_t stored_id, const Held& held) {
+  const TriggerSpec* const spec = find_group(registry_, held.group);
+  return spec != nullptr && ++losses_[stored_id] <= spec->retry_attempts;
+}
+
 /// G3.
-void Groups::end(HeldMap::iterator at, bool ok, std::string error, std::optional<std::int64_t> delay_ms) {
+void Groups::end(HeldMap::iterator at, Ending ending) {
   Held& held = at->second;
   held.settling = true;
+  const TriggerSpec* const spec = find_group(registry_, held.group);
+  const bool over = ending.ok || spec == nullptr || (!ending.free_of_charge && held.attempt >= spec->retry_attempts);
+  if (over) losses_.erase(at->first);
   GroupResult result;
   result.stored_id = at->first;
   result.seq = held.seq;
   result.key_hash = held.key_hash;
   result.group = held.group;
   result.attempt = held.attempt;
-  result.ok = ok;
-  result.error = std::move(error);
-  result.delay_ms = delay_ms;
+  result.ok = ending.ok;
+  result.error = std::move(ending.error);
+  result.delay_ms = ending.delay_ms;
+  result.duplicate = ending.duplicate;
+  result.free_of_charge = ending.free_of_charge;
   host_.report(std::move(result));
 }
 
@@ -189,7 +204,7 @@ void Groups::expire(std::int64_t now_ns) {
     const auto at = held_.find(deadlines_.begin()->second);
     deadlines_.erase(deadlines_.begin());
     if (at == held_.end() || at->second.settling) continue;  // its ack is on the way to the disk
-    end(at, false, fmt::format("consumer {} did not acknowledge in time", at->second.consumer), std::nullopt);
+    end(at, {.error = fmt::format("consumer {} did not acknowledge in time", at->second.consumer), .duplicate = true});
   }
 }
 
@@ -214,7 +229,7 @@ bool Groups::sweep_removed() {
     for (auto at = held_.begin(); at != held_.end(); ++at) {
       if (at->second.group != *name) continue;
       left = true;
-      if (!at->second.settling) end(at, true, {}, std::nullopt);
+      if (!at->second.settling) end(at, {.ok = true});
     }
     const auto due = store_.due_of_group(*name, INT64_MAX, {kRemovedPerRound, kGroupReadBytesMax},
                                          [this](std::int64_t id) { return held_.contains(id); });
@@ -228,7 +243,7 @@ bool Groups::sweep_removed() {
       held.event_id = run.event_id;
       held.seq = run.seq;
       held.key_hash = run.key_hash;
-      end(held_.emplace(run.id, std::move(held)).first, true, {}, std::nullopt);
+      end(held_.emplace(run.id, std::move(held)).first, {.ok = true});
       left = worked = true;
     }
     name = left ? std::next(name) : removed_.erase(name);
@@ -262,7 +277,7 @@ std::optional<std::vector<EventData>> Groups::take_due(const TriggerSpec& spec, 
     const auto at = held_.emplace(run.id, std::move(held)).first;
     if (!run.event) {
       at->second.attempt = std::max(spec.retry_attempts, run.attempts + 1);
-      end(at, false, "the stored event is damaged", std::nullopt);
+      end(at, {.error = "the stored event is damaged"});
       continue;
     }
     ids_.emplace(std::pair{spec.name, run.event_id}, run.id);

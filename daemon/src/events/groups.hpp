@@ -5,7 +5,9 @@
 //   G1  an executor reports an event of a group `handed`; D1 moves it into the store (carry_out.cpp)
 //   G2  a consumer reads: the oldest due runs, one of each key, are marked in hand, in memory only
 //   G3  an ack, a nack, a passed deadline or a lost connection becomes a Run of the dispatcher, which D1
-//       finishes, puts off or buries like a run that an executor reports
+//       finishes, puts off or buries like a run that an executor reports. A connection that ends gives back what it
+//       has free of charge: most of it was not begun. RETRY times for one event, counted in memory; then it is an attempt,
+//       so that an event that kills its consumers ends as a dead letter.
 //   G4  after its commit the run is out of hand and the consumer is answered
 //
 //   [DP-7] A run is in the hands of one connection at most, and only while the store has it as the oldest
@@ -46,6 +48,8 @@ struct GroupResult {
   bool ok = false;
   std::string error{};
   std::optional<std::int64_t> delay_ms{};
+  bool duplicate = false;       // it may have been handled, without a word
+  bool free_of_charge = false;  // no attempt
 };
 
 class Groups final : public GroupBroker {
@@ -105,7 +109,16 @@ class Groups final : public GroupBroker {
   void take_settle(GroupSettle request, SettleDone done);
   void take_leave(std::uint64_t session);
   [[nodiscard]] Failure why_not(const GroupSettle& request, const std::string& id, HeldMap::iterator at);
-  void end(HeldMap::iterator at, bool ok, std::string error, std::optional<std::int64_t> delay_ms);
+  /// How an event went out of hand.
+  struct Ending {
+    bool ok = false;
+    std::string error{};
+    std::optional<std::int64_t> delay_ms{};
+    bool duplicate = false;
+    bool free_of_charge = false;
+  };
+  void end(HeldMap::iterator at, Ending ending);
+  [[nodiscard]] bool is_free_loss(std::int64_t stored_id, const Held& held);
   void expire(std::int64_t now_ns);
   bool sweep_removed();
   /// nullopt: nothing is due, or it cannot be read now.
@@ -120,6 +133,7 @@ class Groups final : public GroupBroker {
   std::map<std::uint64_t, std::set<std::int64_t>> by_session_{};
   std::set<std::pair<std::int64_t, std::int64_t>> deadlines_{};  // (monotonic ns, stored id) of what is in hand
   std::deque<Reader> readers_{};                              // in order of arrival
+  std::unordered_map<std::int64_t, std::uint32_t> losses_{};  // of a stored run: consumers that went away with it in hand
   std::map<std::string, WallMs, std::less<>> look_at_{};      // groups with nothing due, and until when
   std::set<std::string, std::less<>> removed_{};              // may have runs, but no group
   bool removed_known_ = false;

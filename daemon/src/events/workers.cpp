@@ -124,9 +124,9 @@ bool Dispatcher::is_spooled_reported(std::uint64_t token) const {
   return std::any_of(runs_.begin(), runs_.end(), [&](const Run& run) { return run.spool_token == token; });
 }
 
-/// The run that an executor died in counts as a failed attempt; the event's other runs, which it did
-/// not come to, go to the store as well, so that the new executor begins behind the event. One that is set aside goes
-/// there too, as if it had been held.
+/// The run that an executor died in counts as a failed attempt, and as one that may have been run [DP-6]; the event's
+/// other runs, which it did not come to, go to the store as well, so that the new executor begins behind the event. One
+/// that is set aside goes there too, as if it had been held.
 void Dispatcher::charge(Worker& worker, const Lane::Running& running, const std::string& reason, Charge how) {
   const std::size_t reported = runs_.size();
   charge_run(worker, running, reason, how);
@@ -152,7 +152,7 @@ void Dispatcher::charge_run(Worker& worker, const Lane::Running& running, const 
     run.spool_trigger = spooled->name();
     run.seq = EventSeq{spooled->spooled->record.seq};
     run.key_hash = spooled->spooled->record.key_hash;
-    run.duplicate = spooled->spooled->record.event.duplicate;
+    run.duplicate = how == Charge::attempt || spooled->spooled->record.event.duplicate;
     set_aside(spooled->spooled->record.event.id);
     runs_.push_back(std::move(run));
     return;
@@ -166,6 +166,7 @@ void Dispatcher::charge_run(Worker& worker, const Lane::Running& running, const 
     run.seq = EventSeq{at->second.seq};
     run.key_hash = at->second.key_hash;
     run.attempt = at->second.attempts + 1;
+    run.duplicate = true;
     runs_.push_back(std::move(run));
     return;
   }
@@ -192,6 +193,7 @@ void Dispatcher::charge_run(Worker& worker, const Lane::Running& running, const 
     other.error.clear();
     rest.push_back(std::move(other));
   });
+  if (how == Charge::attempt) run.duplicate = true;
   if (trigger == nullptr) run.status = RunStatus::skipped;
   runs_.push_back(std::move(run));
   for (Run& other : rest) runs_.push_back(std::move(other));

@@ -281,10 +281,7 @@ void ExecutorLoop::report_damaged(std::uint64_t position) {
 void ExecutorLoop::handle(const EventView& event) {
   refresh_if_changed();  // [XR-2] behind the event: the table is as new as its decision
   owed_.clear();
-  matcher_.match(event.kind, event.key, [&](std::uint32_t index) {
-    const std::uint64_t since = table_.triggers[index].since_generation;
-    if (is_owed(event.generation, table_.generation, since)) owed_.push_back(index);
-  });
+  matcher_.match_owed(event, table_.generation, [&](std::uint32_t index) { owed_.push_back(index); });
   RunReport report;
   report.seq = event.seq;
   report.key_hash = event.key_hash;
@@ -304,12 +301,10 @@ void ExecutorLoop::handle(const EventView& event) {
 
 void ExecutorLoop::handle_for(const EventView& event, const TriggerSpec& spec, RunReport& report) {
   const Pair pair{event.key_hash, spec.slot};
-  report.status = RunStatus::skipped;
   report.error = {};
   report.traceback = {};
   report.effects = {};
   report.steps = report.memory_peak = report.run_ns = 0;
-  if (spec.sample > 1 && event.seq.value % spec.sample != 0) return send(report, false);
   if (spec.is_group) {
     report.status = RunStatus::handed;
     return send(report, false);

@@ -12,7 +12,8 @@
 //
 // [XR-1] Runs of one (key, trigger) happen in the order of their events: after a failed or held one
 //        all later ones are held until the supervisor unblocks the pair.
-// [XR-2] An event runs the triggers that were registered when it was decided, by the newest table.
+// [XR-2] An event runs the triggers that wanted it when it was decided, as the newest table has them: its source, its
+//        limits, and whether they are there at all.
 #pragma once
 
 #include <chrono>

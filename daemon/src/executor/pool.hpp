@@ -34,7 +34,7 @@ enum class RunStatus : std::uint8_t {
   ok = 1,       // effects are to be carried out
   failed = 2,   // error, traceback; no effects. The pair (key, trigger) is now blocked
   held = 3,     // not run: the pair is blocked, or the trigger is paused
-  skipped = 4,  // not run and not owed: no such trigger any more, sampled out
+  skipped = 4,  // not run and not owed: no such trigger any more
   handed = 5,   // for a consumer group: the store takes it over, behind what it has of the key
 };
 
@@ -58,15 +58,6 @@ struct RunReport {
   std::int64_t lag_us = 0;  // from the event's timestamp to the start of the run
   static constexpr std::uint32_t kNoTriggerSlot = 0xffffffff;
 };
-
-/// Whether an event is owed to a trigger: it was decided at or after the trigger's registration.
-/// Events carry their generation modulo kGenerationModulus; `table_generation` is a generation read
-/// after the event, so that the event's own is the nearest one not above it.
-[[nodiscard]] constexpr bool is_owed(std::uint32_t event_generation, std::uint64_t table_generation,
-                                     std::uint64_t since_generation) noexcept {
-  const std::uint64_t back = (table_generation - event_generation) % kGenerationModulus;
-  return table_generation - std::min(back, table_generation) >= since_generation;
-}
 
 struct ExecutorOptions {
   std::string executable = "/proc/self/exe";

@@ -43,6 +43,19 @@ void promote_next(sql::Connection& db, const Lane& lane, std::int64_t now_wall_m
       now_wall_ms, lane.trigger, lane.key_hash);
 }
 
+/// The event of a stored run says from now on that it may have been run before.
+void mark_duplicate(sql::Connection& db, std::int64_t id) {
+  std::optional<EventData> event;
+  {
+    auto rows = db.query("SELECT event FROM run_events WHERE id = ?", id);
+    if (rows.next()) event = decode_event(rows.bytes(0));
+  }
+  if (!event || event->duplicate) return;
+  event->duplicate = true;
+  const std::string bytes = encode(*event);
+  db.run("UPDATE run_events SET event = ? WHERE id = ?", sql::Blob{bytes}, id);
+}
+
 }  // namespace
 
 Batch::Batch(Batch&& other) noexcept
@@ -184,6 +197,7 @@ Outcome<bool> Batch::was_moved(std::string_view event_id, std::string_view trigg
 
 Outcome<bool> Batch::fail(std::int64_t id, const RunFailure& failure) {
   return step([&] {
+    if (failure.duplicate) mark_duplicate(*db_, id);
     return db_->run(
                "UPDATE runs SET state = 0, attempts = ?, next_attempt_wall_ms = ?, error = ?,"
                " traceback = ? WHERE id = ? AND state < 2",
@@ -208,6 +222,7 @@ Outcome<bool> Batch::bury(std::int64_t id, const RunFailure& failure, std::int64
   return step([&] {
     const auto lane = find_lane(*db_, id);
     if (!lane) return false;
+    if (failure.duplicate) mark_duplicate(*db_, id);
     db_->run(
         "UPDATE runs SET state = 2, attempts = ?, error = ?, traceback = ?,"
         " changed_wall_ms = ? WHERE id = ?",

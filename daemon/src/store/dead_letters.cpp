@@ -65,11 +65,13 @@ DeadLetter read_request(const sql::Rows& rows) {
 // Each of these changes the rows of one kind with after < id <= last, some at a time, and returns
 // how many; `after` moves on.
 
+/// Those of a trigger that is gone have nobody who would run them: what is due of it counts as over.
 std::int64_t replay_runs(sql::Connection& db, std::int64_t after, std::int64_t last,
                          std::int64_t now_wall_ms) {
   return db.run(
       "UPDATE runs SET state = 0, attempts = 0, next_attempt_wall_ms = ?"
-      " WHERE state = 2 AND id > ? AND id <= ?",
+      " WHERE state = 2 AND id > ? AND id <= ? AND EXISTS"
+      " (SELECT 1 FROM triggers t WHERE t.name = runs.trigger AND t.is_group = runs.for_group)",
       now_wall_ms, after, last);
 }
 
@@ -144,7 +146,7 @@ Outcome<std::uint64_t> change_dead(sql::Connection& db, std::optional<std::strin
                                    Change Kind::*what, std::int64_t now_wall_ms) {
   const auto parsed = id ? parse_dead_id(*id) : std::nullopt;
   if (id && !parsed) return unknown(*id);
-  auto changed = guard([&] {
+  return guard([&] {
     std::uint64_t count = 0;
     for (const Kind& kind : kKinds) {
       if (!parsed) {
@@ -158,8 +160,6 @@ Outcome<std::uint64_t> change_dead(sql::Connection& db, std::optional<std::strin
     }
     return count;
   });
-  if (changed && id && *changed == 0) return unknown(*id);
-  return changed;
 }
 
 }  // namespace
@@ -207,11 +207,26 @@ Outcome<DeadLetter> Store::find_dead(std::string_view id) {
 
 Outcome<std::uint64_t> Store::replay_dead(std::optional<std::string_view> id,
                                           std::int64_t now_wall_ms) {
-  return change_dead(*db_, id, &Kind::replay, now_wall_ms);
+  auto replayed = change_dead(*db_, id, &Kind::replay, now_wall_ms);
+  if (!replayed || *replayed > 0) return replayed;
+  std::string trigger;  // of a letter that nobody is there for
+  if (id) {
+    const auto letter = find_dead(*id);
+    if (!letter) return letter.failure();
+    trigger = letter->trigger;
+  } else {
+    const auto left = list_dead(1);
+    if (!left) return left.failure();
+    if (left->empty()) return replayed;
+    trigger = left->front().trigger;
+  }
+  return Failure{Errc::not_found, fmt::format("trigger {} is not registered any more: register it again, or purge its dead letters", trigger)};
 }
 
 Outcome<std::uint64_t> Store::purge_dead(std::optional<std::string_view> id) {
-  return change_dead(*db_, id, &Kind::purge, 0);
+  auto purged = change_dead(*db_, id, &Kind::purge, 0);
+  if (purged && id && *purged == 0) return unknown(*id);
+  return purged;
 }
 
 #undef CACHEE_DEAD_RUN

@@ -58,6 +58,7 @@ struct RunFailure {
   std::int64_t next_attempt_wall_ms = 0;
   std::string_view error{};
   std::string_view traceback{};
+  bool duplicate = false;  // its event says so from now on
 };
 
 struct StoredRun {

@@ -212,7 +212,8 @@ class Store {
   // Dead letters, of runs and of the outbox. Unknown ids are Errc::not_found.
   [[nodiscard]] Outcome<std::vector<DeadLetter>> list_dead(std::size_t count_max);
   [[nodiscard]] Outcome<DeadLetter> find_dead(std::string_view id);
-  /// Puts them back, attempts at 0. A run takes its old place among those of its trigger and key.
+  /// Puts them back, attempts at 0. A run takes its old place among those of its trigger and key. Those whose trigger
+  /// is not registered stay. @error not_found  also when there are no others
   Outcome<std::uint64_t> replay_dead(std::optional<std::string_view> id, std::int64_t now_wall_ms);
   Outcome<std::uint64_t> purge_dead(std::optional<std::string_view> id);
 

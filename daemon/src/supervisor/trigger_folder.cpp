@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <set>
+#include <map>
 
 #include "config/trigger_file.hpp"
 
@@ -19,6 +19,7 @@ TriggerSpec as_registered(TriggerSpec wanted, const TriggerSpec& registered) {
   wanted.id = registered.id;
   wanted.registered_wall_ms = registered.registered_wall_ms;
   wanted.since_generation = registered.since_generation;
+  wanted.past = registered.past;
   wanted.enabled = registered.enabled;
   wanted.paused = registered.paused;
   return wanted;
@@ -38,7 +39,7 @@ Outcome<TriggerSpec> read_trigger_file(const std::filesystem::path& file) {
 }
 
 /// Removes what came from files that are gone: of triggers that no file names.
-void remove_orphans(const std::set<std::string>& named, TriggerAdmin& triggers, FolderReport& report) {
+void remove_orphans(const std::map<std::string, std::filesystem::path>& named, TriggerAdmin& triggers, FolderReport& report) {
   for (const TriggerSpec& spec : triggers.list_triggers()) {
     if (!spec.from_file || named.contains(spec.name)) continue;
     if (auto done = triggers.remove_trigger(spec.name); !done) {
@@ -62,7 +63,7 @@ FolderReport load_trigger_folder(const std::string& folder, TriggerAdmin& trigge
   // What cannot be seen or read is not gone.
   bool all_known = !error;
   std::sort(files.begin(), files.end());
-  std::set<std::string> named;
+  std::map<std::string, std::filesystem::path> named;
   for (const auto& file : files) {
     auto spec = read_trigger_file(file);
     if (!spec) {
@@ -70,7 +71,10 @@ FolderReport load_trigger_folder(const std::string& folder, TriggerAdmin& trigge
       all_known = false;
       continue;
     }
-    named.insert(spec->name);
+    if (const auto [at, first] = named.emplace(spec->name, file); !first) {
+      report.errors.push_back(file.string() + ": " + spec->name + " already in " + at->second.filename().string());
+      continue;
+    }
     if (const auto registered = triggers.find_trigger(spec->name)) {
       const TriggerSpec wanted = as_registered(*std::move(spec), *registered);
       if (wanted == *registered) continue;

@@ -16,8 +16,9 @@ struct FolderReport {
 
 /// Registers every file of the folder that is new or differs from what is registered under its name.
 /// ENABLE, DISABLE, PAUSE and RESUME of it stand: DISABLED in a header is for the first time. A file that is
-/// wrong is reported and what was registered before stays. Triggers that came from files are removed when no
-/// file names them any more, unless a file or the folder could not be read: it may be theirs.
+/// wrong is reported and what was registered before stays. Of two files with one name the first counts, by their own
+/// names, and the other is reported. Triggers that came from files are removed when no file names them any more, unless a
+/// file or the folder could not be read: it may be theirs.
 [[nodiscard]] FolderReport load_trigger_folder(const std::string& folder, TriggerAdmin& triggers);
 
 }  // namespace cachee::daemon

@@ -7,6 +7,7 @@
 // Threads: Maintainer methods may be called from several threads unless they say otherwise.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -89,6 +90,22 @@ class EventView {
   std::uint32_t origin_ = 0;
 };
 inline constexpr std::uint32_t kGenerationModulus = 8192;
+
+/// The generation that decided an event, whole. `table_generation` is one that was read after the event, so that the
+/// event's own is the nearest one not above it.
+[[nodiscard]] constexpr std::uint64_t generation_of(std::uint32_t event_generation, std::uint64_t table_generation) noexcept {
+  const std::uint64_t back = (table_generation - event_generation) % kGenerationModulus;
+  return table_generation - std::min(back, table_generation);
+}
+
+/// Whether an event is one of those that `SAMPLE n` takes. By a hash, since operations that take turns would put all
+/// events of one kind on positions that n divides, or none.
+[[nodiscard]] constexpr bool is_sampled(EventSeq seq, std::uint32_t sample) noexcept {
+  if (sample <= 1) return true;
+  std::uint64_t h = (seq.value ^ seq.value >> 30) * 0xbf58476d1ce4e5b9ull;
+  h = (h ^ h >> 27) * 0x94d049bb133111ebull;
+  return (h ^ h >> 31) % sample == 0;
+}
 
 /// Reads events by position. Works on a read-only handle; changes nothing.
 class EventReader {
@@ -228,6 +245,12 @@ class Maintainer {
   };
   static constexpr std::size_t kReleaseDeltasMax = 256;
   void release_through(std::uint64_t end, std::span<const Delta> deltas) noexcept;
+  /// For the first event that is not released, when it concerns more triggers than one step can count: adds the
+  /// deltas, of triggers whose slot is below `slots_below`, and notes that with the event, in one step as far as a crash
+  /// can tell. In ascending steps; release_through() then takes the rest.
+  void count_ahead(std::uint32_t slots_below, std::span<const Delta> deltas) noexcept;
+  /// How far count_ahead() had come with the first event that is not released.
+  [[nodiscard]] std::uint32_t counted_ahead() const noexcept;
   [[nodiscard]] Counters counters(std::uint32_t trigger_slot) const noexcept;
 
   // Triggers. One thread only.
@@ -235,6 +258,9 @@ class Maintainer {
   /// @error no_space   the table does not fit
   /// @error timed_out  the ring stayed too full for a registration
   Result<void> publish_triggers(const TriggerTable& table, std::chrono::milliseconds timeout) noexcept;
+  /// Whether publish_triggers() would not have to wait. A table that wants no event which the present one does not,
+  /// be it that a trigger is paused, disabled or removed, needs no room.
+  [[nodiscard]] bool can_publish(const TriggerTable& table) const noexcept;
   [[nodiscard]] std::uint32_t trigger_slots_max() const noexcept;
   /// For a slot that begins anew: its counters become `initial`.
   void reset_counters(std::uint32_t trigger_slot, const Counters& initial = {}) noexcept;
@@ -260,20 +286,41 @@ class TriggerMatcher {
   /// kind of event of this key, in table order.
   template <class Sink>
   void match(EventKind kind, KeyView key, Sink&& sink) const {
-    for (const auto& group : groups_) {
-      if (key.size() < group.prefix.size() || key.compare(0, group.prefix.size(), group.prefix) != 0) continue;
-      for (const auto& item : group.items) {
-        if ((item.events & event_bit(kind)) != 0 && glob_match(item.pattern, key)) sink(item.index);
-      }
-    }
+    for_each(kind, key, [&](const Item& item) {
+      if (item.until == kNoEnd) sink(item.index);
+    });
+  }
+  /// The same of every trigger that an event is owed to: one that wanted it when it was decided, whatever has become of
+  /// the trigger since. `table_generation`: of the table.
+  template <class Sink>
+  void match_owed(const EventView& event, std::uint64_t table_generation, Sink&& sink) const {
+    const std::uint64_t decided = generation_of(event.generation, table_generation);
+    for_each(event.kind, event.key, [&](const Item& item) {
+      if (item.since <= decided && decided < item.until && is_sampled(event.seq, item.sample)) sink(item.index);
+    });
   }
 
  private:
+  static constexpr std::uint64_t kNoEnd = ~std::uint64_t{0};
+  /// One interest of a trigger: events decided from `since` on and before `until`. Those of one trigger do not overlap.
   struct Item {
     std::uint32_t index;
     EventMask events;
+    std::uint32_t sample;
+    std::uint64_t since;
+    std::uint64_t until;
     std::string pattern;
   };
+  template <class F>
+  void for_each(EventKind kind, KeyView key, F&& f) const {
+    for (const auto& group : groups_) {
+      if (key.size() < group.prefix.size() || key.compare(0, group.prefix.size(), group.prefix) != 0) continue;
+      for (const auto& item : group.items) {
+        if ((item.events & event_bit(kind)) != 0 && glob_match(item.pattern, key)) f(item);
+      }
+    }
+  }
+  void add(Item item);
   struct Group {
     std::string prefix;
     std::vector<Item> items;

@@ -80,7 +80,7 @@ static inline cachee_subscribe_options cachee_subscribe_options_default(void) {
 CACHEE_API CACHEE_NODISCARD cachee_status cachee_subscribe(cachee_cache* cache, const cachee_subscribe_options* options,
                                                            cachee_subscription** subscription) CACHEE_NOEXCEPT;
 
-/// What was not acknowledged is given back as a failed attempt. NULL is allowed.
+/// What was not acknowledged is given back; no failed attempt, retry_attempts times for each event. NULL is allowed.
 CACHEE_API void cachee_subscription_close(cachee_subscription* subscription) CACHEE_NOEXCEPT;
 
 /// What is due now, oldest first; of one key at most one event is out at a time.

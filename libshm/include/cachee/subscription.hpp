@@ -10,8 +10,8 @@
 //
 // Promises: at least once; in the order of each key, over all consumers together; kept by cacheed on disk
 // while nobody reads, and through the death of consumers and of cacheed (daemon/doc/delivery.md). An event
-// that was not acknowledged within the deadline, or whose consumer closes or dies, is handed out again with
-// `attempt` one higher, and is a dead letter after the last attempt.
+// that was not acknowledged within the deadline is handed out again with `attempt` one higher, and is a dead letter after
+// the last attempt. One whose consumer closes or dies is handed out again as it was, but for `duplicate`.
 //
 // Threads: one at a time; a program that wants more subscribes more often. Movable.
 // fork():  the child's copy says Errc::closed; destroying it there leaves the parent's alone.
@@ -102,7 +102,7 @@ class Subscription {
  public:
   Subscription(Subscription&&) noexcept;
   Subscription& operator=(Subscription&&) noexcept;
-  /// Closes: what was not acknowledged is given back as a failed attempt.
+  /// Closes: what was not acknowledged is given back; no failed attempt, retry_attempts times for each event.
   ~Subscription();
 
   /// What is due now, oldest first, at most `count_max`; empty: nothing. Of one key at most one event is

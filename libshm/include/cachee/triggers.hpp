@@ -19,8 +19,20 @@ class Cache;
 inline constexpr std::size_t kPatternBytesMax = 1024;
 inline constexpr std::size_t kTriggerNameBytesMax = 1536;
 inline constexpr std::size_t kTriggerSourceBytesMax = 256 * 1024;
+inline constexpr std::uint32_t kTriggerSlotsMax = 16384;  // of the largest segments
 
 enum class OnFull : std::uint8_t { block = 0, shed = 1 };
+
+/// What a trigger wanted before it was changed or disabled: events that were decided then are still owed to it.
+struct PastInterest {
+  std::string pattern{};
+  EventMask events = 0;
+  std::uint32_t sample = 1;
+  std::uint64_t since_generation = 0;
+  std::uint64_t until_generation = 0;  // of the table that ended it
+  friend bool operator==(const PastInterest&, const PastInterest&) = default;
+};
+inline constexpr std::size_t kPastInterestsMax = 64;  // of one trigger
 
 /// One registered trigger, as `TRIGGER REGISTER` describes it, or one consumer group (`GROUP CREATE`):
 /// then programs take its events (subscription.hpp) and there is no source.
@@ -49,6 +61,7 @@ struct TriggerSpec {
   std::uint64_t id = 0;              // never reused: tells a re-registration from its predecessor
   std::uint64_t registered_wall_ms = 0;
   std::uint64_t since_generation = 0;  // table generation from which on its events are owed
+  std::vector<PastInterest> past{};    // oldest first, for as long as the ring may have events of then
   friend bool operator==(const TriggerSpec&, const TriggerSpec&) = default;
 };
 

@@ -394,16 +394,13 @@ bool Maintainer::acknowledged(EventSeq seq) const noexcept {
   return CellStatus::Acknowledged::get(impl_->view().cell(seq.value).status.load_relaxed()) != 0;
 }
 
-void Maintainer::release_through(std::uint64_t end, std::span<const Delta> deltas) noexcept {
-  if (impl_->closed()) return;
-  const View& view = impl_->view();
-  auto& header = *view.header;
-  const std::uint64_t head = header.ring_head.load_acquire();
-  if (end <= head || end - head > view.shape.ring_events || deltas.size() > kReleaseDeltasMax) return;
-  for (std::uint64_t p = head; p < end; ++p) shm::confirm_cell(view, p);  // [RG-3]
+namespace {
+
+/// K1-K4.
+void take_step(const View& view, std::uint64_t end, std::uint64_t counted, std::span<const Maintainer::Delta> deltas) noexcept {
   auto& journal = *view.journal;
   std::uint64_t count = 0;
-  for (const Delta& delta : deltas) {
+  for (const Maintainer::Delta& delta : deltas) {
     if (delta.trigger_slot >= view.shape.trigger_slots) continue;
     const auto& counters = view.counters[delta.trigger_slot];
     auto& entry = journal.entries[count++];
@@ -415,16 +412,44 @@ void Maintainer::release_through(std::uint64_t end, std::span<const Delta> delta
   }
   journal.count.store_relaxed(count);
   journal.end.store_relaxed(end);
+  journal.counted.store_relaxed(counted);
   CACHEE_CRASH_POINT("ring.journal.written");
   journal.valid.store_release(1);  // K1
   CACHEE_CRASH_POINT("ring.journal.valid");
   shm::redo_journal(view);         // K2-K4
+}
+
+}  // namespace
+
+void Maintainer::release_through(std::uint64_t end, std::span<const Delta> deltas) noexcept {
+  if (impl_->closed()) return;
+  const View& view = impl_->view();
+  auto& header = *view.header;
+  const std::uint64_t head = header.ring_head.load_acquire();
+  if (end <= head || end - head > view.shape.ring_events || deltas.size() > kReleaseDeltasMax) return;
+  for (std::uint64_t p = head; p < end; ++p) shm::confirm_cell(view, p);  // [RG-3]
+  take_step(view, end, 0, deltas);
   mem::fence_seq_cst();  // the head against the load of space_wanted: a waiter does it the other way round
   if (header.space_wanted.load_relaxed() != 0) {
     header.space_wanted.store_relaxed(0);
     header.space_wake.fetch_add(1);
     os::wake_all(header.space_wake);
   }
+}
+
+void Maintainer::count_ahead(std::uint32_t slots_below, std::span<const Delta> deltas) noexcept {
+  if (impl_->closed() || deltas.size() > kReleaseDeltasMax) return;
+  const View& view = impl_->view();
+  const std::uint64_t head = view.header->ring_head.load_acquire();
+  if (slots_below == 0 || slots_below > view.shape.trigger_slots || !acknowledged(EventSeq{head})) return;
+  take_step(view, head, slots_below, deltas);
+}
+
+std::uint32_t Maintainer::counted_ahead() const noexcept {
+  if (impl_->closed()) return 0;
+  const View& view = impl_->view();
+  const std::uint64_t status = view.cell(view.header->ring_head.load_acquire()).status.load_relaxed();
+  return static_cast<std::uint32_t>(CellStatus::CountedBelow::get(status));
 }
 
 Counters Maintainer::counters(std::uint32_t trigger_slot) const noexcept {
@@ -450,12 +475,22 @@ std::uint32_t Maintainer::trigger_slots_max() const noexcept { return impl_->vie
 
 Result<void> Maintainer::publish_triggers(const TriggerTable& table, std::chrono::milliseconds timeout) noexcept {
   if (impl_->closed()) return Errc::closed;
-  // Admission's argument needs room for one late debt per client at the moment of a registration.
-  if (!shm::wait_for_space(impl_->view(), Role::client, timeout)) return Errc::timed_out;
   try {
+    if (!can_publish(table) && !shm::wait_for_space(impl_->view(), Role::client, timeout)) return Errc::timed_out;
     return shm::publish_table(impl_->view(), table);
   } catch (...) {
     return Error{Errc::no_space, ENOMEM, 0};
+  }
+}
+
+bool Maintainer::can_publish(const TriggerTable& table) const noexcept {
+  if (impl_->closed()) return false;
+  const View& view = impl_->view();
+  if (shm::ring_admits(view, Role::client)) return true;
+  try {
+    return shm::wants_nothing_new(view, table);
+  } catch (...) {
+    return false;  // no memory to tell
   }
 }
 

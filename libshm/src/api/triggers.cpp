@@ -20,14 +20,19 @@ std::uint64_t trigger_generation(const Cache& cache) noexcept {
 TriggerMatcher::TriggerMatcher(const TriggerTable& table) {
   for (std::size_t i = 0; i < table.triggers.size(); ++i) {
     const TriggerSpec& t = table.triggers[i];
-    if (!t.enabled) continue;
-    const std::size_t special = t.pattern.find_first_of("*?[\\");
-    Item item{static_cast<std::uint32_t>(i), t.events, t.pattern};
-    // One group keeps table order across prefixes; few triggers share a prefix by chance.
-    const std::string prefix = t.pattern.substr(0, special);
-    if (groups_.empty() || groups_.back().prefix != prefix) groups_.push_back({prefix, {}});
-    groups_.back().items.push_back(std::move(item));
+    const auto index = static_cast<std::uint32_t>(i);
+    for (const PastInterest& past : t.past) {
+      add({index, past.events, past.sample, past.since_generation, past.until_generation, past.pattern});
+    }
+    if (t.enabled) add({index, t.events, t.sample, t.since_generation, kNoEnd, t.pattern});
   }
+}
+
+void TriggerMatcher::add(Item item) {
+  // One group keeps table order across prefixes; few triggers share a prefix by chance.
+  const std::string prefix = item.pattern.substr(0, item.pattern.find_first_of("*?[\\"));
+  if (groups_.empty() || groups_.back().prefix != prefix) groups_.push_back({prefix, {}});
+  groups_.back().items.push_back(std::move(item));
 }
 
 }  // namespace cachee

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include <cachee/triggers.hpp>
+
 #include "layout/index_layout.hpp"
 #include "layout/ring_layout.hpp"
 #include "layout/trigger_layout.hpp"
@@ -92,7 +94,7 @@ std::optional<Shape> compute_shape(const ShapeRequest& request) noexcept {
   shape.overflow_count = static_cast<std::uint32_t>(std::min<std::uint64_t>(overflow, Link::Overflow::kMax - 1));
   shape.table_bytes = std::clamp(shape.segment_bytes / 64 / 4096 * 4096, kTableBytesMin, kTriggerTableBytesMax);
   shape.trigger_slots =
-      static_cast<std::uint32_t>(std::clamp<std::uint64_t>(shape.segment_bytes / (16 * 1024), 64, 16384));
+      static_cast<std::uint32_t>(std::clamp<std::uint64_t>(shape.segment_bytes / (16 * 1024), 64, kTriggerSlotsMax));
 
   // The page table's own size depends on the number of pages: shrink until everything fits.
   std::uint64_t pages = shape.segment_bytes / shape.page_bytes;

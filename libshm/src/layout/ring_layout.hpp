@@ -35,6 +35,7 @@ struct CellStatus {
   using Attempts = Field<0, 16>;
   using Acknowledged = Field<16, 1>;
   using Moved = Field<17, 1>;  // acknowledged, but the disk has runs of it that are not over
+  using CountedBelow = Field<18, 20>;  // triggers whose slot is below have it in their counters, though it is not released
 };
 
 /// What set a removal off (Provenance), each word with the lap of its cell: a word of another lap

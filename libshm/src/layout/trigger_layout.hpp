@@ -20,7 +20,8 @@ struct TriggerWord {
 };
 
 /// A buffer is an array of words: TableHeader, prefix lengths, filter, hash heads, items, text.
-/// Text of an item: name, pattern, source, at `text` (byte offset in the buffer).
+/// Text of an item: name, pattern, source, at `text` (byte offset in the buffer). Behind a trigger's item come those of
+/// its past interests, which are in no chain: no writer looks at them.
 enum TableHeader : unsigned {
   kTableBytes,
   kTableItems,
@@ -34,13 +35,13 @@ enum TableItem : unsigned {
   kItemNext,        // item index + 1 with the same prefix hash head, 0: none
   kItemPrefixHash,
   kItemPrefixBytes,
-  kItemEvents,      // EventMask | enabled << 32 | paused << 33 | on_full << 34 | shape << 35 | is_group << 37 | from_file << 38
+  kItemEvents,      // EventMask | enabled << 32 | paused << 33 | on_full << 34 | shape << 35 | is_group << 37 | from_file << 38 | past << 39
   kItemText,        // byte offset of the text
   kItemNameBytes,
   kItemPatternBytes,
   kItemSourceBytes,
   kItemSlot,
-  kItemId,
+  kItemId,          // of a past interest: the generation that ended it
   kItemSince,       // generation at which it was registered
   kItemBlockMs,     // block_ms | retry_attempts << 32
   kItemBackoff,     // min | max << 32
@@ -84,7 +85,8 @@ struct alignas(64) Journal {
   Word valid;    //  0
   Word end;      //  8 events below are released by this step
   Word count;    // 16
-  Word reserved[5];
+  Word counted;  // 24 0, or CountedBelow of the head's event, which this step does not release
+  Word reserved[4];
   JournalEntry entries[kJournalEntriesMax];
 };
 static_assert(sizeof(JournalEntry) == 40);

@@ -163,6 +163,12 @@ void redo_journal(const View& view) noexcept {
     counters.shed.store_relaxed(entry.shed.load_relaxed());
   }
   CACHEE_CRASH_POINT("ring.journal.counters");
+  const std::uint64_t counted = std::min<std::uint64_t>(journal.counted.load_relaxed(), view.shape.trigger_slots);
+  if (end == head && counted != 0) {
+    mem::Word& status = view.cell(head).status;
+    status.store_relaxed(layout::CellStatus::CountedBelow::set(status.load_relaxed(), counted));
+    CACHEE_CRASH_POINT("ring.journal.counted");
+  }
   for (std::uint64_t p = head; p < end; ++p) release_cell(view, p);
   journal.valid.store_release(0);
 }

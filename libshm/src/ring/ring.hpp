@@ -13,6 +13,8 @@
 //
 //   release  K1 journal: counters as they will be, end     K2 counters     K3 for each position:
 //            wall_us, status, cell := EMPTY(p + N); cas head p -> p+1      K4 journal off
+//            An event of more triggers than the journal has entries is counted ahead, some triggers at a time: K1 with
+//            end = head and the slot below which all are counted, K2, K3' that slot into the head's status, K4.
 //   wait     W1 ask: a slot near p mod S := ASKED(p), raise wait_asked      W2 the supervisor, when every
 //            run of p is over, in the ring or on disk: cas ASKED(p) -> ACKNOWLEDGED(p), wake. A slot has no
 //            owner: where all are taken one is written over, and whoever asked there asks again.
@@ -25,7 +27,8 @@
 //   [RG-4] Positions of one key's events have the order of the effects: a record is replaced or
 //          marked only after its own creation event is CONFIRMED (keyspace.hpp, "pay first").
 //   [RG-5] A trigger's counters and the head move together as far as a crash can tell (journal with
-//          absolute values: redoing is harmless).
+//          absolute values: redoing is harmless). Ahead of it are at most the counters of slots below CountedBelow of
+//          the head's status, by that one event.
 //   [RG-6] Admission leaves room for what every client may owe: append does not meet a full ring but
 //          by debts settled under later registrations, which then stay in the slot.
 //   [RG-7] A cell that is empty for position p has status 0 and the time EMPTY(p): a release leaves

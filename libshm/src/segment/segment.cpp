@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstring>
 
+#include <cachee/triggers.hpp>
+
 #include "layout/fingerprint.hpp"
 #include "os/process.hpp"
 
@@ -121,7 +123,7 @@ Result<View> attach_segment(std::byte* at, std::uint64_t bytes, bool writable) n
   if (!in(shape.bucket_count, 1, ~std::uint32_t{0}) || !in(shape.overflow_count, 1, layout::Link::Overflow::kMax - 1)) {
     return corrupt(kShapeAt + offsetof(layout::Shape, bucket_count));
   }
-  if (shape.classes != layout::count_classes(shape.page_bytes / 2) || !in(shape.trigger_slots, 1, 16384) ||
+  if (shape.classes != layout::count_classes(shape.page_bytes / 2) || !in(shape.trigger_slots, 1, kTriggerSlotsMax) ||
       !in(shape.table_bytes, layout::kTableBytesMin, std::uint64_t{1} << 30) || !in(shape.page_count, 4, shape.segment_bytes / 4096)) {
     return corrupt(kShapeAt);
   }

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <set>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 
 #include "base/bounds.hpp"
 #include "base/hash.hpp"
@@ -22,6 +24,7 @@ constexpr std::uint64_t kLiteralBit = std::uint64_t{1} << 35;  // the pattern ha
 constexpr std::uint64_t kPrefixBit = std::uint64_t{1} << 36;   // or one only, a `*` at its end
 constexpr std::uint64_t kGroupBit = std::uint64_t{1} << 37;    // a consumer group: no source
 constexpr std::uint64_t kFileBit = std::uint64_t{1} << 38;     // of triggers.d
+constexpr std::uint64_t kPastBit = std::uint64_t{1} << 39;     // what the trigger of the item before wanted once
 constexpr std::uint32_t kShedWaitMs = 1000;  // the supervisor sheds what waits; that takes it a moment
 
 /// Bytes of a pattern before its first special character.
@@ -157,6 +160,18 @@ void match_patterns(const TableView& table, KeyView key, Interest& interest) noe
   }
 }
 
+/// G1 of one past interest, whose pattern is at `text_at` words.
+void put_past(Word* item, const TriggerSpec& trigger, const PastInterest& past, std::uint64_t text_at) noexcept {
+  for (unsigned field = 0; field < layout::kItemWords; ++field) item[field].store_relaxed(0);
+  item[layout::kItemEvents].store_relaxed(past.events | kPastBit);
+  item[layout::kItemText].store_relaxed(text_at * 8);
+  item[layout::kItemPatternBytes].store_relaxed(past.pattern.size());
+  item[layout::kItemSlot].store_relaxed(trigger.slot);
+  item[layout::kItemId].store_relaxed(past.until_generation);
+  item[layout::kItemSince].store_relaxed(past.since_generation);
+  item[layout::kItemTimeout].store_relaxed(std::uint64_t{past.sample} << 32);
+}
+
 }  // namespace
 
 Interest match_table(const View& view, KeyView key) noexcept {
@@ -175,8 +190,12 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
   const std::uint64_t old_word = view.header->trigger_word.load_acquire();
   const std::uint64_t generation = TriggerWord::Generation::get(old_word) + 1;
   const std::size_t count = table.triggers.size();
+  std::size_t items = count;
   std::set<std::uint64_t> lengths;
-  for (const TriggerSpec& t : table.triggers) lengths.insert(literal_prefix(t.pattern));
+  for (const TriggerSpec& t : table.triggers) {
+    lengths.insert(literal_prefix(t.pattern));
+    items += t.past.size();
+  }
   // Too many different lengths: cut the longest ones down; a shorter prefix is only less selective.
   std::uint64_t longest = ~std::uint64_t{0};
   while (lengths.size() > layout::kPrefixLengthsMax) lengths.erase(std::prev(lengths.end()));
@@ -184,16 +203,17 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
   const std::uint64_t heads = count == 0 ? 0 : std::bit_ceil(std::max<std::uint64_t>(16, count));
   const std::uint64_t filter_words = std::bit_ceil(std::max<std::uint64_t>(8, count * layout::kFilterBitsPerItem / 64));
   const std::uint64_t items_at = layout::table_items_at(filter_words, heads);
-  std::uint64_t text_at = items_at + count * layout::kItemWords;
+  std::uint64_t text_at = items_at + items * layout::kItemWords;
   std::uint64_t bytes = text_at * 8;
   for (const TriggerSpec& t : table.triggers) {
     bytes += base::align_up(t.pattern.size() + t.name.size() + t.source.size(), 8);
+    for (const PastInterest& past : t.past) bytes += base::align_up(past.pattern.size(), 8);
   }
   if (bytes > view.shape.table_bytes) return Error{Errc::no_space, 0, bytes};
 
   Word* words = view.tables[generation & 1];
   words[layout::kTableBytes].store_relaxed(bytes);
-  words[layout::kTableItems].store_relaxed(count);
+  words[layout::kTableItems].store_relaxed(items);
   words[layout::kTableLengths].store_relaxed(lengths.size());
   words[layout::kTableFilter].store_relaxed(filter_words);
   words[layout::kTableHeads].store_relaxed(heads);
@@ -201,8 +221,12 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
   for (const std::uint64_t length : lengths) words[at++].store_relaxed(length);
   for (std::uint64_t i = layout::kTableFilterAt; i < items_at; ++i) words[i].store_relaxed(0);
   EventMask mask = 0;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const TriggerSpec& t = table.triggers[i];
+  std::uint64_t i = 0;  // the next item
+  const auto put_text = [&](const std::string& text) {
+    mem::copy_in(words + text_at, text.data(), text.size());
+    text_at += base::align_up(text.size(), 8) / 8;
+  };
+  for (const TriggerSpec& t : table.triggers) {
     const std::uint64_t prefix_bytes = std::min<std::uint64_t>(literal_prefix(t.pattern), longest);
     // Only registered lengths are probed: round down to one.
     const auto length = *std::prev(lengths.upper_bound(prefix_bytes));
@@ -238,14 +262,28 @@ Result<void> publish_table(const View& view, const TriggerTable& table) noexcept
     put(layout::kItemSteps, t.steps);
     put(layout::kItemPriority, static_cast<std::uint32_t>(t.priority) | std::uint64_t{t.depth_max} << 32);
     put(layout::kItemRegistered, t.registered_wall_ms);
-    const std::string text = t.pattern + t.name + t.source;
-    mem::copy_in(words + text_at, text.data(), text.size());
-    text_at += base::align_up(text.size(), 8) / 8;
+    put_text(t.pattern + t.name + t.source);
+    ++i;
+    for (const PastInterest& past : t.past) {
+      put_past(words + items_at + i++ * layout::kItemWords, t, past, text_at);
+      put_text(past.pattern);
+    }
     if (t.enabled) mask |= t.events;
   }
   // G2: publishes the buffer; pairs with M1. LINEARIZES the registration.
   view.header->trigger_word.store_seq_cst(TriggerWord::Generation::make(generation) | TriggerWord::Mask::make(mask));
   return {};
+}
+
+bool wants_nothing_new(const View& view, const TriggerTable& table) {
+  const Result<TriggerTable> present = read_table(view);
+  if (!present) return false;
+  std::unordered_map<std::string_view, EventMask> wanted;  // by pattern
+  for (const TriggerSpec& t : present->triggers) wanted[t.pattern] |= t.enabled ? t.events : 0;
+  return std::all_of(table.triggers.begin(), table.triggers.end(), [&](const TriggerSpec& t) {
+    const auto at = wanted.find(t.pattern);
+    return !t.enabled || (at != wanted.end() && (t.events & ~at->second) == 0);
+  });
 }
 
 Result<TriggerTable> read_table(const View& view) {
@@ -281,6 +319,14 @@ Result<TriggerTable> read_table(const View& view) {
       t.name = text.substr(pattern_bytes, name_bytes);
       t.source = text.substr(pattern_bytes + name_bytes);
       const std::uint64_t flags = get(layout::kItemEvents);
+      const auto sample = static_cast<std::uint32_t>(get(layout::kItemTimeout) >> 32);
+      if ((flags & kPastBit) != 0) {
+        damaged = out.triggers.empty();
+        if (damaged) break;
+        out.triggers.back().past.push_back(
+            {std::move(t.pattern), static_cast<EventMask>(flags), sample, get(layout::kItemSince), get(layout::kItemId)});
+        continue;
+      }
       t.events = static_cast<EventMask>(flags);
       t.enabled = (flags & kEnabledBit) != 0;
       t.paused = (flags & kPausedBit) != 0;
@@ -295,7 +341,7 @@ Result<TriggerTable> read_table(const View& view) {
       t.backoff_min_ms = static_cast<std::uint32_t>(get(layout::kItemBackoff));
       t.backoff_max_ms = static_cast<std::uint32_t>(get(layout::kItemBackoff) >> 32);
       t.timeout_ms = static_cast<std::uint32_t>(get(layout::kItemTimeout));
-      t.sample = static_cast<std::uint32_t>(get(layout::kItemTimeout) >> 32);
+      t.sample = sample;
       t.memory_bytes = get(layout::kItemMemory);
       t.steps = get(layout::kItemSteps);
       t.priority = static_cast<std::int32_t>(static_cast<std::uint32_t>(get(layout::kItemPriority)));

@@ -2,7 +2,9 @@
 //
 // TRIGGER TABLE PROTOCOL
 //
-//   publish  G1 write the buffer of generation g+1 (the one generation g does not use)
+//   publish  G0 the ring has room for one late debt of each client: an operation that was admitted without, since
+//               nobody wanted its event, may find it wanted when it settles. A table that wants nothing new needs none.
+//            G1 write the buffer of generation g+1 (the one generation g does not use)
 //            G2 store trigger_word := g+1 | mask (seq_cst)          // LINEARIZES a registration
 //   match    M1 load trigger_word (seq_cst)   M2 read that generation's buffer
 //            M3 load trigger_word again; another generation: from M1
@@ -57,6 +59,8 @@ inline bool still_current(const View& view, const Interest& interest) noexcept {
   return view.header->trigger_word.load_seq_cst() == interest.word;
 }
 
+/// G0: whether every event that `table` wants is wanted already.
+[[nodiscard]] bool wants_nothing_new(const View& view, const TriggerTable& table);
 /// G1, G2. @error no_space
 Result<void> publish_table(const View& view, const TriggerTable& table) noexcept;
 /// A private copy, of one generation. @error corrupt

@@ -108,6 +108,22 @@ TEST_F(DuplicateTest, ARunOfTheStore) {
   EXPECT_TRUE(only_line().starts_with(R"({"attempt":2,"duplicate":true,)")) << only_line();
 }
 
+TEST_F(DuplicateTest, ARunOfTheRingWhoseExecutorDied) {
+  Cache cache = write_under(staying(1));
+  ASSERT_TRUE(eventually([&] { return is_running_a_handler(); }));
+  signal_executors(SIGKILL);
+  ASSERT_TRUE(cache.set("go", ""));
+  EXPECT_TRUE(only_line().starts_with(R"({"attempt":2,"duplicate":true,)")) << only_line();
+}
+
+TEST_F(DuplicateTest, ARunOfTheStoreWhoseExecutorDied) {
+  Cache cache = write_under(staying(2));
+  ASSERT_TRUE(eventually([&] { return account("k").retry == 1 && is_running_a_handler(); }));
+  signal_executors(SIGKILL);
+  ASSERT_TRUE(cache.set("go", ""));
+  EXPECT_TRUE(only_line().starts_with(R"({"attempt":3,"duplicate":true,)")) << only_line();
+}
+
 TEST_F(DuplicateTest, NoRunThatFailedInTheSameLife) {
   Cache cache = write_under(staying(3));
   ASSERT_TRUE(cache.set("go", ""));

@@ -99,6 +99,13 @@ inline std::int64_t move_in(Batch& batch, std::uint64_t seq, std::uint64_t key_h
   return moved ? moved->id : 0;
 }
 
+/// Dead letters are replayed for triggers that are registered.
+inline void register_trigger(Store& store, const std::string& name) {
+  TriggerSpec trigger;
+  trigger.name = trigger.pattern = name;
+  EXPECT_TRUE(store.upsert_trigger(trigger));
+}
+
 inline void expect_sound(Store& store) {
   auto findings = store.check();
   ASSERT_TRUE(findings) << findings.failure().text;

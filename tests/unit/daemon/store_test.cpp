@@ -391,6 +391,13 @@ TEST(Store, DeadLetterCanBeListedShownReplayedAndPurged) {
   EXPECT_EQ(letter->event->key, "k");
   expect_sound(*store);
 
+  for (const auto& what : {std::optional<std::string_view>{name}, std::optional<std::string_view>{}}) {
+    const auto refused = store->replay_dead(what, 5000);
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.failure().text.find("trigger t is not registered"), std::string::npos) << refused.failure().text;
+  }
+  EXPECT_EQ(store->list_dead(10)->size(), 1u);
+  register_trigger(*store, "t");
   EXPECT_EQ(*store->replay_dead(name, 5000), 1u);
   auto due = store->due_runs(5000, 10, {});
   ASSERT_EQ(due->size(), 1u);
@@ -425,6 +432,7 @@ TEST(Store, ReplayedRunTakesItsOldPlace) {
     EXPECT_TRUE(*batch.bury(first, {.attempts = 5}, 2000));
   });
   EXPECT_EQ(due_ids(*store), Ids{second});
+  register_trigger(*store, "t");
   EXPECT_EQ(*store->replay_dead(std::nullopt, 3000), 1u);
   EXPECT_EQ(due_ids(*store), Ids{first});
   in_batch(*store, [&](Batch& batch) { EXPECT_TRUE(*batch.finish(first, 4000)); });
@@ -443,7 +451,11 @@ TEST(Store, AllDeadLettersGoInBoundedTransactions) {
     }
   });
   EXPECT_EQ(store->list_dead(10)->size(), 10u);
-  EXPECT_EQ(*store->replay_dead(std::nullopt, 3000), kCount);
+  register_trigger(*store, "t");
+  EXPECT_EQ(*store->replay_dead(std::nullopt, 3000), (kCount + 1) / 2);
+  register_trigger(*store, "u");
+  EXPECT_EQ(*store->replay_dead(std::nullopt, 3000), kCount / 2);
+  EXPECT_EQ(*store->replay_dead(std::nullopt, 3000), 0u);
   EXPECT_EQ(due_ids(*store).size(), 100u);
   in_batch(*store, [&](Batch& batch) {
     const auto runs = store->list_runs(2 * kCount);

@@ -135,6 +135,29 @@ TEST(Full, OfEventsThatHoldMemorySaysNoSpaceUntilTheyAreReleased) {
   EXPECT_EQ(findings(cache), "");
 }
 
+TEST(Full, RingTakesATableThatWantsNothingNew) {  // [RG-6]
+  TempSegment segment{small(EvictionPolicy::balanced)};
+  Maintainer& keeper = segment.keeper();
+  const EventMask write = event_bit(EventKind::write);
+  const TriggerTable full = wants(write | event_bit(EventKind::del));
+  ASSERT_TRUE(keeper.publish_triggers(full, 1s));
+  Cache cache = segment.client();
+  Errc last;
+  fill(cache, 10, last, 1000);
+  ASSERT_EQ(last, Errc::full);
+  TriggerTable more = full;
+  more.triggers[0].events |= event_bit(EventKind::read);
+  EXPECT_FALSE(keeper.can_publish(more));
+  EXPECT_EQ(keeper.publish_triggers(more, 0ms).code(), Errc::timed_out);
+  more.triggers[0].enabled = false;
+  EXPECT_TRUE(keeper.publish_triggers(more, 0ms)) << "nobody wants anything";
+  EXPECT_TRUE(cache.set("free", "v"));
+  EXPECT_FALSE(keeper.can_publish(full)) << "wanted once is not wanted now";
+  more.triggers[0].paused = true;
+  EXPECT_TRUE(keeper.publish_triggers(more, 0ms));
+  EXPECT_EQ(findings(cache), "");
+}
+
 TEST(Full, RingRefusesWritesWithNothingApplied) {  // [RG-6]
   TempSegment segment{small(EvictionPolicy::balanced)};
   ASSERT_TRUE(segment.keeper().publish_triggers(wants(0x1e), 1s));

@@ -227,8 +227,13 @@ TEST(Triggers, AMatchInTheTableIsThatOfEachPattern) {
       const std::string name = std::to_string(i);
       table.triggers.push_back({.name = name, .pattern = pattern, .events = static_cast<EventMask>(1u << (1 + random() % 5)),
                                 .source = "return", .enabled = random() % 8 != 0});
+      // What a trigger wanted once makes no events.
+      for (std::uint64_t past = random() % 3; past > 0; --past) {
+        table.triggers.back().past.push_back({word_of(4, "ab") + "*", static_cast<EventMask>(random() % 32), 3, round, round + past});
+      }
     }
     ASSERT_TRUE(segment.keeper().publish_triggers(table, 1s));
+    ASSERT_EQ(read_triggers(segment.keeper().cache())->triggers, table.triggers);
     for (int n = 0; n < 400; ++n) {
       const std::string key = std::string(round < 50 ? 0 : random() % 120, 'a') + word_of(8, "ab");
       EventMask expected = 0;

@@ -50,6 +50,7 @@ bool same_definition(const TriggerSpec& wanted, TriggerSpec registered) {
   registered.id = wanted.id;
   registered.registered_wall_ms = wanted.registered_wall_ms;
   registered.since_generation = wanted.since_generation;
+  registered.past = wanted.past;
   registered.paused = wanted.paused;
   registered.enabled = wanted.enabled;
   return wanted == registered;

@@ -413,7 +413,7 @@ constexpr Command kCommands[] = {
     {"trigger|dlq|purge", 4, kAdmin, 0, 0, 0, "cachee", "id | all",
      "Forgets dead letters; returns how many.", run_dlq_purge},
     {"trigger|dlq|replay", 4, kAdmin, 0, 0, 0, "cachee", "id | all",
-     "Runs dead letters again; returns how many.", run_dlq_replay},
+     "Runs dead letters again, but those of removed triggers; returns how many.", run_dlq_replay},
     {"trigger|dlq|show", 4, kAdmin, 0, 0, 0, "cachee", "id",
      "Returns everything about one dead letter.", run_dlq_show},
     {"trigger|enable", 3, kAdmin, 0, 0, 0, "cachee", "name", "Switches a trigger on.", run_enable},
