@@ -104,7 +104,7 @@ class EventReader {
   [[nodiscard]] Result<PendingEvent> look_at(EventSeq seq) const;
   /// Asks for the memory of an event that is read soon, if it is there: its lines come from another core.
   void prefetch(EventSeq seq) const noexcept;
-  /// How much memory the event keeps from reuse: key and value, and those of a value it replaced.
+  /// How much memory the event keeps from reuse: the block of its record, and that of the record it replaced.
   [[nodiscard]] std::uint64_t pinned_bytes(EventSeq seq) const noexcept;
   /// Where the events are from: events' `origin.instance`.
   [[nodiscard]] const std::string& segment_name() const noexcept;
