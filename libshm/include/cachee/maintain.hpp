@@ -73,7 +73,7 @@ class EventView {
   [[nodiscard]] std::optional<std::int64_t> ttl_ms() const noexcept;  // remaining at the event
   [[nodiscard]] std::int64_t lag_us() const noexcept;                 // expire: how late it fired
   [[nodiscard]] std::uint64_t age_ms() const noexcept;                // since the value was written
-  [[nodiscard]] std::uint64_t hits() const noexcept;                  // evict, expire: approximate
+  [[nodiscard]] std::uint64_t hits() const noexcept;                  // evict, expire: Peek::hits
   [[nodiscard]] std::uint64_t size() const noexcept;                  // bytes of the value
   [[nodiscard]] Provenance provenance() const noexcept;               // write, delete: of the operation; else none
   [[nodiscard]] Role origin_role() const noexcept;
