@@ -189,13 +189,15 @@ class Maintainer {
   [[nodiscard]] std::uint64_t expire_due(TimeNs now, std::uint64_t count_max) noexcept;
   /// When the next deadline may pass (0: none known).
   [[nodiscard]] TimeNs next_deadline() const noexcept;
-  /// Sleeps until `until`, or until a writer sets an earlier deadline.
+  /// Sleeps until expire_due() may have something to do: the next deadline, also one that is set meanwhile, or room in
+  /// the ring for the events of what is due. At most until `until`. One thread only.
   void wait_for_deadline(TimeNs until) noexcept;
   /// Evicts down to the low watermark once above the high one; at most `count_max` keys.
   [[nodiscard]] std::uint64_t evict(std::uint64_t count_max) noexcept;
   /// Takes in the sampled reads and says what other sizes would miss (SegmentInfo::miss_ratios). To
-  /// be called some hundred times a second; what clients read faster is sampled less.
-  void estimate() noexcept;
+  /// be called some hundred times a second while there are reads; what clients read faster is sampled less. False: there
+  /// was none since the last call.
+  bool estimate() noexcept;
   /// Recovers up to `count_max` dead clients. Returns how many.
   [[nodiscard]] std::uint64_t reap(std::uint64_t count_max) noexcept;
   /// Pays the debts of clients that have not moved for 10 ms (stopped ones); undoes nothing.

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include <cachee/maintain.hpp>
 #include <cachee/segment_name.hpp>
@@ -19,6 +20,7 @@
 #include "os/wait.hpp"
 #include "reclaim/reclaim.hpp"
 #include "recovery/recovery.hpp"
+#include "ring/ring.hpp"
 #include "segment/segment.hpp"
 #include "slab/slab.hpp"
 
@@ -59,9 +61,26 @@ Totals segment_totals(const View& view) noexcept {
     gone += stats[layout::kDeletes].load_relaxed() + stats[layout::kExpired].load_relaxed() + stats[layout::kEvicted].load_relaxed();
   };
   add(view.header->gone_stats);
-  for (std::uint64_t c = 0; c < view.shape.clients_max; ++c) add(view.clients[c].stats);
+  const std::uint64_t used = std::min<std::uint64_t>(view.header->clients_used.load_acquire(), view.shape.clients_max);
+  for (std::uint64_t c = 0; c < used; ++c) add(view.clients[c].stats);
   totals.keys -= std::min(totals.keys, gone);
   return totals;
+}
+
+TimeNs time_of_deadline(const View& view, std::uint64_t ms) noexcept {
+  return static_cast<TimeNs>(view.created_mono_ns) + static_cast<TimeNs>(std::min(ms, layout::Link::kDeadlineMax)) * base::kNsPerMs;
+}
+
+/// What is due and was left by the sweep just now: an event found no room, or a chain changed under it. Sleeps until
+/// there may be room, or over the change, but not as if nothing were due.
+void wait_for_leftovers(const View& view, TimeNs longest) noexcept {
+  constexpr TimeNs kChangeNs = base::kNsPerMs;
+  if (!shm::ring_admits(view, Role::sweep)) {
+    static_cast<void>(shm::wait_for_space(view, Role::sweep, std::chrono::milliseconds{longest / base::kNsPerMs}));
+    return;
+  }
+  auto& wake = view.header->deadline_wake;
+  os::wait_on(wake, wake.load_relaxed(), std::chrono::nanoseconds{std::min(longest, kChangeNs)});
 }
 
 /// What one client's intent was when it was last looked at.
@@ -91,6 +110,7 @@ struct Maintainer::Impl {
   shm::ReuseSampler sampler;
   std::uint64_t hits_seen = 0;    // at the last publication
   std::uint64_t misses_seen = 0;
+  std::uint64_t reads_collected = 0;  // at the last look at the samples
 
   const View& view() const noexcept { return handle->view(); }
   /// In a forked child, which has neither the mapping nor the parent's threads.
@@ -225,21 +245,24 @@ TimeNs Maintainer::next_deadline() const noexcept {
   if (impl_->closed()) return 0;
   const std::uint64_t ms = shm::earliest_deadline(impl_->view());
   if (ms >= layout::Link::kDeadlineMax) return 0;
-  return static_cast<TimeNs>(impl_->view().created_mono_ns) + static_cast<TimeNs>(ms) * base::kNsPerMs;
+  return time_of_deadline(impl_->view(), ms);
 }
 
 void Maintainer::wait_for_deadline(TimeNs until) noexcept {
   if (impl_->closed()) return;
-  auto& header = *impl_->view().header;
+  const View& view = impl_->view();
+  const TimeNs now = base::now_ns();
+  if (until <= now) return;
+  const std::uint64_t earliest = shm::earliest_deadline(view);
+  if (earliest <= view.ms_since_created(now)) return wait_for_leftovers(view, until - now);
+  auto& header = *view.header;
   const std::uint32_t seen = header.deadline_wake.load_seq_cst();
-  const std::uint64_t until_ms = impl_->view().ms_since_created(until);
+  const std::uint64_t until_ms = std::min(earliest, view.ms_since_created(until));
   header.sweep_until_ms.store_relaxed(until_ms);
   header.deadline_wanted.store_seq_cst(1);
   // A writer lowers the root, then reads deadline_wanted; we the other way round.
-  const TimeNs left = until - base::now_ns();
-  if (left > 0 && shm::earliest_deadline(impl_->view()) >= until_ms) {
-    os::wait_on(header.deadline_wake, seen, std::chrono::nanoseconds{left});
-  }
+  const TimeNs left = std::min(until, time_of_deadline(view, earliest)) - now;
+  if (shm::earliest_deadline(view) >= until_ms) os::wait_on(header.deadline_wake, seen, std::chrono::nanoseconds{left});
   header.deadline_wanted.store_relaxed(0);
 }
 
@@ -250,16 +273,17 @@ std::uint64_t Maintainer::evict(std::uint64_t count_max) noexcept {
   return impl_->evictor.step(*context, count_max);
 }
 
-void Maintainer::estimate() noexcept {
-  if (impl_->closed()) return;
+bool Maintainer::estimate() noexcept {
+  if (impl_->closed()) return false;
   const std::lock_guard duty{impl_->duty};
   const View& view = impl_->view();
+  const auto info = segment_totals(view);
+  const bool any = info.hits + info.misses != std::exchange(impl_->reads_collected, info.hits + info.misses);
   try {
     impl_->sampler.collect(view);
-    const auto info = segment_totals(view);
     const std::uint64_t hits = info.hits - impl_->hits_seen;
     const std::uint64_t misses = info.misses - impl_->misses_seen;
-    if (hits + misses < kReadsPerEstimate) return;
+    if (hits + misses < kReadsPerEstimate) return any;
     impl_->hits_seen = info.hits;
     impl_->misses_seen = info.misses;
     const double missed = static_cast<double>(misses) / static_cast<double>(hits + misses);
@@ -267,6 +291,7 @@ void Maintainer::estimate() noexcept {
   } catch (...) {
     // No memory for it now: the last estimate stands.
   }
+  return any;
 }
 
 std::uint64_t Maintainer::reap(std::uint64_t count_max) noexcept {
