@@ -202,6 +202,7 @@ Result<Maintainer> Maintainer::create(const SegmentOptions& options) noexcept {
       static_cast<void>(made.reap(view->shape.clients_max));
       shm::rebuild_summary(made.impl_->view());
       static_cast<void>(made.scrub(view->shape.page_count));
+      made.impl_->handle->leave_thread();  // [CL-5]: the slots are for the threads that work from now on
     }
     return made;
   } catch (...) {
