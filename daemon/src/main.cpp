@@ -1,4 +1,6 @@
 // cacheed: the supervisor of one segment. The only file that knows all parts: build, wire, run, stop.
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -10,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <variant>
 #include <vector>
 
@@ -20,6 +23,7 @@
 
 #include "config/config.hpp"
 #include "control/socket.hpp"
+#include "core/clock.hpp"
 #include "core/log.hpp"
 #include "core/runner.hpp"
 #include "events/appliers.hpp"
@@ -27,6 +31,7 @@
 #include "executor/executor_main.hpp"
 #include "metrics/exporter.hpp"
 #include "supervisor/notify.hpp"
+#include "supervisor/priority.hpp"
 #include "supervisor/trigger_folder.hpp"
 #include "supervisor/upkeep.hpp"
 #include "sweep/sweeps.hpp"
@@ -40,6 +45,7 @@ using namespace std::chrono_literals;
 constexpr int kExitFailed = 1;
 constexpr auto kDrainPatience = 5s;  // interface.md: what can be drained within
 constexpr TimeNs kMs = 1'000'000;
+constexpr TimeNs kDeadlineWaitMax = 100 * kMs;  // a writer may die between a deadline and the wake of the sweeper
 
 SegmentOptions segment_options(const Settings& settings) {
   SegmentOptions options;
@@ -180,7 +186,8 @@ class Supervisor {
     if (!settings_.metrics) return {};
     auto cache = keeper_->client(Role::control, "metrics");
     if (!cache) return Failure{cache.error().code, "the exporter's handle: " + to_string(cache.error())};
-    auto exporter = MetricsExporter::start(*settings_.metrics, {std::move(*cache), *dispatcher_, [this] { return sender_->counters(); }});
+    auto exporter = MetricsExporter::start(*settings_.metrics, {std::move(*cache), *dispatcher_, [this] { return sender_->counters(); },
+                                                                [this] { return upkeep_figures(); }});
     if (!exporter) return exporter.failure();
     metrics_ = std::move(*exporter);
     return {};
@@ -196,22 +203,41 @@ class Supervisor {
                                                  error ? error.message() : std::strerror(errno), option)};
   }
 
+  Runner::Part part(const char* name, std::unique_ptr<DutyCycle> cycle, TimeNs every, TimeNs every_max, int items_max) {
+    cycles_.push_back(std::move(cycle));
+    return {name, cycles_.back().get(), every, every_max, items_max};
+  }
+
+  /// Deadlines have a thread of their own: one step of eviction may take longer than an event may be late.
   void start_upkeep() {
-    std::vector<Runner::Part> parts;
-    const auto add = [&](const char* name, std::unique_ptr<DutyCycle> cycle, TimeNs every, int items_max) {
-      parts.push_back({name, cycle.get(), every, items_max});
-      cycles_.push_back(std::move(cycle));
-    };
-    add("expiry", std::make_unique<ExpirySweep>(*keeper_), kMs, 20000);
-    add("eviction", std::make_unique<EvictionSweep>(*keeper_), 2 * kMs, 2000);
-    add("stalls", std::make_unique<StallHelper>(*keeper_), 5 * kMs, 1 << 20);
-    add("reaper", std::make_unique<Reaper>(*keeper_), 50 * kMs, 16);
-    add("scrub", std::make_unique<Scrubber>(*keeper_), 20 * kMs, 64);
     const bool spin = settings_.idle == Idle::spin;
-    runner_ = std::make_unique<Runner>(std::move(parts), [this, spin](TimeNs until) {
-      if (!spin) keeper_->wait_for_deadline(until);
-    });
-    runner_->start();
+    runners_[0] = std::make_unique<Runner>(
+        "expiry", std::vector{part("expiry", std::make_unique<ExpirySweep>(*keeper_), 0, 0, 20000)}, [this] { raise_expiry(); },
+        [this, spin](TimeNs) {
+          if (!spin) keeper_->wait_for_deadline(mono_ns() + kDeadlineWaitMax);
+        });
+    runners_[1] = std::make_unique<Runner>(
+        "upkeep",
+        std::vector{part("eviction", std::make_unique<EvictionSweep>(*keeper_), 2 * kMs, 10 * kMs, 2000),
+                    part("estimate", std::make_unique<MissEstimate>(*keeper_), 2 * kMs, 10 * kMs, 2),
+                    part("stalls", std::make_unique<StallHelper>(*keeper_), 10 * kMs, 0, 1 << 20),
+                    part("reaper", std::make_unique<Reaper>(*keeper_), 50 * kMs, 0, 16),
+                    part("scrub", std::make_unique<Scrubber>(*keeper_), 20 * kMs, 0, 64)},
+        nullptr, [](TimeNs until) { std::this_thread::sleep_for(std::chrono::nanoseconds{until - mono_ns()}); });
+    for (const auto& runner : runners_) runner->start();
+  }
+
+  void raise_expiry() const {
+    if (settings_.expiry_priority == Priority::normal) return;
+    log::info("expiry: {}", raise_thread(settings_.expiry_priority == Priority::realtime));
+  }
+
+  [[nodiscard]] std::vector<Runner::Figures> upkeep_figures() const {
+    std::vector<Runner::Figures> all;
+    for (const auto& runner : runners_) {
+      for (Runner::Figures& figures : runner->figures()) all.push_back(std::move(figures));
+    }
+    return all;
   }
 
   Outcome<void> start_control() {
@@ -297,7 +323,9 @@ class Supervisor {
     metrics_.reset();
     if (dispatcher_) dispatcher_->stop(kDrainPatience);
     if (sender_) sender_->stop(1s);
-    if (runner_) runner_->stop();
+    for (const auto& runner : runners_) {
+      if (runner) runner->stop();
+    }
   }
 
   Settings settings_;
@@ -308,7 +336,7 @@ class Supervisor {
   std::unique_ptr<Sender> sender_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<DutyCycle>> cycles_;
-  std::unique_ptr<Runner> runner_;
+  std::array<std::unique_ptr<Runner>, 2> runners_;
   std::unique_ptr<MetricsExporter> metrics_;
   std::unique_ptr<ControlServer> control_;
 };

@@ -28,6 +28,7 @@
 namespace cachee::daemon {
 
 enum class Idle : std::uint8_t { adaptive, spin };
+enum class Priority : std::uint8_t { normal, raised, realtime };
 
 struct WebhookSettings {
   std::vector<std::string> allow_hosts{};  // globs; empty: any
@@ -61,6 +62,7 @@ struct Settings {
   bool prefault = false;
   bool lock_memory = false;
   Idle idle = Idle::adaptive;
+  Priority expiry_priority = Priority::raised;
   std::uint32_t mode = 0660;
   std::optional<std::uint32_t> group{};  // gid
   EvictionPolicy eviction = EvictionPolicy::balanced;

@@ -280,6 +280,12 @@ std::vector<Setting> make_table() {
           choice_of(CACHEE_PLACE(idle), std::vector<std::pair<std::string, Idle>>{
                                             {"adaptive", Idle::adaptive}, {"spin", Idle::spin}}),
           "How threads without work wait: sleeping ever longer, or turning for the lowest latency."),
+      row("expiry_priority",
+          choice_of(CACHEE_PLACE(expiry_priority),
+                    std::vector<std::pair<std::string, Priority>>{
+                        {"normal", Priority::normal}, {"raised", Priority::raised}, {"realtime", Priority::realtime}}),
+          "How the thread that expires keys ranks on a busy machine: like others, at nice -10, or before all (SCHED_RR), as "
+          "far as cacheed may."),
       row("state_dir", path_of(CACHEE_PLACE(state_dir), "DIR"),
           "Where outbox, dead letters, spool, registry and logs are kept, in a folder of the "
           "segment's name. Default: $CACHEE_STATE_DIR, else /var/lib/cachee for root, else "

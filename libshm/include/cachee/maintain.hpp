@@ -202,8 +202,12 @@ class Maintainer {
   [[nodiscard]] std::uint64_t reap(std::uint64_t count_max) noexcept;
   /// Pays the debts of clients that have not moved for 10 ms (stopped ones); undoes nothing.
   [[nodiscard]] std::uint64_t help_stalled(TimeNs now) noexcept;
-  /// Walks some pages: hands back what is free or retired but in nobody's list.
+  /// Walks some pages: hands back what is free or retired but in nobody's list. Reads every block's header.
   [[nodiscard]] std::uint64_t scrub(std::uint64_t pages_max) noexcept;
+  /// A client has died, and scrub() has not been at every page since: what it lost waits to be found.
+  [[nodiscard]] bool scrub_is_urgent() const noexcept;
+  /// Hands back what clients marked as retired, in some pages. Reads a few words of a page where nothing is marked.
+  [[nodiscard]] std::uint64_t reclaim_hinted(std::uint64_t pages_max) noexcept;
   void set_eviction_policy(EvictionPolicy policy) noexcept;
 
   // Events. One thread only.

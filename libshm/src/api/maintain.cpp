@@ -106,6 +106,8 @@ struct Maintainer::Impl {
   std::vector<Watch> watches;
   std::uint64_t reap_cursor = 0;
   std::uint64_t scrub_cursor = 0;
+  std::uint64_t scrub_owed = 0;   // pages until every one was walked since the last death
+  std::uint64_t hint_cursor = 0;
   shm::Evictor evictor;
   shm::ReuseSampler sampler;
   std::uint64_t hits_seen = 0;    // at the last publication
@@ -308,6 +310,7 @@ std::uint64_t Maintainer::reap(std::uint64_t count_max) noexcept {
     if (!shm::claim_recovery(view, victim, context->registration, *impl_->liveness)) continue;
     if (!shm::recover_client(*context, victim)) continue;
     ++reaped;
+    impl_->scrub_owed = view.shape.page_count;
     const std::uint64_t registration = layout::ClientState::Registration::get(state);
     bool shared = false;  // other threads of the same dead process still wait for their turn
     for (std::uint64_t i = 0; i < view.shape.clients_max && !shared; ++i) {
@@ -362,13 +365,32 @@ std::uint64_t Maintainer::scrub(std::uint64_t pages_max) noexcept {
   if (context == nullptr) return 0;
   const std::lock_guard duty{impl_->duty};
   const View& view = impl_->view();
+  const std::uint64_t pages = std::min<std::uint64_t>(pages_max, view.shape.page_count);
   std::uint64_t found = 0;
-  for (std::uint64_t n = 0; n < std::min<std::uint64_t>(pages_max, view.shape.page_count); ++n) {
+  for (std::uint64_t n = 0; n < pages; ++n) {
     const std::uint64_t page = impl_->scrub_cursor++ % view.shape.page_count;
     found += shm::reclaim_page(*context, page, true);
     found += shm::refresh_page_bits(view, page);
   }
+  impl_->scrub_owed -= std::min(pages, impl_->scrub_owed);
   return found;
+}
+
+bool Maintainer::scrub_is_urgent() const noexcept {
+  const std::lock_guard duty{impl_->duty};
+  return impl_->scrub_owed != 0;
+}
+
+std::uint64_t Maintainer::reclaim_hinted(std::uint64_t pages_max) noexcept {
+  Context* const context = impl_->context();
+  if (context == nullptr) return 0;
+  const std::lock_guard duty{impl_->duty};
+  const View& view = impl_->view();
+  std::uint64_t freed = 0;
+  for (std::uint64_t n = 0; n < std::min<std::uint64_t>(pages_max, view.shape.page_count); ++n) {
+    freed += shm::reclaim_page(*context, impl_->hint_cursor++ % view.shape.page_count, false);
+  }
+  return freed;
 }
 
 void Maintainer::set_eviction_policy(EvictionPolicy policy) noexcept {

@@ -105,7 +105,7 @@ TEST(Config, EveryOptionIsRead) {
   const Settings settings = loaded(
       {"--name", "orders", "--memory=1GiB", "--state-dir", "/s", "--runtime-dir", "/r", "--listen",
        "127.0.0.1:7000", "--metrics", "[::1]:9100", "--executors", "4", "--ring-events", "1024",
-       "--max-clients", "100", "--max-value", "1M", "--huge-pages", "--prefault", "--lock-memory", "--idle", "spin",
+       "--max-clients", "100", "--max-value", "1M", "--huge-pages", "--prefault", "--lock-memory", "--idle", "spin", "--expiry-priority", "realtime",
        "--mode", "0600", "--group", "0", "--eviction", "lru", "--fresh", "--log-level", "debug",
        "--fsync=false", "--webhook-allow-hosts", "a.example,*.B.example", "--webhook-allow-private",
        "--webhook-concurrency", "3", "--webhook-attempts", "2"});
@@ -119,6 +119,7 @@ TEST(Config, EveryOptionIsRead) {
   EXPECT_EQ(settings.value_bytes_max, 1u << 20);
   EXPECT_TRUE(settings.huge_pages && settings.prefault && settings.lock_memory && settings.fresh);
   EXPECT_EQ(settings.idle, Idle::spin);
+  EXPECT_EQ(settings.expiry_priority, Priority::realtime);
   EXPECT_EQ(settings.mode, 0600u);
   EXPECT_EQ(settings.group, 0u);
   EXPECT_EQ(settings.eviction, EvictionPolicy::lru);
