@@ -104,7 +104,7 @@ class Supervisor {
   int run(const sigset_t& signals) {
     if (auto built = build(); !built) return fail(built.failure().text);
     log::info("ready: segment '{}', {}, {} bytes, control socket {}", settings_.name,
-              keeper_->warm() ? "re-attached" : "created", settings_.memory_bytes, socket_path(settings_));
+              keeper_->warm() ? "re-attached" : "created", keeper_->memory_bytes(), socket_path(settings_));
     notify_manager("READY=1");
     for (;;) {
       const int signal = sigwaitinfo(&signals, nullptr);
@@ -129,17 +129,31 @@ class Supervisor {
     const auto memory = memory_info(keeper_->cache());
     if (!memory) return;
     if (memory->huge_bytes > 0) {
-      log::info("huge pages: {} of {} bytes of the segment", memory->huge_bytes, settings_.memory_bytes);
+      log::info("huge pages: {} of {} bytes of the segment", memory->huge_bytes, keeper_->memory_bytes());
     } else {
       log::warn("--huge-pages: the segment has none, it runs on small pages: {}; see `mount -o remount,huge=advise /dev/shm`, "
                 "and make the segment anew with --fresh", memory->huge_page_policy);
     }
   }
 
+  /// A segment that was there keeps the size that it has, whatever the settings say.
+  void tell_fixed() const {
+    const Settings there = with_figures(settings_, keeper_->figures());
+    const Settings asked = with_figures(settings_, keeper_->figures_asked());
+    for (const SettingChange& change : changes_between(there, asked)) {
+      log::warn("the segment's {} is {}, not {}; it {}", change.name, change.before, change.after, change.hindrance);
+    }
+  }
+  /// Of what was asked for and what the segment has the larger.
+  [[nodiscard]] std::uint64_t value_bytes_max() const noexcept {
+    return std::max(settings_.value_bytes_max, keeper_->figures().value_bytes_max);
+  }
+
   Outcome<void> build() {
     auto keeper = Maintainer::create(segment_options(settings_));
     if (!keeper) return Failure{keeper.error().code, explain(settings_, keeper.error())};
     keeper_.emplace(std::move(*keeper));
+    tell_fixed();
     if (settings_.huge_pages) tell_huge_pages();
 
     StoreOptions store;
@@ -156,7 +170,7 @@ class Supervisor {
     sender.attempts_max = settings_.webhook.attempts;
     sender.allow_hosts = settings_.webhook.allow_hosts;
     sender.allow_private = settings_.webhook.allow_private;
-    sender.warm_bytes_max = settings_.value_bytes_max;
+    sender.warm_bytes_max = value_bytes_max();
     auto made_sender = Sender::make(store, sender, [this](const WarmedValue& v) {
       return apply_warmed(*warm_cache_, v.key, v.body, v.ttl_ms, v.cost, v.provenance);
     });
@@ -246,7 +260,7 @@ class Supervisor {
     options.mode = settings_.mode;
     options.group = settings_.group;
     options.listen = settings_.listen;
-    options.value_bytes_max = settings_.value_bytes_max;
+    options.value_bytes_max = value_bytes_max();
     if (!settings_.password_file.empty()) {
       auto password = read_password(settings_.password_file);
       if (!password) return password.failure();
@@ -258,7 +272,7 @@ class Supervisor {
     ControlHooks hooks;
     hooks.list_settings = [this] {
       std::lock_guard lock{settings_mutex_};
-      return list_settings(settings_);
+      return list_settings(with_figures(settings_, keeper_->figures()));
     };
     hooks.change_settings = [this](std::span<const SettingWords> changes) -> std::optional<SettingRefusal> {
       std::lock_guard lock{settings_mutex_};
@@ -305,8 +319,8 @@ class Supervisor {
       std::lock_guard lock{settings_mutex_};
       const auto& next = std::get<Settings>(loaded);
       for (const SettingChange& change : changes_between(settings_, next)) {
-        if (change.needs_restart) {
-          log::warn("reload: {} = {} needs a restart", change.name, change.after);
+        if (!change.hindrance.empty()) {
+          log::warn("reload: {} stays {}, not {}; it {}", change.name, change.before, change.after, change.hindrance);
         } else if (auto changed = change_setting(settings_, change.name, change.after); changed) {
           log::info("reload: {} = {}", change.name, change.after);
         }

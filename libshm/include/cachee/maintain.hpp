@@ -47,6 +47,14 @@ struct SegmentOptions {
   std::uint32_t page_bytes = 0;                       // 0: from memory_bytes
 };
 
+/// What is fixed when a segment is made: SegmentOptions, rounded and limited to what fits.
+struct SegmentFigures {
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t value_bytes_max = 0;
+  std::uint32_t ring_events = 0;
+  std::uint32_t clients_max = 0;
+};
+
 /// What a handler reads of one event, in place. Borrowed from the segment: valid until the event
 /// is released (Maintainer::release_through) or the segment unmapped.
 class EventView {
@@ -179,6 +187,9 @@ class Maintainer {
   ~Maintainer();
 
   [[nodiscard]] bool warm() const noexcept;  // re-attached to an existing segment
+  [[nodiscard]] SegmentFigures figures() const noexcept;
+  /// What the options of create() would make. A segment that was there already may have other figures(); it keeps them.
+  [[nodiscard]] SegmentFigures figures_asked() const noexcept;
   /// An ordinary handle in this process with the given role, over the keeper's own mapping.
   [[nodiscard]] Result<Cache> client(Role role, std::string_view name) noexcept;
   [[nodiscard]] const Cache& cache() const noexcept;

@@ -99,6 +99,7 @@ struct Maintainer::Impl {
   std::unique_ptr<Cache> cache;
   std::unique_ptr<shm::LockLiveness> liveness;
   SegmentOptions options;
+  layout::Shape asked{};  // of a segment by `options`
   bool warm = false;
   // A duty is one thread's at a time: a recovery by two threads of one registration would not know
   // of the other [CL-3].
@@ -124,6 +125,10 @@ struct Maintainer::Impl {
 };
 
 namespace {
+
+SegmentFigures figures_of(const layout::Shape& shape) noexcept {
+  return {shape.segment_bytes, shape.value_bytes_max, shape.ring_events, shape.clients_max};
+}
 
 Result<os::Mapping> make_segment(const SegmentOptions& options, const layout::Shape& shape) noexcept {
   auto mapping = os::create_mapping(options.name, shape.segment_bytes, options.mode, options.group, options.huge_pages);
@@ -159,6 +164,7 @@ Result<Maintainer> Maintainer::create(const SegmentOptions& options) noexcept {
 
     auto impl = std::make_unique<Impl>();
     impl->options = options;
+    impl->asked = *shape;
     auto mapping = os::open_mapping(options.name, true);
     impl->warm = mapping.has_value();
     if (mapping.code() == Errc::no_segment) mapping = make_segment(options, *shape);
@@ -213,6 +219,8 @@ Result<Maintainer> Maintainer::create(const SegmentOptions& options) noexcept {
 }
 
 bool Maintainer::warm() const noexcept { return impl_->warm; }
+SegmentFigures Maintainer::figures() const noexcept { return figures_of(impl_->view().shape); }
+SegmentFigures Maintainer::figures_asked() const noexcept { return figures_of(impl_->asked); }
 const Cache& Maintainer::cache() const noexcept { return *impl_->cache; }
 
 Result<Cache> Maintainer::client(Role role, std::string_view name) noexcept {

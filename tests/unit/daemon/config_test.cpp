@@ -278,6 +278,13 @@ TEST(Config, ChangesWhileRunningAreLimitedToWhatCanChange) {
   EXPECT_EQ(settings.log_level, "debug");
   EXPECT_EQ(change_setting(settings, "log-level", "loud").failure().code, Errc::invalid_argument);
   EXPECT_EQ(change_setting(settings, "memory", "1GiB").failure().code, Errc::unsupported);
+  // A restart would change it, but not what is fixed when the segment is made.
+  expect_words(change_setting(settings, "executors", "2").failure().text, {"executors", "restart"});
+  for (const char* fixed : {"memory", "max-value", "max-clients", "ring-events"}) {
+    const std::string text = change_setting(settings, fixed, "1M").failure().text;
+    expect_words(text, {fixed, "life of the segment", "--fresh", "--name"});
+    EXPECT_EQ(text.find("restart"), text.npos) << text;
+  }
   const auto unknown = change_setting(settings, "log-levl", "debug");
   EXPECT_EQ(unknown.failure().code, Errc::not_found);
   expect_words(unknown.failure().text, {"log-levl", "log.level"});
@@ -287,9 +294,9 @@ TEST(Config, ChangesWhileRunningAreLimitedToWhatCanChange) {
   const auto changes = changes_between(settings, after);
   ASSERT_EQ(changes.size(), 2u);
   EXPECT_EQ(changes[0].name, "memory");
-  EXPECT_TRUE(changes[0].needs_restart);
+  expect_words(changes[0].hindrance, {"--fresh", "--name"});
   EXPECT_EQ(changes[1].name, "log-level");
-  EXPECT_FALSE(changes[1].needs_restart);
+  EXPECT_EQ(changes[1].hindrance, "");
   EXPECT_TRUE(changes_between(after, after).empty());
 }
 
