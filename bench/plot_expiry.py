@@ -27,6 +27,12 @@ def panels_of(result):
                 f'renewed {keys["sessions.renewed_per_second"] / 1e6:.1f} million times a second'),
            ours(f"{m} sessions", many["sessions.sweeper_percent_of_core"],
                 f'renewed {many["sessions.renewed_per_second"] / 1e6:.1f} million times a second')]
+    if "cacheed_of_keys" in result:  # results of before have no real cacheed
+        real, real_many = result["cacheed_of_keys"], result["cacheed_of_many"]
+        late += [ours("beside an eviction storm", real["cacheed.storm.late_p99_ms"], "99th percentile"),
+                 ours("beside an eviction storm", real["cacheed.storm.late_max_ms"], "latest")]
+        cpu += [ours(f"cacheed as a whole, {count} keys", figures["cacheed.idle.process_percent_of_core"], "idle")
+                for count, figures in ((n, real), (m, real_many))]
     notice = [ours(f"{n} keys expire at once", 1000 * keys["mass.set_p50_us"], "median"),
               ours(f"{n} keys expire at once", 1000 * keys["mass.set_p999_us"], "99.9th percentile"),
               ours("all memory is evicted", result["storm"]["p50_ns"], "new keys, median"),

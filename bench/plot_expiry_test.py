@@ -12,6 +12,9 @@ def result(redis):
             "of_few": keys, "storm": {"p50_ns": 1400, "p999_ns": 200000}, "redis": redis}
 
 
+CACHEED = {"cacheed.storm.late_p99_ms": 3.1, "cacheed.storm.late_max_ms": 21, "cacheed.idle.process_percent_of_core": 0.6}
+
+
 def bars_and_texts(drawn):
     tree = ElementTree.fromstring(drawn)
     bars = [float(e.get("width")) for e in tree.iter() if e.tag.endswith("rect") and e.get("rx")]
@@ -22,6 +25,12 @@ def test_every_figure_has_a_bar_and_later_is_longer():
     bars, texts = bars_and_texts(draw(result({"redis.events_in_a_minute": 105, "redis.late_max_ms": 59936.0})))
     assert len(bars) == 5 + 4 + 8 and bars[0] < bars[1] < bars[2] < bars[4]
     assert "105 that came within a minute" in texts and "-3 ns" in texts and "c & <d>" in texts
+
+
+def test_a_real_cacheed_has_bars_of_its_own_where_it_was_measured():
+    of_redis = {"redis.events_in_a_minute": 105, "redis.late_max_ms": 59936.0}
+    bars, texts = bars_and_texts(draw({**result(of_redis), "cacheed_of_keys": CACHEED, "cacheed_of_many": CACHEED}))
+    assert len(bars) == 5 + 4 + 8 + 4 and "beside an eviction storm" in texts
 
 
 def test_redis_without_any_event_has_no_bar():

@@ -81,9 +81,7 @@ class Expiring {
       const std::uint64_t done = maintainer_->expire_due(now, kVisitsPerSweep);
       sweep_cpu_ns_.store(static_cast<std::uint64_t>(cpu_now_s() * 1e9));
       if (done >= kVisitsPerSweep) continue;
-      // Never sooner than a ms: deadlines are whole ms.
-      const TimeNs next = maintainer_->next_deadline();
-      maintainer_->wait_for_deadline(std::clamp(next == 0 ? now + 100 * kMs : next, now + kMs, now + 100 * kMs));
+      maintainer_->wait_for_deadline(now + 100 * kMs);
     }
   }
   void read(const std::stop_token& stop) {

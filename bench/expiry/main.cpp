@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "expiry/attached.hpp"
 #include "expiry/expiring.hpp"
 #include "workload/keys.hpp"
 #include "workload/options.hpp"
@@ -30,7 +31,9 @@ constexpr const char* kUsage =
     "sessions  the same while their TTLs of half an hour are renewed all the time\n"
     "mass      N keys with one deadline: when are all events out, and what does a client notice?\n"
     "among     1,000 keys that are due at one time among 100,000 that are not\n"
-    "writer    what a TTL adds to a set\n";
+    "writer    what a TTL adds to a set\n"
+    "With --attach NAME it is a client of that segment: --only load (--keys, due after --ttl-ms, over --spread-ms),\n"
+    "trickle (the same, one every --pace-us) or storm (evictions for --seconds)\n";
 
 constexpr std::uint64_t kDueAmong = 1000;
 constexpr std::uint64_t kOthersAmong = 100'000;
@@ -40,6 +43,7 @@ struct Options {
   std::uint64_t keys = 1'000'000;
   std::uint64_t seconds = 10;
   std::string json{};
+  Attached attached{};
   [[nodiscard]] bool wants(std::string_view part) const noexcept { return ("," + only + ",").find("," + std::string{part} + ",") != std::string::npos; }
 };
 
@@ -198,22 +202,38 @@ void writer(const Options& options, Report& report) {
   report.add("writer", "ttl_adds_ns", at_share(added_ns, 0.5));
 }
 
+int run_attached(const Options& options, Report& report) {
+  Attached plan = options.attached;
+  plan.keys = options.keys;
+  if (options.wants("load")) report.add("load", "seconds_until_due", static_cast<double>(load(plan) - monotonic_now()) / 1e9);
+  if (options.wants("trickle")) trickle(plan);
+  if (options.wants("storm")) report.add("storm", "sets", static_cast<double>(storm(plan, options.seconds)));
+  return 0;
+}
+
 Options parse(int argc, char** argv) {
   Options options;
+  Attached& attached = options.attached;
   read_options(argc, argv, {}, [&](std::string_view option, const std::string& value) {
+    const auto number = [&] { return std::strtoull(value.c_str(), nullptr, 10); };
     if (option == "--only") options.only = value;
-    else if (option == "--keys") options.keys = std::strtoull(value.c_str(), nullptr, 10);
-    else if (option == "--seconds") options.seconds = std::strtoull(value.c_str(), nullptr, 10);
+    else if (option == "--keys") options.keys = number();
+    else if (option == "--seconds") options.seconds = number();
+    else if (option == "--attach") attached.name = value;
+    else if (option == "--ttl-ms") attached.ttl_ms = number();
+    else if (option == "--spread-ms") attached.spread_ms = number();
+    else if (option == "--pace-us") attached.pace_us = number();
     else if (option == "--json") options.json = value;
     else die(kUsage);
     return true;
   });
-  if (options.keys == 0 || options.seconds == 0) die(kUsage);
+  if (options.keys == 0 || options.seconds == 0 || attached.spread_ms == 0) die(kUsage);
   return options;
 }
 
 int run(const Options& options) {
   Report report;
+  if (!options.attached.name.empty()) return run_attached(options, report);
   bool good = true;
   if (options.wants("random")) good = random_ttls(options, report) && good;
   if (options.wants("idle") || options.wants("sessions")) idle_and_sessions(options, report);

@@ -1,4 +1,6 @@
 // cacheed: the supervisor of one segment. The only file that knows all parts: build, wire, run, stop.
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -10,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <variant>
 #include <vector>
 
@@ -20,6 +23,7 @@
 
 #include "config/config.hpp"
 #include "control/socket.hpp"
+#include "core/clock.hpp"
 #include "core/log.hpp"
 #include "core/runner.hpp"
 #include "events/appliers.hpp"
@@ -27,6 +31,7 @@
 #include "executor/executor_main.hpp"
 #include "metrics/exporter.hpp"
 #include "supervisor/notify.hpp"
+#include "supervisor/priority.hpp"
 #include "supervisor/trigger_folder.hpp"
 #include "supervisor/upkeep.hpp"
 #include "sweep/sweeps.hpp"
@@ -40,6 +45,7 @@ using namespace std::chrono_literals;
 constexpr int kExitFailed = 1;
 constexpr auto kDrainPatience = 5s;  // interface.md: what can be drained within
 constexpr TimeNs kMs = 1'000'000;
+constexpr TimeNs kDeadlineWaitMax = 100 * kMs;  // a writer may die between a deadline and the wake of the sweeper
 
 SegmentOptions segment_options(const Settings& settings) {
   SegmentOptions options;
@@ -98,7 +104,7 @@ class Supervisor {
   int run(const sigset_t& signals) {
     if (auto built = build(); !built) return fail(built.failure().text);
     log::info("ready: segment '{}', {}, {} bytes, control socket {}", settings_.name,
-              keeper_->warm() ? "re-attached" : "created", settings_.memory_bytes, socket_path(settings_));
+              keeper_->warm() ? "re-attached" : "created", keeper_->memory_bytes(), socket_path(settings_));
     notify_manager("READY=1");
     for (;;) {
       const int signal = sigwaitinfo(&signals, nullptr);
@@ -123,17 +129,31 @@ class Supervisor {
     const auto memory = memory_info(keeper_->cache());
     if (!memory) return;
     if (memory->huge_bytes > 0) {
-      log::info("huge pages: {} of {} bytes of the segment", memory->huge_bytes, settings_.memory_bytes);
+      log::info("huge pages: {} of {} bytes of the segment", memory->huge_bytes, keeper_->memory_bytes());
     } else {
       log::warn("--huge-pages: the segment has none, it runs on small pages: {}; see `mount -o remount,huge=advise /dev/shm`, "
                 "and make the segment anew with --fresh", memory->huge_page_policy);
     }
   }
 
+  /// A segment that was there keeps the size that it has, whatever the settings say.
+  void tell_fixed() const {
+    const Settings there = with_figures(settings_, keeper_->figures());
+    const Settings asked = with_figures(settings_, keeper_->figures_asked());
+    for (const SettingChange& change : changes_between(there, asked)) {
+      log::warn("the segment's {} is {}, not {}; it {}", change.name, change.before, change.after, change.hindrance);
+    }
+  }
+  /// Of what was asked for and what the segment has the larger.
+  [[nodiscard]] std::uint64_t value_bytes_max() const noexcept {
+    return std::max(settings_.value_bytes_max, keeper_->figures().value_bytes_max);
+  }
+
   Outcome<void> build() {
     auto keeper = Maintainer::create(segment_options(settings_));
     if (!keeper) return Failure{keeper.error().code, explain(settings_, keeper.error())};
     keeper_.emplace(std::move(*keeper));
+    tell_fixed();
     if (settings_.huge_pages) tell_huge_pages();
 
     StoreOptions store;
@@ -150,7 +170,7 @@ class Supervisor {
     sender.attempts_max = settings_.webhook.attempts;
     sender.allow_hosts = settings_.webhook.allow_hosts;
     sender.allow_private = settings_.webhook.allow_private;
-    sender.warm_bytes_max = settings_.value_bytes_max;
+    sender.warm_bytes_max = value_bytes_max();
     auto made_sender = Sender::make(store, sender, [this](const WarmedValue& v) {
       return apply_warmed(*warm_cache_, v.key, v.body, v.ttl_ms, v.cost, v.provenance);
     });
@@ -180,7 +200,8 @@ class Supervisor {
     if (!settings_.metrics) return {};
     auto cache = keeper_->client(Role::control, "metrics");
     if (!cache) return Failure{cache.error().code, "the exporter's handle: " + to_string(cache.error())};
-    auto exporter = MetricsExporter::start(*settings_.metrics, {std::move(*cache), *dispatcher_, [this] { return sender_->counters(); }});
+    auto exporter = MetricsExporter::start(*settings_.metrics, {std::move(*cache), *dispatcher_, [this] { return sender_->counters(); },
+                                                                [this] { return upkeep_figures(); }});
     if (!exporter) return exporter.failure();
     metrics_ = std::move(*exporter);
     return {};
@@ -196,22 +217,41 @@ class Supervisor {
                                                  error ? error.message() : std::strerror(errno), option)};
   }
 
+  Runner::Part part(const char* name, std::unique_ptr<DutyCycle> cycle, TimeNs every, TimeNs every_max, int items_max) {
+    cycles_.push_back(std::move(cycle));
+    return {name, cycles_.back().get(), every, every_max, items_max};
+  }
+
+  /// Deadlines have a thread of their own: one step of eviction may take longer than an event may be late.
   void start_upkeep() {
-    std::vector<Runner::Part> parts;
-    const auto add = [&](const char* name, std::unique_ptr<DutyCycle> cycle, TimeNs every, int items_max) {
-      parts.push_back({name, cycle.get(), every, items_max});
-      cycles_.push_back(std::move(cycle));
-    };
-    add("expiry", std::make_unique<ExpirySweep>(*keeper_), kMs, 20000);
-    add("eviction", std::make_unique<EvictionSweep>(*keeper_), 2 * kMs, 2000);
-    add("stalls", std::make_unique<StallHelper>(*keeper_), 5 * kMs, 1 << 20);
-    add("reaper", std::make_unique<Reaper>(*keeper_), 50 * kMs, 16);
-    add("scrub", std::make_unique<Scrubber>(*keeper_), 20 * kMs, 64);
     const bool spin = settings_.idle == Idle::spin;
-    runner_ = std::make_unique<Runner>(std::move(parts), [this, spin](TimeNs until) {
-      if (!spin) keeper_->wait_for_deadline(until);
-    });
-    runner_->start();
+    runners_[0] = std::make_unique<Runner>(
+        "expiry", std::vector{part("expiry", std::make_unique<ExpirySweep>(*keeper_), 0, 0, 20000)}, [this] { raise_expiry(); },
+        [this, spin](TimeNs) {
+          if (!spin) keeper_->wait_for_deadline(mono_ns() + kDeadlineWaitMax);
+        });
+    runners_[1] = std::make_unique<Runner>(
+        "upkeep",
+        std::vector{part("eviction", std::make_unique<EvictionSweep>(*keeper_), 2 * kMs, 10 * kMs, 2000),
+                    part("estimate", std::make_unique<MissEstimate>(*keeper_), 2 * kMs, 10 * kMs, 2),
+                    part("stalls", std::make_unique<StallHelper>(*keeper_), 10 * kMs, 0, 1 << 20),
+                    part("reaper", std::make_unique<Reaper>(*keeper_), 50 * kMs, 0, 16),
+                    part("scrub", std::make_unique<Scrubber>(*keeper_), 20 * kMs, 0, 64)},
+        nullptr, [](TimeNs until) { std::this_thread::sleep_for(std::chrono::nanoseconds{until - mono_ns()}); });
+    for (const auto& runner : runners_) runner->start();
+  }
+
+  void raise_expiry() const {
+    if (settings_.expiry_priority == Priority::normal) return;
+    log::info("expiry: {}", raise_thread(settings_.expiry_priority == Priority::realtime));
+  }
+
+  [[nodiscard]] std::vector<Runner::Figures> upkeep_figures() const {
+    std::vector<Runner::Figures> all;
+    for (const auto& runner : runners_) {
+      for (Runner::Figures& figures : runner->figures()) all.push_back(std::move(figures));
+    }
+    return all;
   }
 
   Outcome<void> start_control() {
@@ -220,7 +260,7 @@ class Supervisor {
     options.mode = settings_.mode;
     options.group = settings_.group;
     options.listen = settings_.listen;
-    options.value_bytes_max = settings_.value_bytes_max;
+    options.value_bytes_max = value_bytes_max();
     if (!settings_.password_file.empty()) {
       auto password = read_password(settings_.password_file);
       if (!password) return password.failure();
@@ -232,7 +272,7 @@ class Supervisor {
     ControlHooks hooks;
     hooks.list_settings = [this] {
       std::lock_guard lock{settings_mutex_};
-      return list_settings(settings_);
+      return list_settings(with_figures(settings_, keeper_->figures()));
     };
     hooks.change_settings = [this](std::span<const SettingWords> changes) -> std::optional<SettingRefusal> {
       std::lock_guard lock{settings_mutex_};
@@ -279,8 +319,8 @@ class Supervisor {
       std::lock_guard lock{settings_mutex_};
       const auto& next = std::get<Settings>(loaded);
       for (const SettingChange& change : changes_between(settings_, next)) {
-        if (change.needs_restart) {
-          log::warn("reload: {} = {} needs a restart", change.name, change.after);
+        if (!change.hindrance.empty()) {
+          log::warn("reload: {} stays {}, not {}; it {}", change.name, change.before, change.after, change.hindrance);
         } else if (auto changed = change_setting(settings_, change.name, change.after); changed) {
           log::info("reload: {} = {}", change.name, change.after);
         }
@@ -297,7 +337,9 @@ class Supervisor {
     metrics_.reset();
     if (dispatcher_) dispatcher_->stop(kDrainPatience);
     if (sender_) sender_->stop(1s);
-    if (runner_) runner_->stop();
+    for (const auto& runner : runners_) {
+      if (runner) runner->stop();
+    }
   }
 
   Settings settings_;
@@ -308,7 +350,7 @@ class Supervisor {
   std::unique_ptr<Sender> sender_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<DutyCycle>> cycles_;
-  std::unique_ptr<Runner> runner_;
+  std::array<std::unique_ptr<Runner>, 2> runners_;
   std::unique_ptr<MetricsExporter> metrics_;
   std::unique_ptr<ControlServer> control_;
 };

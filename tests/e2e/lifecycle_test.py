@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from support import wait_until
+from support import RespError, wait_until
 
 
 def triggers(daemon):
@@ -53,6 +53,33 @@ def test_fresh_discards_the_segment(daemon):
     assert daemon.terminate() == 0
     daemon.start("--fresh")
     assert daemon.resp("GET", "k") is None
+
+
+def test_restart_with_other_sizes_keeps_those_of_the_segment_and_says_so(make_daemon):
+    daemon = make_daemon(options=("--ring-events", "2048", "--max-clients", "64", "--max-value", "1MiB"), memory="16MiB")
+    real = {"memory": "16MiB", "ring-events": "2048", "max-clients": "64", "max-value": "1MiB"}
+    shown = lambda: {name: daemon.resp("CONFIG", "GET", name)[1] for name in real}  # noqa: E731
+    assert shown() == real
+    assert "WARN" not in daemon.log().upper(), daemon.log()
+    daemon.resp("SET", "k", "v")
+    assert daemon.terminate() == 0
+
+    daemon.options = ["--memory", "24MiB", "--ring-events", "4096", "--max-clients", "100", "--max-value", "2MiB"]
+    daemon.start()
+    log = daemon.log()
+    for words in ("memory is 16MiB, not 24MiB", "ring-events is 2048, not 4096", "max-clients is 64, not 100",
+                  "max-value is 1MiB, not 2MiB", "--fresh", f"re-attached, {16 << 20} bytes"):
+        assert words in log, (words, log)
+    assert shown() == real
+    assert daemon.resp("GET", "k") == "v"
+    with pytest.raises(RespError, match="life of the segment.*--fresh"):
+        daemon.resp("CONFIG", "SET", "memory", "24MiB")
+
+    # A fresh segment has what was asked for.
+    assert daemon.terminate() == 0
+    daemon.start("--fresh")
+    assert "not 24MiB" not in daemon.log()
+    assert shown() == {"memory": "24MiB", "ring-events": "4096", "max-clients": "100", "max-value": "2MiB"}
 
 
 def test_second_supervisor_is_refused_and_names_the_first(daemon, make_daemon):

@@ -71,7 +71,7 @@ class EventFields(Generic[K]):
     """Id of the event whose handler set this one off."""
     origin: Origin
     hits: int
-    """Reads of the value, of ``expire`` and ``evict``."""
+    """How used the key was, 0 to 31, of ``expire`` and ``evict``; not how often it was read."""
     age_ms: int
     """Milliseconds since the value was written, of ``expire`` and ``evict``."""
     size: int

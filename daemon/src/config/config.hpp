@@ -28,6 +28,7 @@
 namespace cachee::daemon {
 
 enum class Idle : std::uint8_t { adaptive, spin };
+enum class Priority : std::uint8_t { normal, raised, realtime };
 
 struct WebhookSettings {
   std::vector<std::string> allow_hosts{};  // globs; empty: any
@@ -61,6 +62,7 @@ struct Settings {
   bool prefault = false;
   bool lock_memory = false;
   Idle idle = Idle::adaptive;
+  Priority expiry_priority = Priority::raised;
   std::uint32_t mode = 0660;
   std::optional<std::uint32_t> group{};  // gid
   EvictionPolicy eviction = EvictionPolicy::balanced;
@@ -101,15 +103,17 @@ using Environment = std::function<std::optional<std::string>(const char* name)>;
 /// Every setting by the name of its option, as text that reads back the same.
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> list_settings(
     const Settings& settings);
+/// The settings that are fixed when a segment is made, as it was made.
+[[nodiscard]] Settings with_figures(Settings settings, const SegmentFigures& segment);
 /// Changes one setting of a running cacheed. @error not_found: no such setting; unsupported: it
-/// needs a restart; invalid_argument: the value
+/// needs a restart, or another segment; invalid_argument: the value
 [[nodiscard]] Outcome<void> change_setting(Settings& settings, std::string_view name,
                                            std::string_view value);
 struct SettingChange {
   std::string name{};
   std::string before{};
   std::string after{};
-  bool needs_restart = false;
+  std::string hindrance{};  // why it cannot change while cacheed runs, and what to do; empty: it can
 };
 [[nodiscard]] std::vector<SettingChange> changes_between(const Settings& before,
                                                          const Settings& after);

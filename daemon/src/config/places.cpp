@@ -11,6 +11,16 @@ namespace cachee::daemon {
 
 namespace {
 constexpr std::size_t kPasswordBytesMax = 1024;
+
+std::string hindrance(const Setting& setting) {
+  if (setting.changeable) return {};
+  if (setting.of_segment) {
+    return "is fixed for the life of the segment: make it anew with --fresh, which discards its keys and waiting events, "
+           "or start a second cacheed with another --name and move over";
+  }
+  return "cannot change while cacheed runs: set it in cacheed.toml and restart";
+}
+
 }  // namespace
 
 std::string choose_runtime_dir(const std::string& given, const Environment& environment) {
@@ -69,6 +79,14 @@ std::vector<std::pair<std::string, std::string>> list_settings(const Settings& s
   return list;
 }
 
+Settings with_figures(Settings settings, const SegmentFigures& segment) {
+  settings.memory_bytes = segment.memory_bytes;
+  settings.value_bytes_max = segment.value_bytes_max;
+  settings.ring_events = segment.ring_events;
+  settings.clients_max = segment.clients_max;
+  return settings;
+}
+
 Outcome<void> change_setting(Settings& settings, std::string_view name, std::string_view value) {
   const Setting* setting = find_setting(name);
   if (setting == nullptr) {
@@ -76,9 +94,7 @@ Outcome<void> change_setting(Settings& settings, std::string_view name, std::str
                    fmt::format("unknown setting '{}'{}", name.substr(0, 100), setting_hint(name))};
   }
   if (!setting->changeable) {
-    return Failure{Errc::unsupported, fmt::format("{} cannot change while cacheed runs: set it in "
-                                                  "cacheed.toml and restart",
-                                                  setting->option())};
+    return Failure{Errc::unsupported, fmt::format("{} {}", setting->option(), hindrance(*setting))};
   }
   if (!setting->read(settings, value)) {
     return Failure{Errc::invalid_argument,
@@ -92,7 +108,7 @@ std::vector<SettingChange> changes_between(const Settings& before, const Setting
   std::vector<SettingChange> changes;
   for (const Setting& setting : all_settings()) {
     SettingChange change{setting.option(), setting.show(before), setting.show(after),
-                         !setting.changeable};
+                         hindrance(setting)};
     if (change.before != change.after) changes.push_back(std::move(change));
   }
   return changes;

@@ -103,7 +103,11 @@ std::string settings_markdown() {
       "- Sizes take `KiB MiB GiB` (also `K M G`), all powers of 1024.\n"
       "- Flags as options: `--prefault` or `--prefault=false`.\n"
       "- *While running*: `CONFIG SET` changes it, and SIGHUP takes it from the file. The others\n"
-      "  need a restart, which keeps keys, events and triggers.\n\n"
+      "  need a restart, which keeps keys, events and triggers.\n"
+      "- *fixed*: when the segment is made, for its life. A restart with another value re-attaches the segment\n"
+      "  as it is and says so in the log; `CONFIG GET` shows what the segment has. `--fresh` makes it anew, without\n"
+      "  its keys and waiting events; to keep them, start a second cacheed with another `--name`\n"
+      "  ([`operate.md`](operate.md)).\n\n"
       "| setting | option | default | expected | while running | what it is |\n"
       "|---|---|---|---|---|---|\n";
   for (const Setting& setting : all_settings()) {
@@ -114,7 +118,7 @@ std::string settings_markdown() {
     text += fmt::format("| {} | `{}` | {} | {} | {} | {} |\n",
                         setting.option_only ? std::string{} : fmt::format("`{}`", setting.key),
                         escaped(option), shown.empty() ? std::string{} : fmt::format("`{}`", shown),
-                        escaped(setting.expected), setting.changeable ? "yes" : "",
+                        escaped(setting.expected), setting.changeable ? "yes" : setting.of_segment ? "fixed" : "",
                         escaped(setting.summary));
   }
   text +=

@@ -235,6 +235,11 @@ Setting changeable(Setting setting) {
   return setting;
 }
 
+Setting of_segment(Setting setting) {
+  setting.of_segment = true;
+  return setting;
+}
+
 Setting option_only(Setting setting) {
   setting.option_only = true;
   return setting;
@@ -258,16 +263,16 @@ std::vector<Setting> make_table() {
   for (const char* level : {"debug", "info", "warn", "error"}) levels.emplace_back(level, level);
   return {
       row("name", name_kind(), "Name of the segment, its socket and its state."),
-      row("memory", size_of(CACHEE_PLACE(memory_bytes), kSegmentBytesMin, kNoLimit),
-          "Size of the whole segment in shared memory, everything counted; used when it is created."),
+      of_segment(row("memory", size_of(CACHEE_PLACE(memory_bytes), kSegmentBytesMin, kNoLimit),
+                     "Size of the whole segment in shared memory, everything counted.")),
       changeable(row("eviction", choice_of(CACHEE_PLACE(eviction), std::move(policies)),
                      "What goes when memory is short; `none`: writes fail with OOM instead.")),
-      row("max_value", size_of(CACHEE_PLACE(value_bytes_max), 1024, std::uint64_t{1} << 40),
-          "Largest value; never more than a quarter of the memory."),
-      row("max_clients", number_of(CACHEE_PLACE(clients_max), 8, kClientsMax),
-          "Threads of all processes that may be attached at once."),
-      row("ring_events", number_of(CACHEE_PLACE(ring_events), kRingEventsMin, kRingEventsMax),
-          "Room for events that are not handled yet; rounded up to a power of two."),
+      of_segment(row("max_value", size_of(CACHEE_PLACE(value_bytes_max), 1024, std::uint64_t{1} << 40),
+                     "Largest value; never more than a quarter of the memory.")),
+      of_segment(row("max_clients", number_of(CACHEE_PLACE(clients_max), 8, kClientsMax),
+                     "Threads of all processes that may be attached at once.")),
+      of_segment(row("ring_events", number_of(CACHEE_PLACE(ring_events), kRingEventsMin, kRingEventsMax),
+                     "Room for events that are not handled yet; rounded up to a power of two.")),
       row("executors", number_of(CACHEE_PLACE(executors), 1, kExecutorsMax),
           "Processes that run Lua handlers."),
       row("huge_pages", flag_of(CACHEE_PLACE(huge_pages)),
@@ -280,6 +285,12 @@ std::vector<Setting> make_table() {
           choice_of(CACHEE_PLACE(idle), std::vector<std::pair<std::string, Idle>>{
                                             {"adaptive", Idle::adaptive}, {"spin", Idle::spin}}),
           "How threads without work wait: sleeping ever longer, or turning for the lowest latency."),
+      row("expiry_priority",
+          choice_of(CACHEE_PLACE(expiry_priority),
+                    std::vector<std::pair<std::string, Priority>>{
+                        {"normal", Priority::normal}, {"raised", Priority::raised}, {"realtime", Priority::realtime}}),
+          "How the thread that expires keys ranks on a busy machine: like others, at nice -10, or before all (SCHED_RR), as "
+          "far as cacheed may."),
       row("state_dir", path_of(CACHEE_PLACE(state_dir), "DIR"),
           "Where outbox, dead letters, spool, registry and logs are kept, in a folder of the "
           "segment's name. Default: $CACHEE_STATE_DIR, else /var/lib/cachee for root, else "

@@ -17,6 +17,7 @@ struct Setting {
   std::string expected{};  // for messages: "a size from 1MiB, as 256MiB or 2G"
   std::string summary{};   // one sentence
   bool changeable = false;        // while cacheed runs
+  bool of_segment = false;        // fixed when the segment is made, for its life
   bool option_only = false;       // has no place in a file
   bool text_only = false;         // in TOML only as a string
   /// False: the value is not what was expected; nothing has changed.

@@ -20,7 +20,8 @@ class Runner {
   struct Part {
     std::string name{};
     DutyCycle* cycle = nullptr;
-    TimeNs every = 0;        // not more often than this
+    TimeNs every = 0;        // not more often than this; 0: whenever the thread does not idle
+    TimeNs every_max = 0;    // without work the pause doubles up to this; 0: it does not
     int items_max = 1;       // of one call: the part gives way after so many
   };
   struct Figures {
@@ -29,8 +30,9 @@ class Runner {
     std::uint64_t longest_ns = 0;
   };
 
-  /// `idle(until)` sleeps until then, or less; it is called when no part had work.
-  Runner(std::vector<Part> parts, std::function<void(TimeNs until)> idle);
+  /// `name` is the thread's, at most 15 characters. `begin()` is called on it first. `idle(until)` sleeps until then, or
+  /// less; it is called when no part had work.
+  Runner(std::string name, std::vector<Part> parts, std::function<void()> begin, std::function<void(TimeNs until)> idle);
   ~Runner() { stop(); }
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
@@ -43,12 +45,17 @@ class Runner {
   struct State {
     Part part{};
     TimeNs due = 0;
+    TimeNs pause = 0;
     std::atomic<std::uint64_t> work{0};
     std::atomic<std::uint64_t> longest_ns{0};
   };
   void loop() noexcept;
+  /// True when the part used all it may, and so has more to do.
+  static bool run(State& state) noexcept;
 
+  std::string name_{};
   std::vector<std::unique_ptr<State>> states_{};
+  std::function<void()> begin_{};
   std::function<void(TimeNs until)> idle_{};
   std::atomic<bool> stopping_{false};
   std::thread thread_{};

@@ -169,6 +169,22 @@ void add_outbox(const SenderCounters& sender, Families& out) {
                 sender.delivery_ms, 1e3, kDeliveryBounds, {});
 }
 
+void add_upkeep(const std::vector<Runner::Figures>& parts, Families& out) {
+  const auto label_of = [](const Runner::Figures& part) {
+    ClientMetric::Label label;
+    label.name = "part";
+    label.value = part.name;
+    return std::vector{std::move(label)};
+  };
+  for (const Runner::Figures& part : parts) {
+    out.labelled("cachee_upkeep_work_total", "What the part of the upkeep did: keys, looks at reads, clients.", MetricType::Counter, part.work, label_of(part));
+  }
+  for (const Runner::Figures& part : parts) {
+    out.labelled("cachee_upkeep_longest_seconds", "The longest step of the part since the start.", MetricType::Gauge,
+                 static_cast<double>(part.longest_ns) / 1e9, label_of(part));
+  }
+}
+
 class Collector final : public prometheus::Collectable {
  public:
   explicit Collector(MetricsSources sources) : sources_{std::move(sources)} {}
@@ -178,6 +194,7 @@ class Collector final : public prometheus::Collectable {
     add_triggers(sources_.triggers, out);
     add_runs(sources_.triggers, out);
     add_outbox(sources_.sender(), out);
+    add_upkeep(sources_.upkeep(), out);
     return out.take();
   }
 

@@ -10,12 +10,14 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include <cachee/cache.hpp>
 
 #include "control/admin.hpp"
 #include "core/address.hpp"
 #include "core/outcome.hpp"
+#include "core/runner.hpp"
 #include "core/sender_counters.hpp"
 
 namespace cachee::daemon {
@@ -24,6 +26,7 @@ struct MetricsSources {
   Cache cache;             // a handle of the exporter's own
   TriggerAdmin& triggers;  // outlives it
   std::function<SenderCounters()> sender;
+  std::function<std::vector<Runner::Figures>()> upkeep;
 };
 
 class MetricsExporter {

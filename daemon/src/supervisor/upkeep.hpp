@@ -2,6 +2,8 @@
 // clients that died, pays the debts of those that stopped, and finds memory that nobody lists.
 #pragma once
 
+#include <algorithm>
+
 #include <cachee/maintain.hpp>
 
 #include "core/duty_cycle.hpp"
@@ -28,16 +30,20 @@ class StallHelper final : public DutyCycle {
   Maintainer& keeper_;
 };
 
-/// One item is one page walked.
+/// Goes round the pages: often by what clients marked as retired, which costs little; by every block's header slowly, some
+/// minutes a round, and in seconds after a client died. One item is one page of the former.
 class Scrubber final : public DutyCycle {
  public:
   explicit Scrubber(Maintainer& keeper) noexcept : keeper_{keeper} {}
   int do_work(TimeNs, int items_max) noexcept override {
-    static_cast<void>(keeper_.scrub(static_cast<std::uint64_t>(items_max)));
+    const auto pages = static_cast<std::uint64_t>(items_max);
+    static_cast<void>(keeper_.reclaim_hinted(pages));
+    static_cast<void>(keeper_.scrub(keeper_.scrub_is_urgent() ? pages : std::max<std::uint64_t>(1, pages / kSlowness)));
     return 0;
   }
 
  private:
+  static constexpr std::uint64_t kSlowness = 64;
   Maintainer& keeper_;
 };
 

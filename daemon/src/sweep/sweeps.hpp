@@ -20,13 +20,22 @@ class ExpirySweep final : public DutyCycle {
   Maintainer& keeper_;
 };
 
+/// Takes in the reads that clients sampled, so that operators see what other sizes would bring. One item is a call that
+/// found some.
+class MissEstimate final : public DutyCycle {
+ public:
+  explicit MissEstimate(Maintainer& keeper) noexcept : keeper_{keeper} {}
+  int do_work(TimeNs, int) noexcept override { return keeper_.estimate() ? 1 : 0; }
+
+ private:
+  Maintainer& keeper_;
+};
+
 /// Evicts when an allocator met its limit, until a reserve is free again. One item is one key.
-/// Takes in the reads that clients sampled, too, so that operators see what other sizes would bring.
 class EvictionSweep final : public DutyCycle {
  public:
   explicit EvictionSweep(Maintainer& keeper) noexcept : keeper_{keeper} {}
   int do_work(TimeNs, int items_max) noexcept override {
-    keeper_.estimate();
     return static_cast<int>(keeper_.evict(static_cast<std::uint64_t>(items_max)));
   }
 

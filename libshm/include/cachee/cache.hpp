@@ -47,7 +47,10 @@ struct Entry {
 };
 
 struct Peek {
-  std::uint32_t hits = 0;                           // as eviction counts them: events' `hits`, 0 to 31
+  /// How used the key is, as eviction counts it, 0 to 31. Not how often it was read: the first read or overwrite in each
+  /// 1/64 of a turnover of the cache adds one, however many follow; eviction halves it as time goes by. An overwrite
+  /// keeps it. A new key begins with 0, one that was evicted not long ago with what it had.
+  std::uint32_t hits = 0;
   std::optional<std::chrono::milliseconds> ttl{};  // remaining; none: no deadline
 };
 
@@ -84,8 +87,9 @@ class Cache {
   [[nodiscard]] Result<PinnedValue> view(KeyView key) const noexcept;
   /// What is known of a key's use and time; to ask is no use of the key.
   [[nodiscard]] Result<Peek> peek(KeyView key) const noexcept;
-  /// Value, version, cost, metadata, dependencies, TTL, age.
+  /// Value, version, cost, metadata, dependencies, TTL, age. No use of the key either, and not counted.
   [[nodiscard]] Result<Entry> inspect(KeyView key) const noexcept;
+  /// This and ttl() count as hits and misses, and are no use of the key: it does not stay longer for them.
   [[nodiscard]] Result<bool> contains(KeyView key) const noexcept;
   /// Remaining time; nullopt inside the result: the key has no deadline.
   [[nodiscard]] Result<std::optional<std::chrono::milliseconds>> ttl(KeyView key) const noexcept;

@@ -243,7 +243,8 @@ CACHEE_API bool cachee_pin_in_place(const cachee_pin* pin) CACHEE_NOEXCEPT;
 /// Lets go of the value. NULL is allowed.
 CACHEE_API void cachee_pin_release(cachee_pin* pin) CACHEE_NOEXCEPT;
 
-/// Tells whether a key is there.
+/// Tells whether a key is there. Like cachee_ttl() it counts as a hit or a miss and is no use of the key: eviction does
+/// not learn of it.
 CACHEE_API CACHEE_NODISCARD cachee_status cachee_contains(const cachee_cache* cache,
                                                           const void* key, size_t key_bytes,
                                                           bool* found) CACHEE_NOEXCEPT;
@@ -275,7 +276,7 @@ typedef struct cachee_entry {
   size_t depends_on_count;
 } cachee_entry;
 
-/// Copies a value with its version, cost, metadata, dependencies and times.
+/// Copies a value with its version, cost, metadata, dependencies and times. No use of the key, and not counted.
 ///
 /// @param entry  handed over: one cachee_free() frees it and all it points to
 /// @error CACHEE_NOT_FOUND

@@ -48,6 +48,14 @@ struct SegmentOptions {
   std::uint32_t page_bytes = 0;                       // 0: from memory_bytes
 };
 
+/// What is fixed when a segment is made: SegmentOptions, rounded and limited to what fits.
+struct SegmentFigures {
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t value_bytes_max = 0;
+  std::uint32_t ring_events = 0;
+  std::uint32_t clients_max = 0;
+};
+
 /// What a handler reads of one event, in place. Borrowed from the segment: valid until the event
 /// is released (Maintainer::release_through) or the segment unmapped.
 class EventView {
@@ -74,7 +82,7 @@ class EventView {
   [[nodiscard]] std::optional<std::int64_t> ttl_ms() const noexcept;  // remaining at the event
   [[nodiscard]] std::int64_t lag_us() const noexcept;                 // expire: how late it fired
   [[nodiscard]] std::uint64_t age_ms() const noexcept;                // since the value was written
-  [[nodiscard]] std::uint64_t hits() const noexcept;                  // evict, expire: approximate
+  [[nodiscard]] std::uint64_t hits() const noexcept;                  // evict, expire: Peek::hits
   [[nodiscard]] std::uint64_t size() const noexcept;                  // bytes of the value
   [[nodiscard]] Provenance provenance() const noexcept;               // write, delete: of the operation; else none
   [[nodiscard]] Role origin_role() const noexcept;
@@ -121,7 +129,7 @@ class EventReader {
   [[nodiscard]] Result<PendingEvent> look_at(EventSeq seq) const;
   /// Asks for the memory of an event that is read soon, if it is there: its lines come from another core.
   void prefetch(EventSeq seq) const noexcept;
-  /// How much memory the event keeps from reuse: key and value, and those of a value it replaced.
+  /// How much memory the event keeps from reuse: the block of its record, and that of the record it replaced.
   [[nodiscard]] std::uint64_t pinned_bytes(EventSeq seq) const noexcept;
   /// Where the events are from: events' `origin.instance`.
   [[nodiscard]] const std::string& segment_name() const noexcept;
@@ -196,6 +204,9 @@ class Maintainer {
   ~Maintainer();
 
   [[nodiscard]] bool warm() const noexcept;  // re-attached to an existing segment
+  [[nodiscard]] SegmentFigures figures() const noexcept;
+  /// What the options of create() would make. A segment that was there already may have other figures(); it keeps them.
+  [[nodiscard]] SegmentFigures figures_asked() const noexcept;
   /// An ordinary handle in this process with the given role, over the keeper's own mapping.
   [[nodiscard]] Result<Cache> client(Role role, std::string_view name) noexcept;
   [[nodiscard]] const Cache& cache() const noexcept;
@@ -206,19 +217,25 @@ class Maintainer {
   [[nodiscard]] std::uint64_t expire_due(TimeNs now, std::uint64_t count_max) noexcept;
   /// When the next deadline may pass (0: none known).
   [[nodiscard]] TimeNs next_deadline() const noexcept;
-  /// Sleeps until `until`, or until a writer sets an earlier deadline.
+  /// Sleeps until expire_due() may have something to do: the next deadline, also one that is set meanwhile, or room in
+  /// the ring for the events of what is due. At most until `until`. One thread only.
   void wait_for_deadline(TimeNs until) noexcept;
   /// Evicts down to the low watermark once above the high one; at most `count_max` keys.
   [[nodiscard]] std::uint64_t evict(std::uint64_t count_max) noexcept;
   /// Takes in the sampled reads and says what other sizes would miss (SegmentInfo::miss_ratios). To
-  /// be called some hundred times a second; what clients read faster is sampled less.
-  void estimate() noexcept;
+  /// be called some hundred times a second while there are reads; what clients read faster is sampled less. False: there
+  /// was none since the last call.
+  bool estimate() noexcept;
   /// Recovers up to `count_max` dead clients. Returns how many.
   [[nodiscard]] std::uint64_t reap(std::uint64_t count_max) noexcept;
   /// Pays the debts of clients that have not moved for 10 ms (stopped ones); undoes nothing.
   [[nodiscard]] std::uint64_t help_stalled(TimeNs now) noexcept;
-  /// Walks some pages: hands back what is free or retired but in nobody's list.
+  /// Walks some pages: hands back what is free or retired but in nobody's list. Reads every block's header.
   [[nodiscard]] std::uint64_t scrub(std::uint64_t pages_max) noexcept;
+  /// A client has died, and scrub() has not been at every page since: what it lost waits to be found.
+  [[nodiscard]] bool scrub_is_urgent() const noexcept;
+  /// Hands back what clients marked as retired, in some pages. Reads a few words of a page where nothing is marked.
+  [[nodiscard]] std::uint64_t reclaim_hinted(std::uint64_t pages_max) noexcept;
   void set_eviction_policy(EvictionPolicy policy) noexcept;
 
   // Events. One thread only.

@@ -143,7 +143,7 @@ typedef struct cachee_event {
   int64_t ttl_ms;           /* with CACHEE_EVENT_HAS_TTL */
   int64_t lag_us;           /* how late an expiry fired */
   uint64_t version;
-  uint64_t hits;
+  uint64_t hits;            /* evictions, expiries: how used the key was, 0 to 31; not how often it was read */
   uint64_t age_ms;
   uint64_t size;            /* of the value */
   uint64_t metadata_count;  /* fields that cachee_events_metadata() gives */

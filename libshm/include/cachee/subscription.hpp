@@ -88,7 +88,7 @@ struct GroupEvent {
   std::int32_t origin_pid = 0;
   std::string origin_client{};
   std::string origin_instance{};
-  std::uint64_t hits = 0;
+  std::uint64_t hits = 0;     // evict, expire: how used the key was, 0 to 31; not how often it was read (Peek::hits)
   std::uint64_t age_ms = 0;
   std::uint64_t size = 0;     // of the value
 };

@@ -180,6 +180,15 @@ Result<void> read(shm::Handle& handle, KeyView key, std::uint64_t hash, ReadTarg
   return shm::get_and_tell(*context, key, hash, target);
 }
 
+/// Whether a key is there and until when. As in Redis this counts as a hit or a miss, and is no use of the key.
+Result<void> look_for(shm::Handle& handle, KeyView key, ReadTarget& target) noexcept {
+  if (handle.in_forked_child()) return Errc::closed;
+  Context* const context = handle.context_or_null();
+  const auto found = shm::look_at_record(handle.view(), context, key, target);
+  if (context != nullptr && (found || found.code() == Errc::not_found)) context->count(found ? layout::kHits : layout::kMisses);
+  return found;
+}
+
 /// get_into() for every key and in every state of the handle. It ends in a call, and need not come back.
 [[gnu::noinline]] Result<std::size_t> get_into_with_care(shm::Handle& handle, KeyView key, std::span<char> out) noexcept {
   if (handle.in_forked_child()) [[unlikely]] return Errc::closed;
@@ -318,7 +327,7 @@ Result<Entry> Cache::inspect(KeyView key) const noexcept {
     target.value = &entry.value;
     target.extension = &extension;
     const View& view = handle_->view();
-    if (const auto found = shm::get_record(view, handle_->context_or_null(), key, target); !found) return found.error();
+    if (const auto found = shm::look_at_record(view, handle_->context_or_null(), key, target); !found) return found.error();
     auto decoded = shm::decode_extension(extension);
     if (!decoded) return Errc::corrupt;
     entry.version = target.version;
@@ -343,17 +352,15 @@ Result<Peek> Cache::peek(KeyView key) const noexcept {
 }
 
 Result<bool> Cache::contains(KeyView key) const noexcept {
-  if (handle_->in_forked_child()) return Errc::closed;
   ReadTarget target;
-  const auto found = shm::get_record(handle_->view(), handle_->context_or_null(), key, target);
+  const auto found = look_for(*handle_, key, target);
   if (!found && found.code() != Errc::not_found) return found.error();
   return found.has_value();
 }
 
 Result<std::optional<std::chrono::milliseconds>> Cache::ttl(KeyView key) const noexcept {
-  if (handle_->in_forked_child()) return Errc::closed;
   ReadTarget target;
-  if (const auto found = shm::get_record(handle_->view(), handle_->context_or_null(), key, target); !found) return found.error();
+  if (const auto found = look_for(*handle_, key, target); !found) return found.error();
   return remaining(target.deadline_ms);
 }
 

@@ -9,6 +9,7 @@
 #include "os/wait.hpp"
 #include "record/record.hpp"
 #include "ring/ring.hpp"
+#include "slab/slab.hpp"
 
 namespace cachee {
 
@@ -205,18 +206,13 @@ std::uint64_t EventReader::pinned_bytes(EventSeq seq) const noexcept {
   const View& view = handle_->view();
   const std::uint64_t word = view.cell(seq.value).word.load_acquire();
   if (CellWord::is_empty(word)) return 0;
-  const auto bytes_of = [&](std::uint64_t unit) -> std::uint64_t {
-    const Record* const record = view.record(unit);
-    if (record == nullptr) return 0;
-    const std::uint64_t lens = record->lens.load_relaxed();
-    return sizeof(Record) + layout::Lens::Key::get(lens) + layout::Lens::Value::get(lens);
-  };
   const std::uint64_t unit = CellWord::Offset::get(word);
   const Record* const record = view.record(unit);
   if (record == nullptr) return 0;
   const bool replaced = static_cast<EventKind>(CellWord::Kind::get(word)) == EventKind::write;
   const std::uint64_t prev = replaced ? shm::prev_of(*record) : layout::kNoRecord;
-  return bytes_of(unit) + (prev != layout::kNoRecord ? bytes_of(prev) : 0);
+  const bool has_prev = prev != layout::kNoRecord && view.record(prev) != nullptr;
+  return shm::block_bytes_at(view, unit) + (has_prev ? shm::block_bytes_at(view, prev) : 0);
 }
 
 std::string EventReader::epoch() const {

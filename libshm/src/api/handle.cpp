@@ -180,6 +180,14 @@ void Handle::release_thread(Context* context) noexcept {
   contexts_.erase(at);
 }
 
+void Handle::leave_thread() noexcept {
+  const auto mine = std::find_if(t_slots.entries.begin(), t_slots.entries.end(), [&](const auto& entry) { return entry.identity == identity_; });
+  if (mine == t_slots.entries.end()) return;
+  release_thread(mine->context);
+  t_slots.entries.erase(mine);
+  if (t_last.identity == identity_) t_last = {0, nullptr};
+}
+
 bool LockLiveness::is_dead(const Client& client, std::uint64_t registration) const noexcept {
   if (is_own(segment_, registration)) return false;
   // Another copy of the library in this process: alive, and not to be asked of the kernel.

@@ -64,8 +64,10 @@ class Handle : public std::enable_shared_from_this<Handle> {
   /// a forked child.
   static Context* last_context() noexcept { return t_last.context; }
   bool is_last_used() const noexcept { return t_last.identity == identity_; }
-  /// C2 for this thread; called when it ends. A slot with pins stays held, for the next thread.
+  /// C2 for a thread; called when it ends. A slot with pins stays held, for the next thread.
   void release_thread(Context* context) noexcept;
+  /// The same for the calling thread, which goes on: its next operation claims a slot again.
+  void leave_thread() noexcept;
 
  private:
   Handle() noexcept = default;

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include <cachee/maintain.hpp>
 #include <cachee/segment_name.hpp>
@@ -19,6 +20,7 @@
 #include "os/wait.hpp"
 #include "reclaim/reclaim.hpp"
 #include "recovery/recovery.hpp"
+#include "ring/ring.hpp"
 #include "segment/segment.hpp"
 #include "slab/slab.hpp"
 
@@ -59,9 +61,26 @@ Totals segment_totals(const View& view) noexcept {
     gone += stats[layout::kDeletes].load_relaxed() + stats[layout::kExpired].load_relaxed() + stats[layout::kEvicted].load_relaxed();
   };
   add(view.header->gone_stats);
-  for (std::uint64_t c = 0; c < view.shape.clients_max; ++c) add(view.clients[c].stats);
+  const std::uint64_t used = std::min<std::uint64_t>(view.header->clients_used.load_acquire(), view.shape.clients_max);
+  for (std::uint64_t c = 0; c < used; ++c) add(view.clients[c].stats);
   totals.keys -= std::min(totals.keys, gone);
   return totals;
+}
+
+TimeNs time_of_deadline(const View& view, std::uint64_t ms) noexcept {
+  return static_cast<TimeNs>(view.created_mono_ns) + static_cast<TimeNs>(std::min(ms, layout::Link::kDeadlineMax)) * base::kNsPerMs;
+}
+
+/// What is due and was left by the sweep just now: an event found no room, or a chain changed under it. Sleeps until
+/// there may be room, or over the change, but not as if nothing were due.
+void wait_for_leftovers(const View& view, TimeNs longest) noexcept {
+  constexpr TimeNs kChangeNs = base::kNsPerMs;
+  if (!shm::ring_admits(view, Role::sweep)) {
+    static_cast<void>(shm::wait_for_space(view, Role::sweep, std::chrono::milliseconds{longest / base::kNsPerMs}));
+    return;
+  }
+  auto& wake = view.header->deadline_wake;
+  os::wait_on(wake, wake.load_relaxed(), std::chrono::nanoseconds{std::min(longest, kChangeNs)});
 }
 
 /// What one client's intent was when it was last looked at.
@@ -80,6 +99,7 @@ struct Maintainer::Impl {
   std::unique_ptr<Cache> cache;
   std::unique_ptr<shm::LockLiveness> liveness;
   SegmentOptions options;
+  layout::Shape asked{};  // of a segment by `options`
   bool warm = false;
   // A duty is one thread's at a time: a recovery by two threads of one registration would not know
   // of the other [CL-3].
@@ -87,10 +107,13 @@ struct Maintainer::Impl {
   std::vector<Watch> watches;
   std::uint64_t reap_cursor = 0;
   std::uint64_t scrub_cursor = 0;
+  std::uint64_t scrub_owed = 0;   // pages until every one was walked since the last death
+  std::uint64_t hint_cursor = 0;
   shm::Evictor evictor;
   shm::ReuseSampler sampler;
   std::uint64_t hits_seen = 0;    // at the last publication
   std::uint64_t misses_seen = 0;
+  std::uint64_t reads_collected = 0;  // at the last look at the samples
 
   const View& view() const noexcept { return handle->view(); }
   /// In a forked child, which has neither the mapping nor the parent's threads.
@@ -102,6 +125,10 @@ struct Maintainer::Impl {
 };
 
 namespace {
+
+SegmentFigures figures_of(const layout::Shape& shape) noexcept {
+  return {shape.segment_bytes, shape.value_bytes_max, shape.ring_events, shape.clients_max};
+}
 
 Result<os::Mapping> make_segment(const SegmentOptions& options, const layout::Shape& shape) noexcept {
   auto mapping = os::create_mapping(options.name, shape.segment_bytes, options.mode, options.group, options.huge_pages);
@@ -137,6 +164,7 @@ Result<Maintainer> Maintainer::create(const SegmentOptions& options) noexcept {
 
     auto impl = std::make_unique<Impl>();
     impl->options = options;
+    impl->asked = *shape;
     auto mapping = os::open_mapping(options.name, true);
     impl->warm = mapping.has_value();
     if (mapping.code() == Errc::no_segment) mapping = make_segment(options, *shape);
@@ -182,6 +210,7 @@ Result<Maintainer> Maintainer::create(const SegmentOptions& options) noexcept {
       static_cast<void>(made.reap(view->shape.clients_max));
       shm::rebuild_summary(made.impl_->view());
       static_cast<void>(made.scrub(view->shape.page_count));
+      made.impl_->handle->leave_thread();  // [CL-5]: the slots are for the threads that work from now on
     }
     return made;
   } catch (...) {
@@ -190,6 +219,8 @@ Result<Maintainer> Maintainer::create(const SegmentOptions& options) noexcept {
 }
 
 bool Maintainer::warm() const noexcept { return impl_->warm; }
+SegmentFigures Maintainer::figures() const noexcept { return figures_of(impl_->view().shape); }
+SegmentFigures Maintainer::figures_asked() const noexcept { return figures_of(impl_->asked); }
 const Cache& Maintainer::cache() const noexcept { return *impl_->cache; }
 
 Result<Cache> Maintainer::client(Role role, std::string_view name) noexcept {
@@ -225,21 +256,24 @@ TimeNs Maintainer::next_deadline() const noexcept {
   if (impl_->closed()) return 0;
   const std::uint64_t ms = shm::earliest_deadline(impl_->view());
   if (ms >= layout::Link::kDeadlineMax) return 0;
-  return static_cast<TimeNs>(impl_->view().created_mono_ns) + static_cast<TimeNs>(ms) * base::kNsPerMs;
+  return time_of_deadline(impl_->view(), ms);
 }
 
 void Maintainer::wait_for_deadline(TimeNs until) noexcept {
   if (impl_->closed()) return;
-  auto& header = *impl_->view().header;
+  const View& view = impl_->view();
+  const TimeNs now = base::now_ns();
+  if (until <= now) return;
+  const std::uint64_t earliest = shm::earliest_deadline(view);
+  if (earliest <= view.ms_since_created(now)) return wait_for_leftovers(view, until - now);
+  auto& header = *view.header;
   const std::uint32_t seen = header.deadline_wake.load_seq_cst();
-  const std::uint64_t until_ms = impl_->view().ms_since_created(until);
+  const std::uint64_t until_ms = std::min(earliest, view.ms_since_created(until));
   header.sweep_until_ms.store_relaxed(until_ms);
   header.deadline_wanted.store_seq_cst(1);
   // A writer lowers the root, then reads deadline_wanted; we the other way round.
-  const TimeNs left = until - base::now_ns();
-  if (left > 0 && shm::earliest_deadline(impl_->view()) >= until_ms) {
-    os::wait_on(header.deadline_wake, seen, std::chrono::nanoseconds{left});
-  }
+  const TimeNs left = std::min(until, time_of_deadline(view, earliest)) - now;
+  if (shm::earliest_deadline(view) >= until_ms) os::wait_on(header.deadline_wake, seen, std::chrono::nanoseconds{left});
   header.deadline_wanted.store_relaxed(0);
 }
 
@@ -250,16 +284,17 @@ std::uint64_t Maintainer::evict(std::uint64_t count_max) noexcept {
   return impl_->evictor.step(*context, count_max);
 }
 
-void Maintainer::estimate() noexcept {
-  if (impl_->closed()) return;
+bool Maintainer::estimate() noexcept {
+  if (impl_->closed()) return false;
   const std::lock_guard duty{impl_->duty};
   const View& view = impl_->view();
+  const auto info = segment_totals(view);
+  const bool any = info.hits + info.misses != std::exchange(impl_->reads_collected, info.hits + info.misses);
   try {
     impl_->sampler.collect(view);
-    const auto info = segment_totals(view);
     const std::uint64_t hits = info.hits - impl_->hits_seen;
     const std::uint64_t misses = info.misses - impl_->misses_seen;
-    if (hits + misses < kReadsPerEstimate) return;
+    if (hits + misses < kReadsPerEstimate) return any;
     impl_->hits_seen = info.hits;
     impl_->misses_seen = info.misses;
     const double missed = static_cast<double>(misses) / static_cast<double>(hits + misses);
@@ -267,6 +302,7 @@ void Maintainer::estimate() noexcept {
   } catch (...) {
     // No memory for it now: the last estimate stands.
   }
+  return any;
 }
 
 std::uint64_t Maintainer::reap(std::uint64_t count_max) noexcept {
@@ -282,6 +318,7 @@ std::uint64_t Maintainer::reap(std::uint64_t count_max) noexcept {
     if (!shm::claim_recovery(view, victim, context->registration, *impl_->liveness)) continue;
     if (!shm::recover_client(*context, victim)) continue;
     ++reaped;
+    impl_->scrub_owed = view.shape.page_count;
     const std::uint64_t registration = layout::ClientState::Registration::get(state);
     bool shared = false;  // other threads of the same dead process still wait for their turn
     for (std::uint64_t i = 0; i < view.shape.clients_max && !shared; ++i) {
@@ -336,13 +373,32 @@ std::uint64_t Maintainer::scrub(std::uint64_t pages_max) noexcept {
   if (context == nullptr) return 0;
   const std::lock_guard duty{impl_->duty};
   const View& view = impl_->view();
+  const std::uint64_t pages = std::min<std::uint64_t>(pages_max, view.shape.page_count);
   std::uint64_t found = 0;
-  for (std::uint64_t n = 0; n < std::min<std::uint64_t>(pages_max, view.shape.page_count); ++n) {
+  for (std::uint64_t n = 0; n < pages; ++n) {
     const std::uint64_t page = impl_->scrub_cursor++ % view.shape.page_count;
     found += shm::reclaim_page(*context, page, true);
     found += shm::refresh_page_bits(view, page);
   }
+  impl_->scrub_owed -= std::min(pages, impl_->scrub_owed);
   return found;
+}
+
+bool Maintainer::scrub_is_urgent() const noexcept {
+  const std::lock_guard duty{impl_->duty};
+  return impl_->scrub_owed != 0;
+}
+
+std::uint64_t Maintainer::reclaim_hinted(std::uint64_t pages_max) noexcept {
+  Context* const context = impl_->context();
+  if (context == nullptr) return 0;
+  const std::lock_guard duty{impl_->duty};
+  const View& view = impl_->view();
+  std::uint64_t freed = 0;
+  for (std::uint64_t n = 0; n < std::min<std::uint64_t>(pages_max, view.shape.page_count); ++n) {
+    freed += shm::reclaim_page(*context, impl_->hint_cursor++ % view.shape.page_count, false);
+  }
+  return freed;
 }
 
 void Maintainer::set_eviction_policy(EvictionPolicy policy) noexcept {

@@ -15,7 +15,8 @@
 //   [CL-3] The intent words of a FREE slot are all zero.
 //   [CL-4] clients_used > index of every slot that was ever claimed.
 //   [CL-5] The first slots are a supervisor's alone: it can attach and recover the dead even when
-//          they hold all the others. Two, since its predecessor may be among the dead.
+//          they hold all the others. Three: its predecessor, which works in two threads, may be among
+//          the dead, and it reaps in one before it has two itself.
 //
 // Orders
 //   C1 (acq_rel) pairs with the release of C2/R2: a new owner finds the intent words zero.
@@ -72,7 +73,7 @@ struct Context {
 };
 
 /// [CL-5]
-inline std::uint32_t supervisor_slots(const View& view) noexcept { return view.shape.clients_max >= 8 ? 2 : 0; }
+inline std::uint32_t supervisor_slots(const View& view) noexcept { return view.shape.clients_max >= 8 ? 3 : 0; }
 
 /// C1. @error busy  every slot is taken
 [[nodiscard]] Result<Context> claim_client(const View& view, std::uint64_t registration, Role role,

@@ -6,7 +6,8 @@
 //   writer   W1 lower every level, root first, bucket last, then look at every level upwards
 //            W2 publish (slot CAS or exp CAS)   W3 lower again   W4 wake a sweeper that sleeps past it
 //   sweeper  S0 name the bucket in the intent   S1 exchange the node with NEVER   S2 read the
-//            children   S3 lower the node to what was seen, all levels above it too
+//            children   S3 lower the node to what was seen, all levels above it too   S4 as W4: another
+//            sweeper may have looked at the root between S1 and S3, and gone to sleep
 //
 // Invariants
 //   [EX-1] A node <= the earliest deadline of every linked record below it that no active intent
@@ -53,14 +54,18 @@ inline void lower_minima(const View& view, std::uint64_t bucket, std::uint64_t m
   if (!low) [[unlikely]] detail::lower_nodes(view, bucket, ms);
 }
 
-/// W3, and whoever lowers for another. `ms` = 0 asks for a visit at the next sweep.
-inline void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept {
-  lower_minima(view, bucket, ms);
-  // A sweeper that sleeps past this deadline is woken.
+/// W4. Wakes the sweeper if it sleeps past this deadline, which the root has by now.
+inline void wake_for_deadline(const View& view, std::uint64_t ms) noexcept {
   SegmentHeader& header = *view.header;
   if (header.deadline_wanted.load_seq_cst() != 0 && ms < header.sweep_until_ms.load_relaxed()) [[unlikely]] {
     detail::wake_sweeper(view);
   }
+}
+
+/// W3 and W4, and whoever lowers for another. `ms` = 0 asks for a visit at the next sweep.
+inline void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t ms) noexcept {
+  lower_minima(view, bucket, ms);
+  wake_for_deadline(view, ms);
 }
 
 /// Earliest deadline of all, in ms of the summary; Link::kNever: none.
@@ -68,7 +73,7 @@ inline void lower_deadline(const View& view, std::uint64_t bucket, std::uint64_t
 
 /// Visits buckets whose minimum is <= now_ms, at most `visits_max`. `intent` is the sweeping client's
 /// bucket word (S0). `visit(bucket)` returns the earliest deadline left in the chain (Link::kNever:
-/// none). Returns how many were visited.
+/// none). Returns how many were visited. Several may sweep at once.
 template <class Visit>
 std::uint64_t sweep_deadlines(const View& view, Word& intent, std::uint64_t now_ms, std::uint64_t visits_max,
                               Visit&& visit) noexcept;

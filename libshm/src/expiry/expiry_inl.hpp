@@ -67,7 +67,7 @@ template <class Visit>
 std::uint64_t sweep_deadlines(const View& view, Word& intent, std::uint64_t now_ms, std::uint64_t visits_max,
                               Visit&& visit) noexcept {
   detail::Sweep<Visit> sweep{view, intent, now_ms, visits_max, visit};
-  sweep.node(view.levels.count - 1, 0);
+  wake_for_deadline(view, sweep.node(view.levels.count - 1, 0));  // S4
   return sweep.visited();
 }
 

@@ -31,11 +31,15 @@ constexpr int kExpiredRoundsMax = 2;
   return true;
 }
 
+/// Whether eviction, the counts and the estimate of other sizes learn of it.
+enum class Use { read, none };
+
 /// Everything that a GET may meet: overflow buckets, tags that are alike, expired records, restarts. `hits`: what
 /// the eviction word had counted before.
-template <class Take>
+template <Use kUse = Use::read, class Take>
 [[gnu::noinline]] Result<Hit> find_with_care(const View& view, Context* context, KeyView key, std::uint64_t hash,
                                              Take take, std::uint32_t* hits = nullptr) noexcept {
+  Context* const reader = kUse == Use::read ? context : nullptr;
   const std::uint64_t bucket = view.bucket_of(hash);
   const std::uint64_t live = Slot::live(0, View::tag_of(hash));
   int expired_rounds = 0;
@@ -51,10 +55,10 @@ template <class Take>
     if (outcome == Outcome::expired && after_expired(context, bucket, expired_rounds)) continue;
     if (outcome == Outcome::hit) {
       if (hits != nullptr) *hits = layout::HeatWord::frequency(walk.heat().load_relaxed());
-      if (context != nullptr) note_hit(view, *context, walk.heat(), hash);
+      if (reader != nullptr) note_hit(view, *reader, walk.heat(), hash);
       return hit;
     }
-    if (context != nullptr) note_miss(*context, hash);
+    if (reader != nullptr) note_miss(*reader, hash);
     return Errc::not_found;
   }
   return Error{Errc::corrupt, 0, static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(&view.buckets[bucket]) - view.base)};
@@ -108,8 +112,15 @@ Result<void> get_record(const View& view, Context* context, KeyView key, std::ui
   return {};
 }
 
+Result<void> look_at_record(const View& view, Context* context, KeyView key, ReadTarget& target) noexcept {
+  const auto found = find_with_care<Use::none>(view, context, key, view.hash(key), IntoTarget{view, target});
+  if (!found) return found.error();
+  target.deadline_ms = layout::Exp::Deadline::get(found->exp);
+  return {};
+}
+
 Result<std::uint64_t> peek_record(const View& view, KeyView key, std::uint32_t& hits) noexcept {
-  const auto found = find_with_care(
+  const auto found = find_with_care<Use::none>(
       view, nullptr, key, view.hash(key), [](const Record&, const Word*, std::uint64_t, const Hit&) {}, &hits);
   if (!found) return found.error();
   return layout::Exp::Deadline::get(found->exp);

@@ -70,6 +70,9 @@ inline Result<void> get_record(const View& view, Context* context, KeyView key, 
   return get_record(view, context, key, view.hash(key), target);
 }
 
+/// The same without a use of the key: eviction, the counts and the estimate of other sizes do not learn of it.
+Result<void> look_at_record(const View& view, Context* context, KeyView key, ReadTarget& target) noexcept;
+
 /// How used the record of a key is, by its eviction word, and its deadline (ms, 0: none). To look is no use.
 /// @error not_found, corrupt
 Result<std::uint64_t> peek_record(const View& view, KeyView key, std::uint32_t& hits) noexcept;

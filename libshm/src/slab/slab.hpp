@@ -49,6 +49,7 @@
 //                                                  one's look at hazards may be of a life before)
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "clients/clients.hpp"
@@ -67,6 +68,17 @@ struct Block {
   const unsigned size_class = layout::class_of(record_bytes);
   return size_class < view.shape.classes ? layout::kClassBytes[size_class]
                                          : base::align_up(record_bytes, view.shape.page_bytes);
+}
+
+/// Bytes of the block that a record lies in, by its page: what it keeps from others. 0: in no block.
+[[nodiscard]] inline std::uint64_t block_bytes_at(const View& view, std::uint64_t unit) noexcept {
+  using layout::PageWord;
+  const std::uint64_t word = view.pages[view.page_of(unit)].load_acquire();
+  if (PageWord::kind(word) == PageWord::kRunHead) {
+    return std::min<std::uint64_t>(PageWord::Length::get(word), view.shape.page_count) * view.shape.page_bytes;
+  }
+  const std::uint64_t size_class = PageWord::Class::get(word);
+  return PageWord::kind(word) == PageWord::kSlab && size_class < view.shape.classes ? layout::kClassBytes[size_class] : 0;
 }
 
 /// A1-A3. False when the block's page is not a slab of the class any more or the block is taken.

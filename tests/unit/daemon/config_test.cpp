@@ -105,7 +105,7 @@ TEST(Config, EveryOptionIsRead) {
   const Settings settings = loaded(
       {"--name", "orders", "--memory=1GiB", "--state-dir", "/s", "--runtime-dir", "/r", "--listen",
        "127.0.0.1:7000", "--metrics", "[::1]:9100", "--executors", "4", "--ring-events", "1024",
-       "--max-clients", "100", "--max-value", "1M", "--huge-pages", "--prefault", "--lock-memory", "--idle", "spin",
+       "--max-clients", "100", "--max-value", "1M", "--huge-pages", "--prefault", "--lock-memory", "--idle", "spin", "--expiry-priority", "realtime",
        "--mode", "0600", "--group", "0", "--eviction", "lru", "--fresh", "--log-level", "debug",
        "--fsync=false", "--webhook-allow-hosts", "a.example,*.B.example", "--webhook-allow-private",
        "--webhook-concurrency", "3", "--webhook-attempts", "2"});
@@ -119,6 +119,7 @@ TEST(Config, EveryOptionIsRead) {
   EXPECT_EQ(settings.value_bytes_max, 1u << 20);
   EXPECT_TRUE(settings.huge_pages && settings.prefault && settings.lock_memory && settings.fresh);
   EXPECT_EQ(settings.idle, Idle::spin);
+  EXPECT_EQ(settings.expiry_priority, Priority::realtime);
   EXPECT_EQ(settings.mode, 0600u);
   EXPECT_EQ(settings.group, 0u);
   EXPECT_EQ(settings.eviction, EvictionPolicy::lru);
@@ -277,6 +278,13 @@ TEST(Config, ChangesWhileRunningAreLimitedToWhatCanChange) {
   EXPECT_EQ(settings.log_level, "debug");
   EXPECT_EQ(change_setting(settings, "log-level", "loud").failure().code, Errc::invalid_argument);
   EXPECT_EQ(change_setting(settings, "memory", "1GiB").failure().code, Errc::unsupported);
+  // A restart would change it, but not what is fixed when the segment is made.
+  expect_words(change_setting(settings, "executors", "2").failure().text, {"executors", "restart"});
+  for (const char* fixed : {"memory", "max-value", "max-clients", "ring-events"}) {
+    const std::string text = change_setting(settings, fixed, "1M").failure().text;
+    expect_words(text, {fixed, "life of the segment", "--fresh", "--name"});
+    EXPECT_EQ(text.find("restart"), text.npos) << text;
+  }
   const auto unknown = change_setting(settings, "log-levl", "debug");
   EXPECT_EQ(unknown.failure().code, Errc::not_found);
   expect_words(unknown.failure().text, {"log-levl", "log.level"});
@@ -286,9 +294,9 @@ TEST(Config, ChangesWhileRunningAreLimitedToWhatCanChange) {
   const auto changes = changes_between(settings, after);
   ASSERT_EQ(changes.size(), 2u);
   EXPECT_EQ(changes[0].name, "memory");
-  EXPECT_TRUE(changes[0].needs_restart);
+  expect_words(changes[0].hindrance, {"--fresh", "--name"});
   EXPECT_EQ(changes[1].name, "log-level");
-  EXPECT_FALSE(changes[1].needs_restart);
+  EXPECT_EQ(changes[1].hindrance, "");
   EXPECT_TRUE(changes_between(after, after).empty());
 }
 

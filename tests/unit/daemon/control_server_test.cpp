@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -136,6 +137,27 @@ TEST_F(Control, HelloSaysTheRedisThatTheCommandsAreLike) {
   EXPECT_EQ(hello.field("version")->text, kRedisVersion);
   const std::string info = client.line("INFO server").text;
   EXPECT_NE(info.find("redis_version:" + hello.field("version")->text + "\r\n"), std::string::npos) << info;
+}
+
+TEST_F(Control, LooksAtAKeyAreCountedAsInRedis) {
+  RespClient client = server.client();
+  client.line("SET k v EX 1000");
+  const auto counted = [&](const char* name) {
+    const std::string info = client.line("INFO stats").text;
+    return std::strtol(info.c_str() + info.find(name) + std::strlen(name), nullptr, 10);
+  };
+  const auto grown = [&](const std::string& line) {
+    const long hits = counted("keyspace_hits:"), misses = counted("keyspace_misses:");
+    client.line(line);
+    return std::pair{counted("keyspace_hits:") - hits, counted("keyspace_misses:") - misses};
+  };
+  for (const char* line : {"EXISTS", "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME", "TYPE", "OBJECT IDLETIME", "OBJECT FREQ"}) {
+    EXPECT_EQ(grown(std::string{line} + " k"), (std::pair{1L, 0L})) << line;
+    EXPECT_EQ(grown(std::string{line} + " absent"), (std::pair{0L, 1L})) << line;
+  }
+  for (const char* line : {"MEMORY USAGE k", "MEMORY USAGE absent", "RENAME absent other"}) {
+    EXPECT_EQ(grown(line), (std::pair{0L, 0L})) << line;
+  }
 }
 
 TEST_F(Control, UseOfAKeyIsCountedWhereThePolicyCountsIt) {

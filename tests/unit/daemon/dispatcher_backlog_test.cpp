@@ -226,9 +226,9 @@ TEST_F(BacklogTest, LargeValuesThatPinTooMuchMemoryAreCopiedOut) {
   signal_executors(SIGSTOP);
   // Events keep their values; these are more than the segment holds.
   const std::string large(1 << 20, 'x');
-  // A writer that waits for the disk: each event keeps its value and the one that it replaced, and with a key and
-  // two headers no more. The first replaced nothing.
-  constexpr std::uint64_t kSmall = 512;
+  // A writer that waits for the disk: each event keeps the pages of its value and of the one that it replaced. The first
+  // replaced nothing.
+  const std::uint64_t kSmall = 2 * segment_info(cache)->page_bytes;
   for (std::uint64_t i = 0; i < 12; ++i) {
     ASSERT_TRUE(cache.set("k:1", large)) << i;
     ASSERT_TRUE(eventually([&] {
@@ -254,6 +254,34 @@ TEST_F(BacklogTest, LargeValuesThatPinTooMuchMemoryAreCopiedOut) {
   ASSERT_EQ(lines("k").size(), 34u);
   for (const std::string& line : lines("k")) EXPECT_NE(line.find("1048576"), std::string::npos) << line;
   EXPECT_TRUE(eventually([&] { return dispatcher_->server_stats()["pinned_bytes"] == 0; })) << dispatcher_->server_stats();
+}
+
+TEST_F(BacklogTest, MetadataAndHalfEmptyPagesThatPinTooMuchMemoryAreCopiedOut) {
+  stop();
+  dispatcher_options_.backlog_events_max = 0;
+  start();
+  put(spec("k:*", EventKind::write, "cachee.log('k', {k = event.key, v = #event.value})"));
+  Cache cache = segment_->client();
+  ASSERT_TRUE(eventually([&] { return !executors().empty(); }));
+  signal_executors(SIGSTOP);
+  // Far fewer than the ring holds, and several times the memory.
+  const SegmentInfo info = *segment_info(cache);
+  const std::string half(info.page_bytes / 2 + 300, 'x');
+  const SetOptions much{.metadata = {{"f", std::string(60000, 'm')}}};
+  std::uint64_t writes = 0;
+  const auto write = [&](std::string_view value, const SetOptions& options) {
+    ++writes;
+    return eventually([&] {
+      const auto written = cache.set("k:" + std::to_string(writes), value, options);
+      EXPECT_TRUE(written || written.code() == Errc::no_space) << to_string(written.error());
+      return written.has_value();
+    }, 20s);
+  };
+  for (std::uint64_t i = 0; i < 3 * info.data_bytes / 60000; ++i) ASSERT_TRUE(write("v", much)) << i;
+  for (std::uint64_t i = 0; i < 3 * info.data_bytes / info.page_bytes; ++i) ASSERT_TRUE(write(half, {})) << i;
+  EXPECT_GT(account("k:*").spooled, 0u);
+  signal_executors(SIGCONT);
+  ASSERT_TRUE(eventually([&] { return account("k:*").acknowledged == writes; }, 60s));
 }
 
 TEST_F(BacklogTest, WaitIsOverWhenTheSpooledRunIs) {

@@ -125,6 +125,26 @@ TEST(ClockSuspend, DoesNotCountForADeadline) {
   EXPECT_TRUE(cache.get("long"));
 }
 
+TEST(ClockSuspend, LetsAWallClockDeadlineBeReadBehindItsMoment) {  // as documented: it is reckoned when it is set
+  SteppedClock clock;
+  World world{some_buckets(), kAllEvents};
+  Cache& cache = world.cache();
+  ASSERT_TRUE(cache.set("set", "v", {.deadline_wall_ms = wall_ms() + 3'600'000}));
+  ASSERT_TRUE(cache.set("touched", "v"));
+  ASSERT_TRUE(*cache.touch_at("touched", wall_ms() + 3'600'000));
+  clock.suspend();
+  clock.step_wall(kDay);  // which went by meanwhile
+  clock.resume();
+  EXPECT_EQ(world.keeper().expire_due(monotonic_ns(), 1 << 20), 0u);
+  for (const char* key : {"set", "touched"}) {
+    EXPECT_TRUE(cache.get(key)) << key;
+    EXPECT_GT(**cache.ttl(key), 59min) << key;
+  }
+  // Named again, it counts by the clock as it is now.
+  ASSERT_TRUE(*cache.touch_at("set", wall_ms() - 1000));
+  EXPECT_EQ(cache.get("set").code(), Errc::not_found);
+}
+
 // Before any sweep.
 
 struct Look {

@@ -158,6 +158,32 @@ TEST(Full, RingTakesATableThatWantsNothingNew) {  // [RG-6]
   EXPECT_EQ(findings(cache), "");
 }
 
+TEST(Full, AnEventPinsTheBlocksOfItsRecords) {
+  TempSegment segment{{.memory_bytes = 64 << 20}};
+  ASSERT_TRUE(segment.keeper().publish_triggers(wants(event_bit(EventKind::write)), 1s));
+  Cache cache = segment.client();
+  const EventReader reader = segment.keeper().reader();
+  const auto used = [&] { return segment_info(cache)->used_bytes; };
+  struct Write {
+    const char* what;
+    std::size_t value_bytes, metadata_bytes;
+  };
+  for (const auto& [what, value_bytes, metadata_bytes] :
+       {Write{"small", 10, 0}, Write{"metadata", 1, 60000}, Write{"half a page", 33000, 0}, Write{"pages", 300'000, 100}}) {
+    const SetOptions options{.metadata = {{"f", std::string(metadata_bytes, 'm')}}};
+    const std::uint64_t before = used();
+    const auto first = cache.set(what, std::string(value_bytes, 'v'), options);
+    ASSERT_TRUE(first && first->event) << what;
+    const std::uint64_t block = used() - before;
+    EXPECT_GE(block, value_bytes + metadata_bytes) << what;
+    EXPECT_EQ(reader.pinned_bytes(*first->event), block) << what;
+    const auto second = cache.set(what, std::string(value_bytes, 'w'), options);
+    ASSERT_TRUE(second && second->event) << what;
+    EXPECT_EQ(used() - before, 2 * block) << what << ": the event keeps the value that was replaced";
+    EXPECT_EQ(reader.pinned_bytes(*second->event), 2 * block) << what;
+  }
+}
+
 TEST(Full, RingRefusesWritesWithNothingApplied) {  // [RG-6]
   TempSegment segment{small(EvictionPolicy::balanced)};
   ASSERT_TRUE(segment.keeper().publish_triggers(wants(0x1e), 1s));

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <thread>
 
@@ -104,6 +105,53 @@ TEST(Eviction, AHitOfTheSameEpochStoresNothing) {  // [EV-1]
     view.header->evict_epoch.store_relaxed(view.header->evict_epoch.load_relaxed() + 1);
   });
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV) << status;
+}
+
+TEST(Eviction, LooksAtAKeyAreNoUseOfIt) {
+  TempSegment segment;
+  Cache cache = segment.client();
+  ASSERT_TRUE(cache.set("k", "v", {.ttl = 1h}));
+  auto& header = *cache.handle()->view().header;
+  header.sample_below.store_relaxed(std::numeric_limits<std::uint32_t>::max());  // every key is of the sample
+  header.evict_epoch.store_relaxed(header.evict_epoch.load_relaxed() + 1);       // so that a use has something to store
+  const auto& stats = (*cache.handle()->context())->me->stats;
+  const auto sampled = [&] { return stats[layout::kSampled].load_relaxed(); };
+  const std::uint64_t before = sampled();
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_TRUE(*cache.contains("k"));
+    EXPECT_FALSE(*cache.contains("absent"));
+    EXPECT_TRUE(cache.ttl("k"));
+    EXPECT_EQ(cache.inspect("k")->value, "v");
+    EXPECT_EQ(cache.peek("k")->hits, 0u);
+  }
+  EXPECT_EQ(sampled(), before);
+  // contains() and ttl() are counted, the others are not.
+  EXPECT_EQ(stats[layout::kHits].load_relaxed(), 200u);
+  EXPECT_EQ(stats[layout::kMisses].load_relaxed(), 100u);
+  ASSERT_TRUE(cache.get("k"));
+  EXPECT_EQ(cache.peek("k")->hits, 1u);
+  EXPECT_EQ(sampled(), before + 1);
+}
+
+TEST(Eviction, UsesAreCountedOncePerEpochAndAnOverwriteKeepsThem) {  // Peek::hits, event.hits
+  TempSegment segment;
+  Cache cache = segment.client();
+  auto& epoch = cache.handle()->view().header->evict_epoch;
+  const auto next_epoch = [&] { epoch.store_relaxed(epoch.load_relaxed() + 1); };
+  ASSERT_TRUE(cache.set("k", "v"));
+  for (std::uint32_t used = 1; used <= 40; ++used) {
+    next_epoch();
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(cache.get("k"));
+    EXPECT_EQ(cache.peek("k")->hits, std::min(used, 31u));
+  }
+  ASSERT_TRUE(cache.erase("k"));
+  ASSERT_TRUE(cache.set("k", "v"));
+  EXPECT_EQ(cache.peek("k")->hits, 0u) << "another key of the same name";
+  next_epoch();
+  ASSERT_TRUE(cache.get("k"));
+  next_epoch();
+  ASSERT_TRUE(cache.set("k", "w"));
+  EXPECT_EQ(cache.peek("k")->hits, 2u) << "an overwrite is a use, and forgets none";
 }
 
 TEST(Eviction, AnyHeatAndAnyGhostIsSafe) {  // [EV-4]

@@ -220,6 +220,48 @@ TEST(Death, WhatTheDeadPinnedStaysUntilTheirRecovery) {  // [HP-3]
   EXPECT_EQ(findings(after), "");
 }
 
+TEST(Death, ASupervisorStartsWhenItsPredecessorAndClientsDiedWithAllSlots) {  // [CL-5]
+  SegmentOptions options;
+  options.clients_max = 16;
+  options.name = unique_name("slots");
+  options.memory_bytes = 8 << 20;
+  { ASSERT_TRUE(Maintainer::create(options)); }
+  Child predecessor{[&] {
+    auto keeper = std::make_unique<Maintainer>(std::move(*Maintainer::create(options)));  // a warm start
+    // Its two threads, and clients until there is no slot left.
+    std::vector<std::thread> threads;
+    std::vector<Cache> clients;
+    std::atomic<unsigned> working{0};
+    const auto stay = [&](auto work) {
+      threads.emplace_back([&working, work] {
+        work();
+        ++working;
+        pause();
+      });
+      while (working < threads.size()) std::this_thread::yield();
+    };
+    Maintainer& works = *keeper;
+    stay([&works] { static_cast<void>(works.expire_due(1, 1)); });
+    stay([&works] { static_cast<void>(works.scrub(1)); });
+    for (;;) {
+      clients.push_back(open_cache(options.name, "client"));
+      if (!clients.back().set("k", "v")) break;
+    }
+    for (std::thread& thread : threads) thread.detach();
+    return std::pair{std::move(keeper), std::move(clients)};
+  }};
+  ASSERT_TRUE(predecessor.ready());
+  predecessor.kill();
+  {
+    auto keeper = Maintainer::create(options);
+    ASSERT_TRUE(keeper);
+    EXPECT_EQ(list_clients(keeper->cache())->size(), 0u) << "all of them are dead";
+    EXPECT_TRUE(open_cache(options.name, "next").set("k", "w"));
+    EXPECT_EQ(findings(keeper->cache()), "");
+  }
+  static_cast<void>(remove_segment(options.name));
+}
+
 TEST(Death, AStoppedClientIsNotUndone) {  // [KS-7]
   TempSegment segment;
   Cache cache = segment.client();

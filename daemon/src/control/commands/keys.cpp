@@ -97,6 +97,12 @@ void run_type(Call& call) {
   call.reply.simple(*there ? "string" : "none");
 }
 
+/// An entry; counted as a hit or a miss where Redis does so. To look is no use of the key.
+Result<Entry> counted_entry(Call& call, std::string_view key) {
+  if (const auto there = call.cache.contains(key); !there) return there.error();
+  return call.cache.inspect(key);
+}
+
 /// What goes along with a value under its new name; a key that takes a parent's name no longer depends on it.
 SetOptions options_of(const Entry& entry, std::string_view new_name) {
   SetOptions options;
@@ -145,7 +151,7 @@ void run_copy(Call& call) {
     return call.reply.error("ERR source and destination objects are the same");
   }
   if (!check_key(call, call[1]) || !check_key(call, call[2])) return;
-  const auto entry = call.cache.inspect(call[1]);
+  const auto entry = counted_entry(call, call[1]);
   if (!entry) {
     if (entry.code() != Errc::not_found) return reply_error(call.reply, entry.error());
     return call.reply.integer(0);
@@ -255,13 +261,14 @@ void reply_no_entry(Call& call, const Error& error) {
 
 void run_object_idletime(Call& call) {
   if (!check_key(call, call[2])) return;
-  const auto entry = call.cache.inspect(call[2]);
+  const auto entry = counted_entry(call, call[2]);
   if (!entry) return reply_no_entry(call, entry.error());
   call.reply.integer(std::chrono::duration_cast<std::chrono::seconds>(entry->age).count());
 }
 
 void run_object_freq(Call& call) {
   if (!check_key(call, call[2])) return;
+  if (const auto there = call.cache.contains(call[2]); !there) return reply_error(call.reply, there.error());
   const auto seen = call.cache.peek(call[2]);
   if (!seen) return reply_no_entry(call, seen.error());
   const auto segment = segment_info(call.cache);
@@ -308,7 +315,9 @@ constexpr Command kCommands[] = {
      "Returns how many bytes of the segment a key takes.", run_memory_usage},
     {"object", -2, kContainer, 0, 0, 0, "generic", "", "What is known of a key's use.", nullptr},
     {"object|freq", 3, kReads, 2, 2, 1, "generic", "key",
-     "Says how often a key was used, under an eviction policy that counts it.", run_object_freq},
+     "Says how used a key is, 0 to 31, under an eviction policy that counts it: not the number of its reads, but in how "
+     "many 64ths of a turnover of the cache it was read or written, halved as time goes by.",
+     run_object_freq},
     {"object|help", 2, 0, 0, 0, 0, "generic", "", "Lists the subcommands.", run_help},
     {"object|idletime", 3, kReads, 2, 2, 1, "generic", "key",
      "Returns the seconds since a key was written: its longest possible idle time.",
