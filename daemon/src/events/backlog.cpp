@@ -525,8 +525,7 @@ void Dispatcher::prune_ledger(WallMs now) {
   if (!spool_seqs_.empty()) from = std::min(from, spool_seqs_.front());
   if (!spool_gap_seqs_.empty()) from = std::min(from, *spool_gap_seqs_.begin());
   const auto pruned = store_->prune_ledger({now, std::string_view{epoch_}.substr(0, epoch_.size() - 1), from}, kPrunedPerRound);
-  const auto once = store_->prune_once(now, kPrunedPerRound);
-  const bool more = pruned && once && (*pruned >= kPrunedPerRound || *once == kPrunedPerRound);
+  const bool more = pruned && *pruned >= kPrunedPerRound;
   prune_at_ms_ = now + (more ? kPruneBusyMs : kPruneMs);
 }
 
