@@ -149,6 +149,9 @@ void option_headers(lua_State* lua, int index, Effect& effect) {
     if (!is_http_token(effect.headers[i].first) || !is_header_value(effect.headers[i].second)) {
       bad_option(lua, "headers", "header names, and values without line breaks");
     }
+    if (is_reserved_header(effect.headers[i].first)) {
+      luaL_error(lua, "bad option 'headers' ('%s' is set by Cachee alone)", effect.headers[i].first.c_str());
+    }
   }
 }
 

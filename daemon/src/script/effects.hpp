@@ -75,6 +75,8 @@ struct Effect {
 [[nodiscard]] bool is_http_url(std::string_view url) noexcept;
 [[nodiscard]] bool is_http_token(std::string_view text) noexcept;  // method, header name
 [[nodiscard]] bool is_header_value(std::string_view text) noexcept;
+/// Of a header that frames the request, or for which receivers trust Cachee.
+[[nodiscard]] bool is_reserved_header(std::string_view name) noexcept;
 
 /// Adds one effect to what encode() made.
 void append_effect(std::string& bytes, const Effect& effect);
