@@ -511,7 +511,7 @@ bool Dispatcher::in_spool(EventSeq seq) const { return std::binary_search(spool_
 std::uint64_t Dispatcher::spooled_of_trigger(std::string_view trigger) const {
   const auto at = spooled_runs_.find(trigger);
   std::uint64_t count = at != spooled_runs_.end() ? at->second : 0;
-  // Committed to the store, but kept from being settled by a log file that cannot be written.
+  // Committed to the store, but kept from being settled by a D1' that it did not take.
   for (const Run& run : runs_) {
     if (run.spool_token != 0 && run.moved && run.step == Step::done && run.spool_trigger == trigger) --count;
   }

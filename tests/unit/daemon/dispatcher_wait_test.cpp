@@ -104,6 +104,17 @@ TEST_F(DispatcherTest, ADeleteThatSetsOffItselfEndsInTheDeadLetters) {
   EXPECT_TRUE(cache.get("loop:xxxx"));
 }
 
+TEST_F(DispatcherTest, AChainThatWarmsEndsAtMaxdepthToo) {
+  put(spec("in:*", EventKind::write, "cachee.set('warm', 'v')"));
+  TriggerSpec warms = spec("warm", EventKind::write, "cachee.warm('warm', 'http://127.0.0.1:9/')");
+  warms.depth_max = 1;
+  put(warms);
+  Cache cache = segment_->client();
+  ASSERT_TRUE(cache.set("in:1", "v"));
+  ASSERT_TRUE(eventually([&] { return account("warm").dead == 1; }));
+  EXPECT_TRUE(dispatcher_->list_outbox(10)->empty());
+}
+
 TEST_F(DispatcherTest, ACounterThatCountsItselfEndsInTheDeadLetters) {
   put(spec("count", EventKind::write, "cachee.incr(event.key, 1)"));
   Cache cache = segment_->client();

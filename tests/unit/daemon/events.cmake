@@ -6,7 +6,7 @@ cachee_test(NAME dispatcher_test LABEL unit TIMEOUT 300
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_effects_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../../support/disk_gate.cpp
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_backlog_test.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_charge_test.cpp
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_duplicate_test.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_watchdog_test.cpp
-                    ${CMAKE_CURRENT_LIST_DIR}/dispatcher_backoff_test.cpp
+                    ${CMAKE_CURRENT_LIST_DIR}/dispatcher_backoff_test.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_refused_test.cpp
             LIBS cachee_daemon_core)
 cachee_test(NAME dispatcher_kill_test LABEL unit
             SOURCES ${CMAKE_CURRENT_LIST_DIR}/executor_or_tests_main.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_kill_test.cpp LIBS cachee_daemon_core)
