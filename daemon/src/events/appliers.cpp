@@ -49,7 +49,10 @@ Outcome<void> apply_one(Cache& cache, const Effect& effect, const Provenance& fr
     case EffectKind::del: return settle(cache.erase(effect.key, {.cause = Cause::trigger, .provenance = from}).error());
     case EffectKind::invalidate: return settle(cache.erase(effect.key, {.cause = Cause::invalidate, .provenance = from}).error());
     case EffectKind::incr: return settle(cache.increment(effect.key, effect.delta, {.provenance = from}).error());
-    case EffectKind::expire: return settle(cache.touch(effect.key, std::chrono::milliseconds{effect.ttl_ms.value_or(0)}).error());
+    case EffectKind::expire:
+      // A deadline that is over deletes, as in Redis; left to the sweep, the event would not know whose doing it is.
+      if (effect.ttl_ms.value_or(0) <= 0) return settle(cache.erase(effect.key, {.cause = Cause::trigger, .provenance = from}).error());
+      return settle(cache.touch(effect.key, std::chrono::milliseconds{*effect.ttl_ms}).error());
     case EffectKind::depends_on: {
       auto added = add_dependencies(cache, effect.key, effect.depends_on, from);
       return added || is_settled(added.failure().code) ? Outcome<void>{} : added;
