@@ -83,7 +83,9 @@ Outcome<std::unique_ptr<LogWriter>> LogWriter::open(Store& store, const LogRules
   std::unique_ptr<LogWriter> writer{new LogWriter{store, rules, fd}};
   if (auto read = writer->read_settled(); !read) return read.failure();
   // A torn tail has its rows still [LG-2], so this reaches every file that has one.
-  if (auto flushed = writer->flush(); !flushed) log::error("{}", flushed.failure().text);
+  const auto unwritten = writer->flush();
+  if (!unwritten) log::error("{}", unwritten.failure().text);
+  else for (const UnwrittenChannel& channel : *unwritten) log::error("{}", channel.failure.text);
   return writer;
 }
 
@@ -101,26 +103,26 @@ Outcome<void> LogWriter::read_settled() {
   return {};
 }
 
-Outcome<void> LogWriter::flush() {
+Outcome<std::vector<UnwrittenChannel>> LogWriter::flush() {
   // After a failure it is unknown whether the store's last word was taken down: ask it, or a line
   // that is settled might be cut off.
   if (settled_unsure_) {
-    if (auto read = read_settled(); !read) return read;
+    if (auto read = read_settled(); !read) return read.failure();
   }
   auto channels = store_.pending_channels();
   if (!channels) return channels.failure();
   ++flushes_;
-  Outcome<void> first_failure;
+  std::vector<UnwrittenChannel> unwritten;
   for (const std::string& channel : *channels) {
     auto done = flush_channel(channel);
     if (done) continue;
     ++counters_.failures;
     close_file(channel);
     settled_unsure_ = true;
-    if (first_failure) first_failure = done.failure();
+    unwritten.push_back({channel, done.failure()});
   }
   close_idle_files();
-  return first_failure;
+  return unwritten;
 }
 
 Outcome<void> LogWriter::flush_channel(const std::string& channel) {

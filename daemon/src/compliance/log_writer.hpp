@@ -2,8 +2,8 @@
 //
 // Use:   auto writer = LogWriter::open(*store);     // also puts right what a crash left
 //        batch->commit();                           // now the lines are true
-//        if (auto done = (*writer)->flush(); !done) retry_later(done.failure());
-//        acknowledge();                             // now they are in their files, on disk
+//        auto unwritten = (*writer)->flush();
+//        acknowledge();                             // all but those of unwritten channels are in their files, on disk
 //
 // A line is the object that the handler logged, field for field, with the event's id added as the
 // last field, "_event". (A handler that writes a field "_event" of its own keeps its own.)
@@ -48,6 +48,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "core/outcome.hpp"
 #include "store/store.hpp"
@@ -63,6 +64,12 @@ struct LogRules {
   std::int64_t rotate_ms = 0;      // and one whose first line is so old; 0: never
   std::uint32_t keep = 0;          // rotated files of a channel; 0: all
   bool hash_chain = false;
+};
+
+/// A channel whose committed lines are not all in its file.
+struct UnwrittenChannel {
+  std::string name{};
+  Failure failure{};
 };
 
 class LogWriter {
@@ -83,11 +90,13 @@ class LogWriter {
   LogWriter& operator=(const LogWriter&) = delete;
   ~LogWriter();
 
-  /// Writes every committed line to its file, and syncs if the store does. Until this succeeds no event whose lines
-  /// were committed may be acknowledged. One failing channel does not stop the others.
+  /// Writes every committed line to its file, and syncs if the store does. No event may be acknowledged before that
+  /// whose lines were committed, and none that has lines of a channel which failed. One failing channel does not stop the
+  /// others.
   ///
-  /// @error no_space, io, permission  the first failure; what was not written stays in the store
-  Outcome<void> flush();
+  /// @return  channels that failed, with no_space, io or permission; what was not written of them stays in the store
+  /// @error   the store cannot be read
+  [[nodiscard]] Outcome<std::vector<UnwrittenChannel>> flush();
 
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
 

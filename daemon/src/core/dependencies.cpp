@@ -24,6 +24,11 @@ bool merge(std::vector<std::string>& list, const std::vector<std::string>& more)
   return list.size() != known;
 }
 
+Outcome<void> check_count(std::string_view child, const std::vector<std::string>& parents) {
+  if (parents.size() <= kDependenciesMax) return {};
+  return Failure{Errc::unsupported, fmt::format("'{}' would depend on more than {} keys", child.substr(0, kShownKeyBytesMax), kDependenciesMax)};
+}
+
 }  // namespace
 
 std::vector<std::string> DependencyGraph::parents_of(std::string_view key) const {
@@ -36,10 +41,11 @@ void DependencyGraph::replace(std::string_view key, const std::vector<std::strin
   planned_.insert_or_assign(std::string{key}, parents);
 }
 
-void DependencyGraph::add(std::string_view key, const std::vector<std::string>& parents) {
+Outcome<void> DependencyGraph::add(std::string_view key, const std::vector<std::string>& parents) {
   std::vector<std::string> all = parents_of(key);
   merge(all, parents);
   replace(key, all);
+  return check_count(key, all);
 }
 
 /// Walks from the parents up to what they were made from, looking for the child. Depth first without recursion; `path`
@@ -85,10 +91,7 @@ Outcome<void> add_dependencies(Cache& cache, std::string_view child, const std::
     options.if_version = entry->version;
     options.provenance = from;
     if (!merge(options.depends_on, parents)) return {};
-    if (options.depends_on.size() > kDependenciesMax) {
-      return Failure{Errc::unsupported, fmt::format("'{}' would depend on more than {} keys",
-                                                    child.substr(0, kShownKeyBytesMax), kDependenciesMax)};
-    }
+    if (auto counted = check_count(child, options.depends_on); !counted) return counted;
     const auto written = cache.set(child, entry->value, options);
     if (written) return {};
     if (written.code() != Errc::stale) return failed(written.error());

@@ -29,8 +29,8 @@ class DependencyGraph {
 
   /// From now on the key has exactly these parents: it is to be written, or removed (none).
   void replace(std::string_view key, const std::vector<std::string>& parents);
-  /// From now on it has these as well.
-  void add(std::string_view key, const std::vector<std::string>& parents);
+  /// From now on it has these as well; fails when they are more than a key may have.
+  Outcome<void> add(std::string_view key, const std::vector<std::string>& parents);
 
  private:
   [[nodiscard]] std::vector<std::string> parents_of(std::string_view key) const;

@@ -7,6 +7,7 @@
 #include "events/appliers.hpp"
 #include "events/dispatcher.hpp"
 #include "script/runtime.hpp"
+#include "store/effect_rules.hpp"
 
 namespace cachee::daemon {
 namespace {
@@ -63,6 +64,9 @@ json to_json(const DeadLetter& letter) {
   if (!letter.traceback.empty()) out["traceback"] = letter.traceback;
   if (letter.event) out["payload"] = to_json(*letter.event);
   if (!letter.body.empty()) out["body"] = letter.body;
+  if (const auto left = decode_effects(letter.effects)) {
+    for (const Effect& effect : *left) out["effects"].push_back(to_json(effect));
+  }
   return out;
 }
 
@@ -257,6 +261,13 @@ Outcome<json> Dispatcher::trigger_stats(std::string_view name) {
   });
 }
 
+/// Why a run with these effects would fail, by the checks of D1.
+std::optional<std::string> Dispatcher::objection_to(const std::vector<Effect>& effects, const TriggerSpec& spec, const Provenance& from) const {
+  if (is_too_deep(effects, from.depth, spec.depth_max)) return too_deep_text(spec, from.chain);
+  if (auto objection = Examiner{*cache_, value_bytes_max_, has_dependencies(effects)}.look_at(effects)) return std::move(objection->text);
+  return check_effects(effects);
+}
+
 void Dispatcher::answer_test(const RunReport& report) {
   const auto at = tests_.find(report.token);
   if (at == tests_.end()) return;
@@ -270,11 +281,9 @@ void Dispatcher::answer_test(const RunReport& report) {
   if (!report.traceback.empty()) out["traceback"] = std::string{report.traceback};
   if (const auto effects = decode_effects(report.effects); effects && !report.effects.empty()) {
     for (const Effect& effect : *effects) out["effects"].push_back(to_json(effect));
-    DependencyGraph graph{*cache_};
-    const auto sound = has_dependencies(*effects) ? plan_dependencies(graph, *effects) : Outcome<void>{};
-    if (!sound) {
+    if (auto objection = objection_to(*effects, at->second.spec, at->second.from)) {
       out["ok"] = false;
-      out["error"] = sound.failure().text;
+      out["error"] = std::move(*objection);
     }
   }
   at->second.answer.set_value(dump(out));
@@ -308,7 +317,8 @@ Outcome<std::string> Dispatcher::test(const TriggerSpec& spec, std::string_view 
     if (at == workers_.end()) return Failure{Errc::busy, "no executor runs right now: try again"};
     const std::uint64_t token = kTestTokens + next_test_++;
     if (!at->process->test(token, spec, event)) return Failure{Errc::busy, "the executor is busy: try again"};
-    tests_.emplace(token, Test{at->lane, std::move(*promise), registry_->who_would_run(event.kind, event.key)});
+    tests_.emplace(token, Test{at->lane, std::move(*promise), spec, next_provenance(event.provenance, event.seq + 1),
+                               registry_->who_would_run(event.kind, event.key)});
     return {};
   });
   if (!sent) return sent.failure();
@@ -488,7 +498,7 @@ Outcome<std::vector<TriggerAccount>> Dispatcher::account() {
         counters.shed += delta.add.shed;
       }
     }
-    // Committed to the store, but kept from being settled by a log file that cannot be written.
+    // Committed to the store, but kept from being settled by a D1' that it did not take.
     for (const Run& run : runs_) {
       if (run.moved && run.of_ring() && run.step == Step::done) ++in_ring[run.trigger_slot].moved;
     }

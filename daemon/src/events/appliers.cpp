@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/dependencies.hpp"
 #include "core/log.hpp"
 
 namespace cachee::daemon {
@@ -34,24 +35,29 @@ Outcome<void> settle(const Error& error) {
   return Failure{error.code, to_string(error)};
 }
 
+Outcome<void> mark(Cache& cache, const Effect& once, std::string_view value, Condition condition, const Provenance& from) {
+  SetOptions options;
+  options.condition = condition;
+  if (once.ttl_ms) options.ttl = std::chrono::milliseconds{*once.ttl_ms};
+  options.provenance = from;
+  return settle(cache.set(std::string{kOnceKeyPrefix} + once.key, value, options).error());
+}
+
 Outcome<void> apply_one(Cache& cache, const Effect& effect, const Provenance& from) {
   switch (effect.kind) {
     case EffectKind::set: return settle(cache.set(effect.key, effect.value, options_of(effect, from)).error());
     case EffectKind::del: return settle(cache.erase(effect.key, {.cause = Cause::trigger, .provenance = from}).error());
     case EffectKind::invalidate: return settle(cache.erase(effect.key, {.cause = Cause::invalidate, .provenance = from}).error());
     case EffectKind::incr: return settle(cache.increment(effect.key, effect.delta, {.provenance = from}).error());
-    case EffectKind::expire: return settle(cache.touch(effect.key, std::chrono::milliseconds{effect.ttl_ms.value_or(0)}).error());
+    case EffectKind::expire:
+      // A deadline that is over deletes, as in Redis; left to the sweep, the event would not know whose doing it is.
+      if (effect.ttl_ms.value_or(0) <= 0) return settle(cache.erase(effect.key, {.cause = Cause::trigger, .provenance = from}).error());
+      return settle(cache.touch(effect.key, std::chrono::milliseconds{*effect.ttl_ms}).error());
     case EffectKind::depends_on: {
       auto added = add_dependencies(cache, effect.key, effect.depends_on, from);
       return added || is_settled(added.failure().code) ? Outcome<void>{} : added;
     }
-    case EffectKind::once: {
-      SetOptions options;
-      options.condition = Condition::absent;
-      if (effect.ttl_ms) options.ttl = std::chrono::milliseconds{*effect.ttl_ms};
-      options.provenance = from;
-      return settle(cache.set(std::string{kOnceKeyPrefix} + effect.key, "1", options).error());
-    }
+    case EffectKind::once: return mark(cache, effect, effect.value, Condition::absent, from);
     case EffectKind::log:
     case EffectKind::webhook:
     case EffectKind::warm:
@@ -60,28 +66,10 @@ Outcome<void> apply_one(Cache& cache, const Effect& effect, const Provenance& fr
   return {};
 }
 
-/// One effect as the graph of dependencies will have it.
-Outcome<void> plan_one(DependencyGraph& graph, const Effect& effect) {
-  switch (effect.kind) {
-    case EffectKind::set:
-      if (auto sound = graph.check(effect.key, effect.depends_on); !sound) return sound;
-      // Whether a condition holds is not known before it is applied: the key may keep the parents it has.
-      if (effect.only_absent || effect.only_present) {
-        graph.add(effect.key, effect.depends_on);
-      } else {
-        graph.replace(effect.key, effect.depends_on);
-      }
-      return {};
-    case EffectKind::depends_on:
-      if (auto sound = graph.check(effect.key, effect.depends_on); !sound) return sound;
-      graph.add(effect.key, effect.depends_on);
-      return {};
-    case EffectKind::del:
-    case EffectKind::invalidate:
-      graph.replace(effect.key, {});
-      return {};
-    default: return {};
-  }
+Refusal refusal_of(const Failure& failure, std::span<const Effect> effects, std::size_t index) {
+  const bool for_room = failure.code == Errc::full;
+  return {fmt::format("{}: writing key \"{}\" into the cache: {}", for_room ? "BACKPRESSURE" : "error", effects[index].key, failure.text),
+          for_room, effects_left(effects, index)};
 }
 
 }  // namespace
@@ -94,27 +82,23 @@ bool is_store_effect(const Effect& effect) noexcept {
   return effect.kind == EffectKind::log || effect.kind == EffectKind::webhook || effect.kind == EffectKind::warm;
 }
 
-bool has_dependencies(std::span<const Effect> effects) noexcept {
-  return std::any_of(effects.begin(), effects.end(), [](const Effect& effect) { return !effect.depends_on.empty(); });
-}
-
-Outcome<void> plan_dependencies(DependencyGraph& graph, std::span<const Effect> effects) {
-  DependencyGraph planned = graph;
-  for (const Effect& effect : effects) {
-    if (auto sound = plan_one(planned, effect); !sound) return sound;
+std::vector<Effect> effects_left(std::span<const Effect> effects, std::size_t applied) {
+  std::vector<Effect> left;
+  for (std::size_t i = 0; i < effects.size(); ++i) {
+    const bool counts_in_the_end = effects[i].kind == EffectKind::once || effects[i].kind == EffectKind::metric;
+    if (counts_in_the_end || (i >= applied && is_cache_effect(effects[i]))) left.push_back(effects[i]);
   }
-  graph = std::move(planned);
-  return {};
+  return left;
 }
 
 std::optional<Refusal> apply_effects(Cache& cache, std::span<const Effect> effects, const Provenance& from) {
+  for (std::size_t i = 0; i < effects.size(); ++i) {
+    if (auto applied = apply_one(cache, effects[i], from); !applied) return refusal_of(applied.failure(), effects, i);
+  }
   for (const Effect& effect : effects) {
-    const auto applied = apply_one(cache, effect, from);
-    if (applied) continue;
-    const bool for_room = applied.failure().code == Errc::full;
-    return Refusal{fmt::format("{}: writing key \"{}\" into the cache: {}", for_room ? "BACKPRESSURE" : "error", effect.key,
-                               applied.failure().text),
-                   for_room, static_cast<std::size_t>(&effect - effects.data())};
+    if (effect.kind != EffectKind::once) continue;
+    auto marked = mark(cache, effect, kOnceOver, Condition::present, from);
+    if (!marked) return refusal_of(marked.failure(), effects, effects.size() - 1);
   }
   return std::nullopt;
 }

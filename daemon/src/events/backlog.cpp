@@ -543,7 +543,7 @@ bool Dispatcher::in_spool(EventSeq seq) const { return std::binary_search(spool_
 std::uint64_t Dispatcher::spooled_of_trigger(std::string_view trigger) const {
   const auto at = spooled_runs_.find(trigger);
   std::uint64_t count = at != spooled_runs_.end() ? at->second : 0;
-  // Committed to the store, but kept from being settled by a log file that cannot be written.
+  // Committed to the store, but kept from being settled by a D1' that it did not take.
   for (const Run& run : runs_) {
     if (run.spool_token != 0 && run.moved && run.step == Step::done && run.spool_trigger == trigger) --count;
   }
@@ -557,8 +557,7 @@ void Dispatcher::prune_ledger(WallMs now) {
   if (!spool_seqs_.empty()) from = std::min(from, spool_seqs_.front());
   if (!spool_gap_seqs_.empty()) from = std::min(from, *spool_gap_seqs_.begin());
   const auto pruned = store_->prune_ledger({now, std::string_view{epoch_}.substr(0, epoch_.size() - 1), from}, kPrunedPerRound);
-  const auto once = store_->prune_once(now, kPrunedPerRound);
-  const bool more = pruned && once && (*pruned >= kPrunedPerRound || *once == kPrunedPerRound);
+  const bool more = pruned && *pruned >= kPrunedPerRound;
   prune_at_ms_ = now + (more ? kPruneBusyMs : kPruneMs);
 }
 

@@ -25,6 +25,7 @@ bool Dispatcher::settle_at_once(Worker& worker, const RunReport& report) {
   const bool plain = report.status == RunStatus::ok && report.token == 0 && report.trigger_slot != RunReport::kNoTriggerSlot &&
                      !report.duplicate && report.effects.empty();
   if (!plain || !runs_.empty() || slow_log_.wants(report.run_ns)) return false;
+  if (!refused_.empty() && refused_.contains({report.key_hash, report.trigger_slot})) return false;
   Position* const position = position_of(report.seq.value);
   if (position == nullptr || position->done) return true;  // handled before a restart
   worker.next = std::max(worker.next, report.seq.value + (report.last ? 1 : 0));
@@ -40,82 +41,165 @@ bool Dispatcher::settle_at_once(Worker& worker, const RunReport& report) {
   return true;
 }
 
+namespace {
+
+/// The first of the channels that these effects log to.
+const UnwrittenChannel* channel_of(const std::vector<Effect>& effects, const std::vector<UnwrittenChannel>& unwritten) {
+  const auto at = std::find_if(unwritten.begin(), unwritten.end(), [&](const UnwrittenChannel& channel) {
+    return std::any_of(effects.begin(), effects.end(), [&](const Effect& effect) {
+      return effect.kind == EffectKind::log && effect.key == channel.name;
+    });
+  });
+  return at != unwritten.end() ? &*at : nullptr;
+}
+
+}  // namespace
+
 /// Turns a run that Lua did well into a failed one. `give_up`: no further attempts.
 void Dispatcher::refuse(Run& run, std::string error, bool give_up) {
   run.status = RunStatus::failed;
   run.error = std::move(error);
-  run.effects.clear();
+  if (!run.carried) run.effects.clear();
   run.step = Step::fresh;
   run.give_up = give_up;
   if (run.stored_id != 0 || give_up) return;
-  // The executor thinks it succeeded: tell it to hold what follows. What it ran meanwhile is out of
-  // order with the retry, which is why this is for resources that ran out and not for handlers.
+  // The executor thinks it succeeded: tell it to hold what follows. What it runs meanwhile is turned away.
+  refused_.insert(pair_of(run));
   Worker& worker = worker_of(run.key_hash);
   if (worker.process) worker.process->block(run.key_hash, run.trigger_slot);
-  worker.held.try_emplace({run.key_hash, run.trigger_slot}, 0);
+  worker.held.try_emplace(pair_of(run), 0);
 }
 
-/// [DP-8] Looks at all that is about to be applied, because a run may close a cycle with one before it.
-void Dispatcher::refuse_cycles() {
-  if (std::none_of(runs_.begin(), runs_.end(), [](const Run& run) { return has_dependencies(run.effects); })) return;
-  DependencyGraph graph{*cache_};
-  for (Run& run : runs_) {
-    if (run.step != Step::fresh && run.step != Step::apply) continue;
-    const auto planned = plan_dependencies(graph, run.effects);
-    if (!planned && run.step == Step::fresh) refuse(run, planned.failure().text, true);
+/// The handler has done its part and D1 is over: what is left is to be tried again, without it [DP-9].
+void Dispatcher::leave(Run& run, std::vector<Effect> left, std::string error) {
+  run.carried = true;
+  run.effects = std::move(left);
+  refuse(run, fmt::format("{}; the handler succeeded, and what is left is done without running the handler again", error), false);
+}
+
+/// [DP-2] Behind a run of its pair that was refused after the executor had reported it as well done.
+void Dispatcher::hold(Run& run) {
+  run.status = RunStatus::held;
+  run.step = Step::fresh;
+}
+
+/// True for a run of which nothing may be carried out.
+bool Dispatcher::turn_away(Run& run, Examiner& examiner) {
+  if (run.status != RunStatus::ok) return false;
+  const bool is_new = run.step == Step::fresh && !run.carried;
+  if (is_new && run.stored_id == 0 && refused_.contains(pair_of(run))) {
+    run.effects.clear();
+    hold(run);
+    return true;
   }
+  if (run.effects.empty()) return false;
+  const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
+  if (is_new && spec != nullptr && is_too_deep(run.effects, run.from.depth, spec->depth_max)) {
+    refuse(run, too_deep_text(*spec, run.from.chain), true);
+    return true;
+  }
+  const auto objection = examiner.look_at(run.effects);
+  if (!is_new || !objection) return false;  // what is partly applied already counts for those behind it
+  run.free_of_charge = objection->was_beaten;
+  refuse(run, objection->text, objection->for_good);
+  return true;
+}
+
+std::string Dispatcher::too_deep_text(const TriggerSpec& spec, std::uint64_t chain) const {
+  return fmt::format("MAXDEPTH {} reached: this trigger was set off by itself or others, chain {}", spec.depth_max, reader_.event_id(chain));
+}
+
+Examiner Dispatcher::examiner() const {
+  return Examiner{*cache_, value_bytes_max_, std::any_of(runs_.begin(), runs_.end(), [](const Run& run) { return has_dependencies(run.effects); })};
 }
 
 void Dispatcher::carry_out() {
   if (runs_.empty()) return;
   const WallMs now = wall_ms();
   if (now < store_pause_until_ms_) return;
-  const auto failed = [&](const char* what, const Failure& failure) {
-    log::error("{}: {}; events wait, trying again in {} ms", what, failure.text, kStorePauseMs);
+  const auto failed = [&](const Failure& failure) {
+    log::error("the store did not take the results: {}; events wait, trying again in {} ms", failure.text, kStorePauseMs);
     store_pause_until_ms_ = now + kStorePauseMs;
   };
-  refuse_cycles();
-  // Twice: what the cache refused in D3 goes into the store after all, and stored runs whose cache
-  // effects are in the cache are finished.
+  // Twice: what was refused on the way goes into the store after all, and stored runs whose effects are carried out
+  // are finished.
   for (int pass = 0; pass < 2; ++pass) {
-    if (auto committed = commit_runs(now); !committed) return failed("the store did not take the results", committed.failure());
-    if (auto flushed = log_->flush(); !flushed) return failed("a log file was not written", flushed.failure());
-    if (!apply_runs()) break;
+    if (auto committed = commit_runs(now); !committed) return failed(committed.failure());
+    auto unwritten = log_->flush();
+    if (!unwritten) return failed(unwritten.failure());
+    complain_of_logs(*unwritten, now);
+    apply_runs(*unwritten);
+    if (std::all_of(runs_.begin(), runs_.end(), [](const Run& run) { return run.step == Step::done; })) break;
   }
   settle_runs();
 }
 
+void Dispatcher::complain_of_logs(const std::vector<UnwrittenChannel>& unwritten, WallMs now) {
+  if (unwritten.empty() || now < log_complaint_ms_) return;
+  log_complaint_ms_ = now + kLogRetryMs;
+  for (const UnwrittenChannel& channel : unwritten) {
+    log::error("a log file was not written: {}; the events that logged to it wait", channel.failure.text);
+  }
+}
+
+bool Dispatcher::needs_store(const Run& run) {
+  if (run.step == Step::finish) return true;
+  if (run.step != Step::fresh) return false;
+  return run.stored_id != 0 || run.duplicate || moves_in(run) || std::any_of(run.effects.begin(), run.effects.end(), is_store_effect);
+}
+
+/// It goes from the ring or the spool into the store.
+bool Dispatcher::moves_in(const Run& run) {
+  return run.stored_id == 0 && run.step == Step::fresh &&
+         (run.status == RunStatus::failed || run.status == RunStatus::held || run.status == RunStatus::handed);
+}
+
+/// How far a run is that needs nothing more of the store before D2.
+Dispatcher::Step Dispatcher::step_after_store(const Run& run) {
+  const bool more = std::any_of(run.effects.begin(), run.effects.end(), [](const Effect& effect) {
+    return is_cache_effect(effect) || effect.kind == EffectKind::log;
+  });
+  return more ? Step::apply : Step::done;
+}
+
 /// D1 for every run that needs it: one transaction.
 Outcome<void> Dispatcher::commit_runs(WallMs now) {
-  const auto needs_store = [](const Run& run) {
-    if (run.step == Step::finish) return true;
-    if (run.step != Step::fresh) return false;
-    if (run.stored_id != 0 || run.duplicate) return true;
-    return run.status == RunStatus::failed || run.status == RunStatus::held || run.status == RunStatus::handed ||
-           std::any_of(run.effects.begin(), run.effects.end(), is_store_effect);
-  };
+  Examiner looks = examiner();
+  std::optional<Batch> batch;
   std::vector<std::pair<Run*, Step>> steps;
-  if (std::any_of(runs_.begin(), runs_.end(), needs_store)) {
-    auto batch = store_->begin();
-    if (!batch) return batch.failure();
-    bool outbox = false;
-    for (Run& run : runs_) {
-      if (!needs_store(run)) continue;
-      auto next = commit_run(*batch, run, now);
-      if (!next) return next.failure();
-      outbox = outbox || std::any_of(run.effects.begin(), run.effects.end(), is_store_effect);
-      steps.emplace_back(&run, *next);
-    }
-    if (auto committed = batch->commit(); !committed) return committed;
-    if (outbox && options_.outbox_wake) options_.outbox_wake();
-    store_look_ms_ = 0;  // there may be new runs that are due
-    groups_->look_again();
-  }
-  for (const auto& [run, step] : steps) run->step = step;
+  bool outbox = false;
+  // [DP-2] A run moves in behind those of its pair that D2 and D3 may still refuse: with them, in the second pass.
+  std::set<Pair> open;
+  const bool moves = std::any_of(runs_.begin(), runs_.end(), moves_in);
   for (Run& run : runs_) {
-    if (run.step != Step::fresh) continue;
-    run.step = std::any_of(run.effects.begin(), run.effects.end(), is_cache_effect) ? Step::apply : Step::done;
+    if (turn_away(run, looks)) {
+      open.insert(pair_of(run));
+      continue;
+    }
+    if (moves && moves_in(run) && open.contains(pair_of(run))) continue;
+    Step next = run.step;
+    if (needs_store(run)) {
+      if (!batch) {
+        auto begun = store_->begin();
+        if (!begun) return begun.failure();
+        batch.emplace(std::move(*begun));
+      }
+      auto committed = commit_run(*batch, run, now);
+      if (!committed) return committed.failure();
+      next = *committed;
+      outbox = outbox || std::any_of(run.effects.begin(), run.effects.end(), is_store_effect);
+      steps.emplace_back(&run, next);
+    } else if (run.step == Step::fresh) {
+      run.step = next = step_after_store(run);
+    }
+    if (next == Step::fresh || (moves && next == Step::apply)) open.insert(pair_of(run));
   }
+  if (!batch) return {};
+  if (auto committed = batch->commit(); !committed) return committed;
+  if (outbox && options_.outbox_wake) options_.outbox_wake();
+  store_look_ms_ = 0;  // there may be new runs that are due
+  groups_->look_again();
+  for (const auto& [run, step] : steps) run->step = step;
   return {};
 }
 
@@ -126,10 +210,9 @@ Outcome<Dispatcher::Step> Dispatcher::commit_run(Batch& batch, Run& run, WallMs 
     if (!finished) return finished.failure();
     return Step::done;
   }
-  const SpooledRun spooled = run.spool_token != 0 ? spooled_of(run.spool_token).value_or(SpooledRun{}) : SpooledRun{};
   if (run.spool_token != 0 && run.status == RunStatus::skipped) return Step::done;  // its trigger is gone
   const std::string event_id = event_id_of(run);
-  const std::string trigger = spooled.spooled ? spooled.name() : spec != nullptr ? spec->name : std::string{};
+  const std::string trigger = trigger_of(run);
   if (run.stored_id == 0 && run.duplicate && !trigger.empty()) {
     auto moved = batch.was_moved(event_id, trigger);
     if (!moved) return moved.failure();
@@ -139,19 +222,18 @@ Outcome<Dispatcher::Step> Dispatcher::commit_run(Batch& batch, Run& run, WallMs 
       return Step::done;
     }
   }
-  if (run.status == RunStatus::failed || run.status == RunStatus::held || run.status == RunStatus::handed) return commit_failed(batch, run, spec, now);
+  if (run.status != RunStatus::ok && run.status != RunStatus::skipped) return commit_failed(batch, run, spec, now);
   if (std::any_of(run.effects.begin(), run.effects.end(), is_store_effect)) {
     const RunRef ref{event_id, run.seq.value, trigger, run.from};
     auto added = batch.add_effects(ref, run.effects, now);
     if (!added && added.failure().code == Errc::invalid_argument) {
       refuse(run, added.failure().text, false);
-      return commit_failed(batch, run, spec, now);
+      return Step::fresh;
     }
     if (!added) return added.failure();
   }
-  const bool apply = std::any_of(run.effects.begin(), run.effects.end(), is_cache_effect);
-  if (apply) return Step::apply;
-  if (run.stored_id == 0) return Step::done;
+  const Step next = step_after_store(run);
+  if (next == Step::apply || run.stored_id == 0) return next;
   auto finished = batch.finish(run.stored_id, now);
   if (!finished) return finished.failure();
   return Step::done;
@@ -165,17 +247,27 @@ std::string Dispatcher::event_id_of(const Run& run) {
   return spooled ? spooled->spooled->record.event.id : id_of(run.seq);
 }
 
+/// The name of the trigger, also of one that is gone if the run has left the ring.
+std::string Dispatcher::trigger_of(const Run& run) {
+  if (const auto stored = in_hand_.find(run.stored_id); stored != in_hand_.end()) return stored->second.trigger;
+  const auto spooled = run.spool_token != 0 ? spooled_of(run.spool_token) : std::nullopt;
+  if (spooled) return spooled->name();
+  const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
+  return spec != nullptr ? spec->name : std::string{};
+}
+
 bool Dispatcher::is_given_up(const Run& run, const TriggerSpec* spec) {
-  return spec == nullptr || run.give_up || (!run.free_of_charge && run.attempt >= spec->retry_attempts);
+  if (run.give_up || (spec == nullptr && !run.carried)) return true;
+  return !run.free_of_charge && run.attempt >= (spec != nullptr ? spec->retry_attempts : TriggerSpec{}.retry_attempts);
 }
 
 Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, const TriggerSpec* spec, WallMs now) {
   const bool give_up = is_given_up(run, spec);
   const std::uint32_t attempts = run.free_of_charge ? run.attempt - 1 : run.attempt;
-  if (give_up && !applied_.empty()) applied_.erase({event_id_of(run), run.trigger_slot});
-  const WallMs next = now + run.delay_ms.value_or(spec != nullptr ? backoff_ms(*spec, run.attempt, random_) : 0);
+  const WallMs next = now + run.delay_ms.value_or(backoff_ms(spec != nullptr ? *spec : TriggerSpec{}, run.attempt, random_));
+  const std::string left = run.carried ? encode(run.effects) : std::string{};
   if (run.stored_id != 0) {
-    const RunFailure failure{attempts, next, run.error, run.traceback, run.duplicate};
+    const RunFailure failure{attempts, next, run.error, run.traceback, left, run.duplicate};
     auto done = give_up ? batch.bury(run.stored_id, failure, now) : batch.fail(run.stored_id, failure);
     if (!done) return done.failure();
     return Step::done;
@@ -197,6 +289,7 @@ Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, cons
   moved.trigger_id = spec->id;
   moved.key_hash = run.key_hash;
   moved.for_group = spec->is_group;
+  moved.effects = left;
   // One of a group was in nobody's hands yet: consumers have events from the store alone.
   data.duplicate = run.duplicate && !spec->is_group;
   if (run.status == RunStatus::held || run.status == RunStatus::handed) {
@@ -214,42 +307,28 @@ Outcome<Dispatcher::Step> Dispatcher::commit_failed(Batch& batch, Run& run, cons
   return Step::done;
 }
 
-/// How many leading effects of this run the cache has already taken from an earlier attempt at the same event.
-std::size_t Dispatcher::applied_before(const Run& run) {
-  if (applied_.empty()) return 0;
-  const auto known = applied_.find({event_id_of(run), run.trigger_slot});
-  if (known == applied_.end() || known->second.count > run.effects.size()) return 0;
-  const auto count = static_cast<std::ptrdiff_t>(known->second.count);
-  const std::vector<Effect> same{run.effects.begin(), run.effects.begin() + count};
-  return sha256(encode(same)) == known->second.digest ? known->second.count : 0;
-}
-
-/// D3. True when another pass over the store is needed.
-bool Dispatcher::apply_runs() {
-  bool again = false;
+/// D2 and D3. What is refused waits in the store, and behind it what is left of the later runs of its pair.
+void Dispatcher::apply_runs(const std::vector<UnwrittenChannel>& unwritten) {
+  std::set<Pair> refused;
   for (Run& run : runs_) {
     if (run.step != Step::apply) continue;
-    const std::size_t before = applied_before(run);
-    if (auto refused = apply_effects(*cache_, std::span{run.effects}.subspan(before), run.from)) {
-      if (const std::size_t count = before + refused->applied; count > 0) {
-        run.effects.resize(count);
-        if (applied_.size() >= kAppliedRunsMax) applied_.erase(applied_.begin());
-        applied_.insert_or_assign({event_id_of(run), run.trigger_slot}, Applied{count, sha256(encode(run.effects))});
-      }
-      run.free_of_charge = refused->for_room;
-      refuse(run, std::move(refused->text), false);
-      again = true;
+    if (const UnwrittenChannel* const channel = channel_of(run.effects, unwritten)) {
+      run.free_of_charge = true;
+      run.delay_ms = kLogRetryMs;
+      leave(run, std::move(run.effects), channel->failure.text);
+    } else if (run.stored_id == 0 && refused.contains(pair_of(run))) {
+      run.carried = true;
+      run.effects = effects_left(run.effects, 0);
+      hold(run);
+    } else if (auto refusal = apply_effects(*cache_, run.effects, run.from)) {
+      run.free_of_charge = refusal->for_room;
+      leave(run, std::move(refusal->left), std::move(refusal->text));
+    } else {
+      run.step = run.stored_id != 0 ? Step::finish : Step::done;
       continue;
     }
-    if (!applied_.empty()) applied_.erase({event_id_of(run), run.trigger_slot});
-    if (run.stored_id != 0) {
-      run.step = Step::finish;
-      again = true;
-    } else {
-      run.step = Step::done;
-    }
+    refused.insert(pair_of(run));
   }
-  return again;
 }
 
 /// D4 for the runs that are done, in order: an event counts as done with its last run.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include <cachee/inspect.hpp>
 #include <fmt/format.h>
 
 #include "core/clock.hpp"
@@ -18,10 +19,6 @@ constexpr std::int64_t kStoreLookMs = 1000;     // at least so often
 constexpr std::int64_t kPausedLookMs = 50;
 constexpr int kSpinRounds = 64;
 constexpr std::chrono::microseconds kIdleWait{2000};
-
-Provenance next_provenance(const Provenance& of_event, std::uint64_t event_number) noexcept {
-  return {event_number, of_event.chain != 0 ? of_event.chain : event_number, of_event.depth + 1};
-}
 
 void add_metric(TriggerFigures& figures, const Effect& effect, const TriggerSpec* spec) {
   auto at = figures.metrics.find(effect.key);
@@ -56,6 +53,9 @@ Outcome<std::unique_ptr<Dispatcher>> Dispatcher::make(Maintainer& keeper, Dispat
   auto cache = keeper.client(Role::trigger, "dispatcher");
   if (!cache) return Failure{cache.error().code, "the dispatcher's handle: " + to_string(cache.error())};
   made->cache_.emplace(std::move(*cache));
+  const auto segment = segment_info(*made->cache_);
+  if (!segment) return Failure{segment.error().code, "the segment's bounds: " + to_string(segment.error())};
+  made->value_bytes_max_ = segment->value_bytes_max;
   if (auto recovered = made->recover_spool(); !recovered) return recovered.failure();
   made->registry_ = std::make_unique<Registry>(
       keeper, *made->store_, [made = made.get()](std::string_view trigger) { return made->spooled_of_trigger(trigger); },
@@ -287,10 +287,6 @@ void Dispatcher::take_report(Worker& worker, const RunReport& report) {
     const bool ran = run.status == RunStatus::ok || run.status == RunStatus::failed;
     if (ran && slow_log_.wants(report.run_ns)) keep_slow_run(report, run, step);
   }
-  const TriggerSpec* const spec = registry_->find_slot(run.trigger_slot);
-  if (spec != nullptr && run.from.depth > spec->depth_max && std::any_of(run.effects.begin(), run.effects.end(), is_cache_effect)) {
-    refuse(run, fmt::format("MAXDEPTH {} reached: this trigger was set off by itself or others, chain {}", spec->depth_max, reader_.event_id(run.from.chain)), true);
-  }
   runs_.push_back(std::move(run));
 }
 
@@ -430,24 +426,49 @@ void Dispatcher::release() {
   spool_->forget(cursor_, epoch_, base_);
 }
 
-/// [DP-2] An executor may run a pair's ring events again when the store has none of its runs left.
+/// [DP-2] An executor may run a pair's ring events again when the store has none of its runs left. What waits for the
+/// store in runs_ may be such a run.
 void Dispatcher::unblock_pairs() {
+  if (!runs_.empty()) return;
   for (auto at = unblock_due_.begin(); at != unblock_due_.end();) {
     const auto [key_hash, slot] = *at;
     const TriggerSpec* const spec = registry_->find_slot(slot);
     Worker& worker = worker_of(key_hash);
     const auto held = worker.held.find(*at);
-    if (spec == nullptr || held == worker.held.end() || !worker.process) {
+    const bool blocked = worker.process && held != worker.held.end();
+    if (spec == nullptr || (!blocked && !refused_.contains(*at))) {
+      refused_.erase(*at);
       at = unblock_due_.erase(at);
       continue;
     }
     const auto left = store_->count_lane(spec->name, key_hash);
-    if (!left || (*left == 0 && !worker.process->unblock(key_hash, slot, held->second))) {
+    if (!left || (*left == 0 && blocked && !worker.process->unblock(key_hash, slot, held->second))) {
       ++at;  // the store or the inbox is busy: next round
       continue;
     }
+    if (*left == 0) {
+      refused_.erase(*at);
+      if (blocked) worker.held.erase(held);  // an executor that does not obey has reported why, and it is held again
+    }
     at = unblock_due_.erase(at);
   }
+}
+
+/// [DP-9] What is left of a run, as if an executor had just reported it. The trigger may be gone: half of it is not.
+void Dispatcher::take_up(Run& run, const StoredRun& stored) {
+  run.carried = true;
+  run.attempt = stored.attempts + 1;
+  auto effects = decode_effects(stored.effects);
+  if (!effects) {
+    run.status = RunStatus::failed;
+    run.give_up = true;
+    run.error = "what is left of the run is damaged in the store";
+    return;
+  }
+  run.status = RunStatus::ok;
+  run.effects = std::move(*effects);
+  run.from = next_provenance(stored.event->provenance, stored.seq + 1);
+  run.trace = TraceStep{stored.seq + 1, stored.event->provenance, stored.event->kind, stored.event->key};
 }
 
 /// Hands stored runs whose time has come to their executors.
@@ -475,7 +496,9 @@ bool Dispatcher::feed_stored() {
     run.seq = EventSeq{stored.seq};
     run.key_hash = stored.key_hash;
     run.trigger_slot = spec != nullptr ? spec->slot : RunReport::kNoTriggerSlot;
-    if (spec == nullptr || spec->is_group) {  // a group of that name has come in its place
+    if (!stored.effects.empty() && stored.event) {
+      take_up(run, stored);
+    } else if (spec == nullptr || spec->is_group) {  // a group of that name has come in its place
       run.status = RunStatus::skipped;
     } else if (!stored.event) {
       run.status = RunStatus::failed;

@@ -8,6 +8,9 @@
 //         stored runs                                                    (Batch::commit, one fsync)
 //     D2  log lines reach their files, fdatasync                        (LogWriter::flush)
 //     D3  cache effects are applied
+//     D1' like D1, if D2 or D3 refused something or a stored run succeeded: what is left of the refused runs
+//         moves in or is kept with its stored run, and what failed or was held behind one of them moves in;
+//         stored runs that are carried out are finished
 //     D4  the event is marked acknowledged in the segment; a prefix of acknowledged events is
 //         released together with the triggers' counters                (Maintainer::release_through;
 //         an event of more triggers than that can count is counted ahead: Maintainer::count_ahead)
@@ -15,7 +18,9 @@
 //   [DP-1] An event is acknowledged only when every run it owed is done (D1-D3) or moved in.
 //   [DP-2] Runs of one (trigger, key) happen in the order of their events: after a failure the
 //          executor reports later ones `held`, they queue in the store, and it is unblocked only
-//          when the store has none left and it has reported no further held one.
+//          when the store has none left and it has reported no further held one. When a run is refused that the
+//          executor had reported as well done, later ones that it reports so are turned away and held like those,
+//          before D1; of those whose D1 is over, what is left queues behind what is left of it.
 //   [DP-3] Account, by trigger: emitted = acknowledged + moved + shed, counted when released; and
 //          moved (released or not) = what the store says moved in + what the spool still has.
 //
@@ -37,18 +42,25 @@
 //   [DP-6] A run that another cacheed may have begun, or that an executor died in, says duplicate = true from then on,
 //          wherever its event has got to since: the ring, the spool or the store, and however many executors died
 //          over it. So does one that a consumer had in hand which is gone or let its deadline pass.
-//   [DP-8] A run whose effects would make a key depend on itself is a dead letter before D1: nothing of it is stored or
-//          applied. Against what other programs write between the look and D3 there is no guard.
-//   [DP-9] What is reported, counted or stored of a trigger is never taken for another's: the slot of a removed one is
-//          not given away while a report, a position or a run may name it (registry.hpp). A run that is reported after
-//          the removal is over, as those that wait.
+//   [DP-8] A run whose effects cannot all be applied, as far as a look tells (examiner.hpp), fails before D1: nothing of
+//          it is stored or applied. Other programs may write between the look and D3: [DP-9].
+//   [DP-9] A run whose D1 is over is never run again by this cacheed or, once D1' is over, by any: what D2 or D3 refused of
+//          it is kept, encoded, with its stored run, and each attempt goes on with the write that was refused. Its dead
+//          letter keeps it, and a replay goes on with it as well.
 //   [DP-10] A run that is set aside (aside.cpp) was seen by nobody: no attempt, no effect, nothing reported. It is in the
 //          store before its event leaves the ring, and its pair is held back there.
+//   [DP-11] What is reported, counted or stored of a trigger is never taken for another's: the slot of a removed one is
+//          not given away while a report, a position or a run may name it (registry.hpp). A run that is reported after
+//          the removal is over, as those that wait.
 //
 //   Killed between   what is left                         what the next start does
 //   before D1        nothing                              the event runs again, duplicate = true
 //   D1 and D4        ledger entries, lines, rows,         the event runs again, duplicate = true; the ledger lets
-//                    stored runs                          nothing in twice, a moved run is found moved and not spooled
+//                    stored runs, some or all writes      nothing in twice, a moved run is found moved and not spooled;
+//                                                         all of its writes are applied (again)
+//   D3 and D1' of    what was left before this attempt    goes on from there: the writes of this attempt are applied
+//   a kept run                                            again
+//   D1' and D4       what is left, with the stored run    goes on with it; the event is found moved
 //   D4 (ack) and     an acknowledged cell, perhaps        its runs are counted by was_moved, but for
 //   the release      counted ahead in part                those of triggers that were counted ahead
 //   B2 and B3        events in the spool and the ring     the spool's records say which cells left; what was
@@ -68,6 +80,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -83,7 +96,7 @@
 #include "core/clock.hpp"
 #include "core/event_data.hpp"
 #include "core/outcome.hpp"
-#include "core/sha256.hpp"
+#include "events/examiner.hpp"
 #include "events/figures.hpp"
 #include "events/groups.hpp"
 #include "events/registry.hpp"
@@ -151,7 +164,8 @@ class Dispatcher final : public TriggerAdmin {
   static constexpr std::uint64_t kTestTokens = std::uint64_t{1} << 62;
   static constexpr std::uint64_t kSpoolTokens = std::uint64_t{1} << 61;
   static constexpr int kReportsPerRound = 8192;  // they share two fsyncs when they wait anyway
-  static constexpr std::int64_t kStorePauseMs = 200;  // after a failure of the store or the disk
+  static constexpr std::int64_t kStorePauseMs = 200;  // after a failure of the store
+  static constexpr WallMs kLogRetryMs = 1000;         // of runs whose log file cannot be written
   static constexpr unsigned kSpoolTriggerBits = 14;  // of a token: which trigger of the record
   static_assert(kTriggerSlotsMax <= 1u << kSpoolTriggerBits);
 
@@ -168,7 +182,6 @@ class Dispatcher final : public TriggerAdmin {
     WallMs wall_ms = 0;
   };
   static constexpr std::size_t kTraceStepsMax = 16384;
-  static constexpr std::size_t kAppliedRunsMax = 16384;  // remembered; beyond, one of them is applied again
   /// One report, kept until it is carried out.
   struct Run {
     EventSeq seq{};
@@ -192,14 +205,10 @@ class Dispatcher final : public TriggerAdmin {
     std::optional<WallMs> delay_ms{};  // until the next attempt; none: the trigger's BACKOFF
     bool free_of_charge = false;  // failed for want of room in the ring, or lost with its consumer: no attempt
     bool give_up = false;         // failed in a way that no further attempt could mend
+    bool carried = false;         // its D1 is over and `effects` are what is left of them [DP-9]
     [[nodiscard]] bool of_ring() const noexcept { return stored_id == 0 && spool_token == 0; }
   };
-  /// What the cache took of a run before it refused the rest. The next attempt begins behind it, if it asks for the same;
-  /// in memory, so that after a restart it is applied again, as after any crash.
-  struct Applied {
-    std::size_t count = 0;  // leading effects
-    Sha256Digest digest{};  // of them, encoded
-  };
+  using Pair = std::pair<std::uint64_t, std::uint32_t>;  // key hash, trigger slot
   /// One spooled event that is next in line, from the cursor on.
   struct Spooled {
     enum class State : std::uint8_t { waiting, running, over, moved };
@@ -256,7 +265,7 @@ class Dispatcher final : public TriggerAdmin {
     std::uint64_t next = 0;           // first position it has not reported fully
     std::uint64_t stopped_at = 0;     // while spooling: from here on the ring is not its own
     std::uint64_t reports = 0;        // taken from this process
-    std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint64_t> held{};  // blocked pairs: the last report that says so
+    std::map<Pair, std::uint64_t> held{};  // blocked pairs: the last report that says so
     std::chrono::steady_clock::time_point restart_at{};
     int restarts = 0;
   };
@@ -278,21 +287,32 @@ class Dispatcher final : public TriggerAdmin {
   bool run_tasks();
   bool collect();
   [[nodiscard]] bool has_in_hand(std::uint32_t slot, std::string_view trigger) const;
+  [[nodiscard]] std::optional<std::string> objection_to(const std::vector<Effect>& effects, const TriggerSpec& spec,
+                                                        const Provenance& from) const;
   void answer_test(const RunReport& report);
   void take_report(Worker& worker, const RunReport& report);
   static void note_run(TriggerFigures& figures, const RunReport& report);
   bool settle_at_once(Worker& worker, const RunReport& report);
   void carry_out();
-  void refuse_cycles();
+  [[nodiscard]] static Pair pair_of(const Run& run) noexcept { return {run.key_hash, run.trigger_slot}; }
+  [[nodiscard]] Examiner examiner() const;
+  [[nodiscard]] std::string too_deep_text(const TriggerSpec& spec, std::uint64_t chain) const;
+  bool turn_away(Run& run, Examiner& examiner);
+  static void hold(Run& run);
+  void complain_of_logs(const std::vector<UnwrittenChannel>& unwritten, WallMs now);
+  [[nodiscard]] static bool needs_store(const Run& run);
+  [[nodiscard]] static bool moves_in(const Run& run);
+  [[nodiscard]] static Step step_after_store(const Run& run);
   Outcome<void> commit_runs(WallMs now);
   Outcome<Step> commit_run(Batch& batch, Run& run, WallMs now);
   /// Of a failed run: it becomes a dead letter. A run whose trigger was removed has nobody left to be run for.
   static bool is_given_up(const Run& run, const TriggerSpec* spec);
   Outcome<Step> commit_failed(Batch& batch, Run& run, const TriggerSpec* spec, WallMs now);
-  bool apply_runs();
+  void apply_runs(const std::vector<UnwrittenChannel>& unwritten);
   [[nodiscard]] std::string event_id_of(const Run& run);
-  [[nodiscard]] std::size_t applied_before(const Run& run);
+  [[nodiscard]] std::string trigger_of(const Run& run);
   void refuse(Run& run, std::string error, bool give_up);
+  void leave(Run& run, std::vector<Effect> left, std::string error);
   void settle_runs();
   void answer_waits();
   bool is_over(EventSeq seq);
@@ -304,6 +324,7 @@ class Dispatcher final : public TriggerAdmin {
   void count_ahead(Position& position);
   void release();
   void unblock_pairs();
+  static void take_up(Run& run, const StoredRun& stored);
   bool feed_stored();
 
   // backlog.cpp
@@ -382,6 +403,7 @@ class Dispatcher final : public TriggerAdmin {
   std::unique_ptr<Store> store_{};
   std::unique_ptr<LogWriter> log_{};
   std::optional<Cache> cache_{};     // Role::trigger: applies effects
+  std::uint64_t value_bytes_max_ = 0;  // of the segment
   std::unique_ptr<Registry> registry_{};
   std::unique_ptr<Groups> groups_{};
   std::vector<Worker> workers_{};
@@ -401,15 +423,17 @@ class Dispatcher final : public TriggerAdmin {
   std::vector<Run> runs_{};          // reports that are not settled yet, in order
   std::unordered_set<std::int64_t> running_{};   // stored runs an executor has in hand
   std::unordered_map<std::int64_t, StoredRun> in_hand_{};
-  std::set<std::pair<std::uint64_t, std::uint32_t>> unblock_due_{};  // pairs that may be free again
+  std::set<Pair> unblock_due_{};  // pairs that may be free again
+  std::set<Pair> refused_{};      // pairs of which the executor may report later runs as well done [DP-2]
   std::map<std::uint32_t, TriggerFigures> figures_{};
-  std::map<std::pair<std::string, std::uint32_t>, Applied> applied_{};  // by event and trigger: runs refused half-way
   SlowLog slow_log_{};
   std::deque<TraceStep> trace_{};    // the last kTraceStepsMax
   /// A TRIGGER TEST that an executor has in hand.
   struct Test {
     std::uint32_t lane = 0;
     std::promise<std::string> answer{};
+    TriggerSpec spec{};
+    Provenance from{};  // what cache writes of the run would carry
     std::vector<std::string> would_run{};  // triggers that such an event sets off, in order
   };
   std::map<std::uint64_t, Test> tests_{};  // by token
@@ -448,6 +472,7 @@ class Dispatcher final : public TriggerAdmin {
   WallMs spool_pause_until_ms_ = 0;  // the disk was full
   WallMs store_look_ms_ = 0;         // when stored runs may be due
   WallMs store_pause_until_ms_ = 0;  // the store failed: not before
+  WallMs log_complaint_ms_ = 0;      // that a log file is not written is not said before
   bool backed_up_ = false;           // the store did not take the last round's results
   int idle_rounds_ = 0;
   std::minstd_rand random_{std::random_device{}()};

@@ -149,6 +149,9 @@ void option_headers(lua_State* lua, int index, Effect& effect) {
     if (!is_http_token(effect.headers[i].first) || !is_header_value(effect.headers[i].second)) {
       bad_option(lua, "headers", "header names, and values without line breaks");
     }
+    if (is_reserved_header(effect.headers[i].first)) {
+      luaL_error(lua, "bad option 'headers' ('%s' is set by Cachee alone)", effect.headers[i].first.c_str());
+    }
   }
 }
 
@@ -584,6 +587,21 @@ int cachee_metric(lua_State* lua) {
   return 0;
 }
 
+/// The same for every attempt at an event. Of the trigger's name the hash: a value may have to be small.
+void put_name_of_run(const State& state, std::string& out) {
+  state.event->id(out);
+  out.append(" ").append(std::to_string(fnv1a(state.trigger_name)));
+}
+
+/// Or by this run itself, and it has it already.
+bool is_claimed_by_another(lua_State* lua, const Effect& claim) {
+  State& state = state_of(lua);
+  const Found found = read_value(state, claim.key);
+  require_read(lua, found);
+  charge(lua, 8 + state.overlay.size() / 8);
+  return found == Found::yes && state.bytes != claim.value;
+}
+
 int cachee_once(lua_State* lua) {
   const std::string_view id = check_text(lua, 1);
   luaL_argcheck(lua, !id.empty() && id.size() + kOnceKeyPrefix.size() <= kKeyBytesMax, 1,
@@ -594,8 +612,11 @@ int cachee_once(lua_State* lua) {
                   "seconds above zero, or a duration such as '1h', expected");
   }
   Effect& effect = begin_effect(lua, EffectKind::once);
-  must(lua, [&] { effect.key.assign(kOnceKeyPrefix).append(id); });
-  if (key_exists(lua, effect.key)) {
+  must(lua, [&] {
+    effect.key.assign(kOnceKeyPrefix).append(id);
+    put_name_of_run(state_of(lua), effect.value);
+  });
+  if (is_claimed_by_another(lua, effect)) {
     lua_pushboolean(lua, 0);
     return 1;
   }
@@ -603,7 +624,7 @@ int cachee_once(lua_State* lua) {
     Overlay::Entry& own = state_of(lua).overlay.write(effect.key);
     own.exists = true;
     own.value_known = true;
-    own.value = "1";
+    own.value = kOnceOver;
     own.ttl_ms = ttl_ms;
     effect.key.assign(id);
   });

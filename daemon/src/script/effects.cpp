@@ -4,7 +4,10 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <type_traits>
+
+#include "core/units.hpp"
 
 namespace cachee::daemon {
 namespace {
@@ -215,6 +218,13 @@ bool is_header_value(std::string_view text) noexcept {
   return text.size() <= kEffectUrlBytesMax && std::all_of(text.begin(), text.end(), [](char c) {
            return c == '\t' || (static_cast<unsigned char>(c) >= ' ' && c != 0x7f);
          });
+}
+
+bool is_reserved_header(std::string_view name) noexcept {
+  constexpr std::string_view kOurs = "cachee-";
+  constexpr std::string_view kReserved[] = {"host", "content-length", "transfer-encoding", "connection", "expect", "te", "upgrade"};
+  return equal_ignoring_case(name.substr(0, kOurs.size()), kOurs) ||
+         std::any_of(std::begin(kReserved), std::end(kReserved), [name](std::string_view other) { return equal_ignoring_case(name, other); });
 }
 
 bool well_formed(const Effect& effect) noexcept {

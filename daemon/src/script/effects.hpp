@@ -23,8 +23,10 @@ inline constexpr std::size_t kEffectsBytesMax = std::size_t{8} << 20;  // encode
 inline constexpr std::size_t kEffectUrlBytesMax = 8192;                // webhook, warm
 inline constexpr std::size_t kEffectHeadersMax = 64;                   // webhook, warm
 inline constexpr std::size_t kEffectNameBytesMax = 64;                 // log channel, metric
-/// `cachee.once(id)` holds exactly while this prefix followed by the id is a live key.
+/// `cachee.once(id)` is claimed exactly while this prefix followed by the id is a live key: by the run that its value
+/// names, until all that the run did is applied and the value is kOnceOver.
 inline constexpr std::string_view kOnceKeyPrefix = "cachee.once:";
+inline constexpr std::string_view kOnceOver = "1";
 
 enum class EffectKind : std::uint8_t {
   set = 1,
@@ -45,7 +47,7 @@ struct Effect {
   EffectKind kind = EffectKind::set;
   std::string key{};     // set del invalidate incr expire warm depends_on(child); log: channel;
                          // metric: name; once: id
-  std::string value{};   // set: value; log: the JSON line without newline; webhook: body
+  std::string value{};   // set: value; log: the JSON line without newline; webhook: body; once: which run claims it
   std::string url{};     // webhook, warm
   std::string method{};  // webhook; "POST" by default
   std::string secret{};  // webhook: HMAC-SHA256 key, empty: none
@@ -75,6 +77,8 @@ struct Effect {
 [[nodiscard]] bool is_http_url(std::string_view url) noexcept;
 [[nodiscard]] bool is_http_token(std::string_view text) noexcept;  // method, header name
 [[nodiscard]] bool is_header_value(std::string_view text) noexcept;
+/// Of a header that frames the request, or for which receivers trust Cachee.
+[[nodiscard]] bool is_reserved_header(std::string_view name) noexcept;
 
 /// Adds one effect to what encode() made.
 void append_effect(std::string& bytes, const Effect& effect);

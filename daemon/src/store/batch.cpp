@@ -56,6 +56,10 @@ void mark_duplicate(sql::Connection& db, std::int64_t id) {
   db.run("UPDATE run_events SET event = ? WHERE id = ?", sql::Blob{bytes}, id);
 }
 
+void keep_effects(sql::Connection& db, std::int64_t id, std::string_view effects) {
+  if (!effects.empty()) db.run("UPDATE run_events SET effects = ? WHERE id = ?", sql::Blob{effects}, id);
+}
+
 }  // namespace
 
 Batch::Batch(Batch&& other) noexcept
@@ -180,7 +184,7 @@ Outcome<MoveResult> Batch::move_in(const MovedRun& moved, const EventData& event
         next_wall_ms, now_wall_ms, now_wall_ms, bounded_text(moved.error),
         bounded_text(moved.traceback), moved.for_group);
     const std::int64_t id = db_->last_id();
-    db_->run("INSERT INTO run_events (id, event) VALUES (?, ?)", id, sql::Blob{encode(event)});
+    db_->run("INSERT INTO run_events (id, event, effects) VALUES (?, ?, ?)", id, sql::Blob{encode(event)}, sql::Blob{moved.effects});
     ++counts_of(run.trigger).moved_in;
     return MoveResult{true, id};
   });
@@ -198,6 +202,7 @@ Outcome<bool> Batch::was_moved(std::string_view event_id, std::string_view trigg
 Outcome<bool> Batch::fail(std::int64_t id, const RunFailure& failure) {
   return step([&] {
     if (failure.duplicate) mark_duplicate(*db_, id);
+    keep_effects(*db_, id, failure.effects);
     return db_->run(
                "UPDATE runs SET state = 0, attempts = ?, next_attempt_wall_ms = ?, error = ?,"
                " traceback = ? WHERE id = ? AND state < 2",
@@ -223,6 +228,7 @@ Outcome<bool> Batch::bury(std::int64_t id, const RunFailure& failure, std::int64
     const auto lane = find_lane(*db_, id);
     if (!lane) return false;
     if (failure.duplicate) mark_duplicate(*db_, id);
+    keep_effects(*db_, id, failure.effects);
     db_->run(
         "UPDATE runs SET state = 2, attempts = ?, error = ?, traceback = ?,"
         " changed_wall_ms = ? WHERE id = ?",
@@ -230,24 +236,6 @@ Outcome<bool> Batch::bury(std::int64_t id, const RunFailure& failure, std::int64
         id);
     promote_next(*db_, *lane, now_wall_ms);
     return true;
-  });
-}
-
-Outcome<bool> Batch::claim_once(const RunRef& run, std::string_view id, std::int64_t ttl_ms,
-                                std::int64_t now_wall_ms) {
-  return step([&] {
-    // Times from a script are any number; a sum past the end of time is the end of time.
-    std::int64_t expires_wall_ms = 0;
-    if (__builtin_add_overflow(now_wall_ms, ttl_ms, &expires_wall_ms)) {
-      expires_wall_ms = ttl_ms > 0 ? INT64_MAX : INT64_MIN;
-    }
-    return db_->run(
-               "INSERT INTO once (id, event_id, trigger, expires_wall_ms) VALUES (?, ?, ?, ?)"
-               " ON CONFLICT (id) DO UPDATE SET event_id = excluded.event_id,"
-               " trigger = excluded.trigger, expires_wall_ms = excluded.expires_wall_ms"
-               " WHERE once.expires_wall_ms <= ?"
-               " OR (once.event_id = excluded.event_id AND once.trigger = excluded.trigger)",
-               id, run.event_id, run.trigger, expires_wall_ms, now_wall_ms) == 1;
   });
 }
 

@@ -189,8 +189,11 @@ Outcome<DeadLetter> Store::find_dead(std::string_view id) {
       auto rows = db_->query(CACHEE_DEAD_RUN " WHERE state = 2 AND id = ?", parsed->row);
       if (!rows.next()) return std::nullopt;
       DeadLetter letter = read_run(rows);
-      auto event = db_->query("SELECT event FROM run_events WHERE id = ?", parsed->row);
-      if (event.next()) letter.event = decode_event(event.bytes(0));
+      auto event = db_->query("SELECT event, effects FROM run_events WHERE id = ?", parsed->row);
+      if (event.next()) {
+        letter.event = decode_event(event.bytes(0));
+        letter.effects = event.text(1);
+      }
       return letter;
     }
     auto rows = db_->query(CACHEE_DEAD_REQUEST " WHERE state = 1 AND id = ?", parsed->row);

@@ -1,7 +1,6 @@
 #include "store/effect_rules.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -61,15 +60,6 @@ std::string lowered(std::string_view text) {
   std::string out{text};
   std::transform(out.begin(), out.end(), out.begin(), lower);
   return out;
-}
-
-/// Headers that frame the request or that receivers trust Cachee for.
-bool is_reserved_header(std::string_view name) {
-  constexpr std::array<std::string_view, 7> kReserved = {
-      "host", "content-length", "transfer-encoding", "connection", "expect", "te", "upgrade"};
-  const std::string plain = lowered(name);
-  return plain.starts_with("cachee-") ||
-         std::find(kReserved.begin(), kReserved.end(), plain) != kReserved.end();
 }
 
 std::optional<std::string> check_log(const Effect& effect) {

@@ -118,7 +118,13 @@ DROP TABLE log_lines;
 // Triggers that came from a file of triggers.d go with it.
 constexpr const char* kTriggerFiles = "ALTER TABLE triggers ADD COLUMN from_file INTEGER NOT NULL DEFAULT 0;";
 
-constexpr std::array kMigrations = {kVersion1, kLogChains, kGroups, kRowsOfMany, kTriggerFiles};
+// What is left of the effects of a run whose handler succeeded. Marks of `cachee.once` are keys of the cache.
+constexpr const char* kEffectsLeft = R"(
+ALTER TABLE run_events ADD COLUMN effects BLOB NOT NULL DEFAULT x'';
+DROP TABLE once;
+)";
+
+constexpr std::array kMigrations = {kVersion1, kLogChains, kGroups, kRowsOfMany, kTriggerFiles, kEffectsLeft};
 static_assert(kMigrations.size() == kSchemaVersion);
 
 }  // namespace

@@ -5,7 +5,7 @@
 
 namespace cachee::daemon {
 
-inline constexpr std::int64_t kSchemaVersion = 5;
+inline constexpr std::int64_t kSchemaVersion = 6;
 
 /// Brings the file to kSchemaVersion. Several processes and threads may do it at once.
 /// @throws sql::Error layout_mismatch  the file is newer, or not Cachee's

@@ -43,6 +43,7 @@ struct MovedRun {
   std::int64_t next_attempt_wall_ms = 0;
   std::string_view error{};
   std::string_view traceback{};
+  std::string_view effects{};  // encoded; what is left to do of a run whose handler succeeded. Empty: run the handler
 };
 
 /// What move_in() made of it. `added` false: the store had taken this run over before (and may be
@@ -58,6 +59,7 @@ struct RunFailure {
   std::int64_t next_attempt_wall_ms = 0;
   std::string_view error{};
   std::string_view traceback{};
+  std::string_view effects{};  // what is left now; empty: as it was
   bool duplicate = false;  // its event says so from now on
 };
 
@@ -75,6 +77,7 @@ struct StoredRun {
   std::string traceback{};
   std::int64_t moved_wall_ms = 0;    // when it left the ring
   std::optional<EventData> event{};  // none: its stored bytes are damaged; bury the run
+  std::string effects{};             // of due_runs(): see MovedRun
 };
 
 /// A trigger and key that have runs in the store: the executor must hold back newer ones.
@@ -110,6 +113,7 @@ struct DeadLetter {
   std::int64_t wall_ms = 0;          // when it was given up
   std::optional<EventData> event{};  // of runs, only from find_dead()
   std::string body{};                // of webhooks, only from find_dead()
+  std::string effects{};             // of runs, only from find_dead(): see MovedRun
 };
 
 /// Values are part of the schema.

@@ -10,6 +10,7 @@ namespace {
   "r.id, r.event_id, r.seq, r.trigger, r.trigger_id, r.key_hash, r.state, r.attempts," \
   " r.next_attempt_wall_ms, r.error, r.traceback, r.moved_wall_ms"
 constexpr int kEventColumn = 12;
+constexpr int kEffectsColumn = 13;
 
 StoredRun read_run(const sql::Rows& rows) {
   StoredRun run;
@@ -36,7 +37,7 @@ Outcome<std::vector<StoredRun>> Store::due_runs(
   return guard([&] {
     std::vector<StoredRun> due;
     auto rows = db_->query("SELECT " CACHEE_RUN_COLUMNS
-                           ", e.event FROM runs r LEFT JOIN run_events e ON e.id = r.id"
+                           ", e.event, e.effects FROM runs r LEFT JOIN run_events e ON e.id = r.id"
                            " WHERE r.state = 0 AND r.for_group = 0 AND r.next_attempt_wall_ms <= ?"
                            " AND NOT EXISTS (SELECT 1 FROM runs o INDEXED BY runs_lane WHERE o.trigger = r.trigger"
                            "  AND o.key_hash = r.key_hash AND o.state < 2 AND o.id < r.id)"
@@ -46,6 +47,7 @@ Outcome<std::vector<StoredRun>> Store::due_runs(
       if (running && running(rows.integer(0))) continue;
       due.push_back(read_run(rows));
       due.back().event = decode_event(rows.bytes(kEventColumn));
+      due.back().effects = rows.text(kEffectsColumn);
     }
     return due;
   });

@@ -76,16 +76,4 @@ Outcome<std::uint64_t> Store::prune_ledger(const LedgerBound& bound, std::size_t
   });
 }
 
-Outcome<std::uint64_t> Store::prune_once(std::int64_t now_wall_ms, std::size_t count_max) {
-  return guard([&] {
-    sql::Transaction transaction{*db_, sql::Durability::process};
-    const auto pruned = static_cast<std::uint64_t>(
-        db_->run("DELETE FROM once WHERE id IN (SELECT id FROM once WHERE expires_wall_ms <= ?"
-                 " ORDER BY expires_wall_ms LIMIT ?)",
-                 now_wall_ms, count_max));
-    transaction.commit();
-    return pruned;
-  });
-}
-
 }  // namespace cachee::daemon

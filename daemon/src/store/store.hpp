@@ -99,11 +99,6 @@ class Batch {
   /// Gives the run up: it becomes a dead letter.
   Outcome<bool> bury(std::int64_t id, const RunFailure& failure, std::int64_t now_wall_ms);
 
-  /// `cachee.once`: true for the run that claims the id first, also when that run is delivered
-  /// again; false for others until the claim has expired.
-  Outcome<bool> claim_once(const RunRef& run, std::string_view id, std::int64_t ttl_ms,
-                           std::int64_t now_wall_ms);
-
   [[nodiscard]] Outcome<void> commit();
 
  private:
@@ -212,8 +207,8 @@ class Store {
   // Dead letters, of runs and of the outbox. Unknown ids are Errc::not_found.
   [[nodiscard]] Outcome<std::vector<DeadLetter>> list_dead(std::size_t count_max);
   [[nodiscard]] Outcome<DeadLetter> find_dead(std::string_view id);
-  /// Puts them back, attempts at 0. A run takes its old place among those of its trigger and key. Those whose trigger
-  /// is not registered stay. @error not_found  also when there are no others
+  /// Puts them back, attempts at 0. A run takes its old place among those of its trigger and key, and keeps what is left
+  /// of its effects. Those whose trigger is not registered stay. @error not_found  also when there are no others
   Outcome<std::uint64_t> replay_dead(std::optional<std::string_view> id, std::int64_t now_wall_ms);
   Outcome<std::uint64_t> purge_dead(std::optional<std::string_view> id);
 
@@ -248,7 +243,6 @@ class Store {
 
   // Upkeep.
   Outcome<std::uint64_t> prune_ledger(const LedgerBound& bound, std::size_t count_max);
-  Outcome<std::uint64_t> prune_once(std::int64_t now_wall_ms, std::size_t count_max);
   /// What is wrong with the file, one sentence each, with the invariant's id; empty: nothing.
   [[nodiscard]] Outcome<std::vector<std::string>> check();
 

@@ -54,7 +54,8 @@ class DispatcherTest : public ::testing::Test {
     state_ = std::filesystem::temp_directory_path() / test::unique_name("cachee-dispatcher");
     SegmentOptions options;
     options.memory_bytes = 32 << 20;
-    options.ring_events = 4096;
+    options.ring_events = ring_events_;
+    options.value_bytes_max = value_bytes_max_;
     options.clients_max = 32;
     options.eviction = eviction_;
     segment_.emplace(options);
@@ -132,6 +133,8 @@ class DispatcherTest : public ::testing::Test {
 
   std::uint32_t executors_ = 1;
   EvictionPolicy eviction_ = EvictionPolicy::balanced;
+  std::uint32_t ring_events_ = 4096;
+  std::uint64_t value_bytes_max_ = kValueBytesMaxDefault;
   DispatcherOptions dispatcher_options_;
   std::filesystem::path state_;
   std::optional<TempSegment> segment_;

@@ -104,6 +104,34 @@ TEST_F(DispatcherTest, ADeleteThatSetsOffItselfEndsInTheDeadLetters) {
   EXPECT_TRUE(cache.get("loop:xxxx"));
 }
 
+TEST_F(DispatcherTest, AKeyThatIsSetAndExpiredInOneRunDoesNotLoopPastMaxdepth) {
+  TriggerSpec loop = spec("loop", EventKind::expire, "cachee.log('loop', {t = event.type, d = event.depth}) cachee.set('loop', 'v') cachee.expire('loop', 0)");
+  loop.events |= event_bit(EventKind::del);
+  loop.depth_max = 3;
+  put(loop);
+  Cache cache = segment_->client();
+  ASSERT_TRUE(cache.set("loop", "v", {.ttl = 1ms}));
+  ASSERT_TRUE(eventually([&] {
+    static_cast<void>(segment_->keeper().expire_due(std::chrono::steady_clock::now().time_since_epoch().count(), 10));
+    return account("loop").dead == 1;
+  }));
+  ASSERT_EQ(lines("loop").size(), 3u);
+  EXPECT_TRUE(lines("loop")[0].starts_with(R"({"d":0,"t":"expire")")) << lines("loop")[0];
+  EXPECT_TRUE(lines("loop")[1].starts_with(R"({"d":1,"t":"delete")")) << lines("loop")[1];
+  EXPECT_EQ(cache.get("loop").code(), Errc::not_found);
+}
+
+TEST_F(DispatcherTest, AChainThatWarmsEndsAtMaxdepthToo) {
+  put(spec("in:*", EventKind::write, "cachee.set('warm', 'v')"));
+  TriggerSpec warms = spec("warm", EventKind::write, "cachee.warm('warm', 'http://127.0.0.1:9/')");
+  warms.depth_max = 1;
+  put(warms);
+  Cache cache = segment_->client();
+  ASSERT_TRUE(cache.set("in:1", "v"));
+  ASSERT_TRUE(eventually([&] { return account("warm").dead == 1; }));
+  EXPECT_TRUE(dispatcher_->list_outbox(10)->empty());
+}
+
 TEST_F(DispatcherTest, ACounterThatCountsItselfEndsInTheDeadLetters) {
   put(spec("count", EventKind::write, "cachee.incr(event.key, 1)"));
   Cache cache = segment_->client();

@@ -8,6 +8,7 @@ cachee_test(NAME dispatcher_test LABEL unit TIMEOUT 300
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_duplicate_test.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_watchdog_test.cpp
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_backoff_test.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_aside_test.cpp
                     ${CMAKE_CURRENT_LIST_DIR}/dispatcher_change_test.cpp
+                    ${CMAKE_CURRENT_LIST_DIR}/dispatcher_refused_test.cpp
             LIBS cachee_daemon_core)
 cachee_test(NAME dispatcher_kill_test LABEL unit
             SOURCES ${CMAKE_CURRENT_LIST_DIR}/executor_or_tests_main.cpp ${CMAKE_CURRENT_LIST_DIR}/dispatcher_kill_test.cpp LIBS cachee_daemon_core)

@@ -148,6 +148,11 @@ TEST_F(ScriptModule, OnceIsTrueOnce) {
   world.cache.entries["cachee.once:id"] = {"1", 1000};
   expect_true("assert(cachee.once('id', 60) == false)");
   EXPECT_TRUE(world.effects.empty());
+  // What another attempt at this event had claimed and a crash kept from its end is its own.
+  world.cache.entries["cachee.once:id"] = {effect.value, 1000};
+  expect_true("assert(cachee.once('id', 60) and not cachee.once('id', 60))");
+  world.cache.entries["cachee.once:id"] = {effect.value + "1", 1000};
+  expect_true("assert(cachee.once('id', 60) == false)");
 }
 
 TEST_F(ScriptModule, HashIsFnv1a) {

@@ -60,6 +60,8 @@ inline Effect warm_effect(std::string key, std::string url) {
 /// Makes a file of schema version 3 of the one in the directory: as before rows were of many.
 inline void unmake_rows_of_many(sql::Connection& db) {
   db.script(
+      "ALTER TABLE run_events DROP COLUMN effects;"
+      "CREATE TABLE once (id TEXT PRIMARY KEY);"
       "ALTER TABLE triggers DROP COLUMN from_file;"
       "DROP TABLE ledger_blocks; DROP TABLE log_chunks;"
       "CREATE TABLE log_lines (id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, trigger TEXT NOT NULL, n INTEGER NOT NULL,"

@@ -649,25 +649,6 @@ TEST(Store, FileWithARowForEachLineAndLedgerEntryIsTakenOver) {
   expect_sound(*store);
 }
 
-TEST(Store, OnceIsClaimedByOneRunUntilItExpires) {
-  TempDirectory state;
-  auto store = open_store(state.path());
-  const std::string one = event_id(1), two = event_id(2);
-  in_batch(*store, [&](Batch& batch) {
-    const RunRef first{.event_id = one, .seq = 1, .trigger = "t"};
-    const RunRef second{.event_id = two, .seq = 2, .trigger = "t"};
-    EXPECT_TRUE(*batch.claim_once(first, "mail", 1000, 5000));
-    EXPECT_FALSE(*batch.claim_once(second, "mail", 1000, 5999));
-    EXPECT_TRUE(*batch.claim_once(first, "mail", 1000, 5100));  // redelivered
-    EXPECT_FALSE(*batch.claim_once(second, "mail", 1000, 6099));
-    EXPECT_TRUE(*batch.claim_once(second, "mail", 1000, 6100));
-    EXPECT_TRUE(*batch.claim_once(first, "other", INT64_MAX, 5000));
-    EXPECT_FALSE(*batch.claim_once(second, "other", 1, INT64_MAX - 1));
-  });
-  EXPECT_EQ(*store->prune_once(7099, 100), 0u);
-  EXPECT_EQ(*store->prune_once(7100, 100), 1u);
-}
-
 // Outbox.
 
 TEST(Store, OutboxRowsCarryTheirRequest) {
