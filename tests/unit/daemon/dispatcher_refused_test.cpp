@@ -229,12 +229,13 @@ TEST_F(FullMemory, WhatIsLeftOutlivesACrashAndTheTrigger) {
   fill(cache);
   ASSERT_TRUE(cache.set("in:1", "v"));
   ASSERT_TRUE(eventually([&] { return account("in:*").retry == 1; }));
+  // Paused, it is not tried again until the trigger is gone.
+  ASSERT_TRUE(dispatcher_->pause_trigger("in:*", true));
   crash();
   start();
-  ASSERT_TRUE(eventually([&] { return retried("in:*") >= 2; }));
+  make_room(cache);
   EXPECT_EQ(cache.get("must").code(), Errc::not_found);
   ASSERT_TRUE(dispatcher_->remove_trigger("in:*"));
-  make_room(cache);
   ASSERT_TRUE(eventually([&] { return cache.get("must").has_value(); }));
   expect_done_once(cache);
 }
