@@ -29,7 +29,6 @@ constexpr int kInstalled = kRunIndex;  // how much of it the sandbox is
 constexpr int kFieldsUpvalue = 1;      // of the function that runs the handler
 
 constexpr std::uint64_t kCompileBytesMax = std::uint64_t{64} << 20;
-constexpr std::size_t kBufferBytesKept = std::size_t{64} << 10;
 constexpr std::uint64_t kGarbageBytesKept = std::uint64_t{512} << 10;
 // A run leaves little alive, so a collection costs about as much as marking the libraries: let
 // garbage grow to a multiple of them in between.
@@ -111,15 +110,6 @@ int new_environment(lua_State* lua) {
   return 1;
 }
 
-template <class T>
-void shrink(T& buffer) noexcept {
-  if (buffer.capacity() > kBufferBytesKept) {
-    buffer = T{};
-  } else {
-    buffer.clear();
-  }
-}
-
 }  // namespace
 
 struct Script::Impl {
@@ -194,12 +184,13 @@ struct Script::Impl {
     if (state.meter.used_above_floor() > kGarbageBytesKept) lua_gc(state.lua, LUA_GCCOLLECT);
   }
 
+  /// All but the encoded effects, which the caller reads.
   void forget_buffers() noexcept {
     state.overlay.clear();
-    shrink(state.bytes);
-    shrink(state.effect.value);
-    shrink(state.json_keys);
-    state.effect.metadata.clear();
+    state.overlay_held.release();
+    script::forget_effect(state);
+    script::forget(state.json_keys);
+    state.json_held.release();
     state.metadata.clear();
   }
 };
@@ -232,6 +223,7 @@ RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits
   Script::Impl& impl = *script.impl_;
   State& state = impl.state;
   RunResult result;
+  state.effects.reset();  // before a state that is made anew takes the floor
   if (state.lua == nullptr) {
     if (auto error = impl.open(kCompileBytesMax)) {
       impl.close();
@@ -239,7 +231,6 @@ RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits
       return result;
     }
   }
-  shrink(state.effects);
   state.effects_count = 0;
   state.error.clear();
   state.traceback.clear();
@@ -258,7 +249,7 @@ RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits
   result.steps = state.meter.steps();
   result.memory_peak = state.meter.peak();
   if (result.ok) {
-    result.effects = state.effects;
+    result.effects = state.effects.since(0);
     impl.clean_up();
   } else if (result.exceeded != Limit::none) {
     // What a run did that was cut off anywhere is not trusted: the state is made anew.

@@ -28,7 +28,7 @@ void TextBuffer::grow(std::size_t bytes) {
 
 void TextBuffer::reset() noexcept {
   size_ = 0;
-  if (capacity_ <= kKeepBytes) return;
+  if (capacity_ <= keep_bytes_) return;
   std::free(data_);
   meter_.give_back(capacity_);
   data_ = nullptr;

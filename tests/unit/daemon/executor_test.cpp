@@ -677,6 +677,9 @@ std::vector<std::filesystem::path> attack_files(const std::filesystem::path& fol
   return files;
 }
 
+/// Beyond MEMORY: the report of the run, a block that is moved as it grows, the compiler.
+constexpr std::uint64_t kPeakMargin = std::uint64_t{24} << 20;
+
 /// How a run ended, in the words of the corpus.
 std::string ending(const Seen& seen) {
   if (seen.report.status == RunStatus::ok) return "ok";
@@ -685,6 +688,18 @@ std::string ending(const Seen& seen) {
     if (seen.error.ends_with(words)) return end;
   }
   return "error";
+}
+
+/// The most resident memory of a process since the last reset, from /proc.
+std::uint64_t peak_bytes(int pid, bool reset) {
+  const std::string folder = "/proc/" + std::to_string(pid);
+  if (reset) std::ofstream{folder + "/clear_refs"} << "5";
+  std::ifstream status{folder + "/status"};
+  for (std::string word; status >> word;) {
+    std::uint64_t kib = 0;
+    if (word == "VmHWM:" && status >> kib) return kib << 10;
+  }
+  return 0;
 }
 
 TEST_F(ExecutorTest, EveryAttackOfTheCorpusEndsAsItMustAndNoneEndsTheProcess) {
@@ -698,10 +713,12 @@ TEST_F(ExecutorTest, EveryAttackOfTheCorpusEndsAsItMustAndNoneEndsTheProcess) {
     SCOPED_TRACE(attack.name);
     TriggerSpec spec = trigger("attack", attack.source);
     if (!attack.hits_a_limit()) spec.timeout_ms = attacks::kPlentyOfTimeMs;
+    const std::uint64_t peak_before = peak_bytes(executor->pid(), true);
     ASSERT_TRUE(executor->test(++token, spec, event));
     const Seen seen = one_report(*executor);
     ASSERT_EQ(seen.report.token, token);
     ASSERT_FALSE(executor->exited()) << *executor->exited();
+    EXPECT_LE(peak_bytes(executor->pid(), false), peak_before + spec.memory_bytes + kPeakMargin);
     EXPECT_EQ(seen.error.empty(), seen.report.status == RunStatus::ok);
     EXPECT_TRUE(attack.may_end(ending(seen))) << "ended with " << ending(seen) << ": " << seen.error;
   }
