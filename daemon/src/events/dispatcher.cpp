@@ -151,6 +151,13 @@ void Dispatcher::stop(std::chrono::milliseconds patience) {
   thread_.join();
   for (Worker& worker : workers_) worker.process.reset();
   asides_.clear();
+  // Whoever still waits for an answer learns that there will be none.
+  tests_.clear();
+  changes_.clear();
+  std::deque<std::function<void()>> unheard;
+  const std::lock_guard lock{tasks_mutex_};
+  stopped_ = true;
+  unheard.swap(tasks_);
 }
 
 void Dispatcher::loop() {
@@ -181,6 +188,7 @@ void Dispatcher::loop() {
 
 void Dispatcher::post(std::function<void()> task) {
   std::lock_guard lock{tasks_mutex_};
+  if (stopped_) return;
   tasks_.push_back(std::move(task));
   if (idle_at_ != nullptr) idle_at_->wake();
 }

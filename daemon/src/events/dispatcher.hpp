@@ -479,6 +479,7 @@ class Dispatcher final : public TriggerAdmin {
 
   std::mutex tasks_mutex_;
   std::deque<std::function<void()>> tasks_{};
+  bool stopped_ = false;             // nobody takes tasks any more; guarded by tasks_mutex_
   Executor* idle_at_ = nullptr;      // whose reports the dispatcher sleeps for; guarded by tasks_mutex_
   std::atomic<bool> stopping_{false};
   std::atomic<bool> drained_{false};

@@ -105,6 +105,29 @@ int compile_handler(lua_State* lua, const std::string& name, std::string_view so
   return status;
 }
 
+bool is_word_char(char c) noexcept {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+}
+
+/// Also in text and comments, which costs nobody a handler: they have a few in a hundred words.
+std::size_t count_branch_words(std::string_view source) noexcept {
+  constexpr std::string_view kWords[] = {"goto", "break", "and", "or", "elseif"};
+  std::size_t count = 0;
+  for (std::size_t at = 0; at < source.size();) {
+    std::size_t end = at;
+    while (end < source.size() && is_word_char(source[end])) ++end;
+    if (end == at) {
+      const bool label = source.substr(at).starts_with("::");
+      count += label ? 1 : 0;
+      at += label ? 2 : 1;
+      continue;
+    }
+    count += static_cast<std::size_t>(std::count(std::begin(kWords), std::end(kWords), source.substr(at, end - at)));
+    at = end;
+  }
+  return count;
+}
+
 int new_environment(lua_State* lua) {
   script::push_environment(lua);
   return 1;
@@ -273,6 +296,9 @@ std::optional<std::string> Runtime::check(std::string_view name, std::string_vie
   if (source.size() > kTriggerSourceBytesMax) {
     return "source of " + std::to_string(source.size()) + " bytes is longer than " +
            std::to_string(kTriggerSourceBytesMax);
+  }
+  if (const std::size_t words = count_branch_words(source); words > kBranchWordsMax) {
+    return "source with " + std::to_string(words) + " of `goto break and or elseif ::`, more than " + std::to_string(kBranchWordsMax);
   }
   EmptyCacheReader cache;
   TriggerSpec spec;

@@ -2,6 +2,7 @@
 // are exact, and one run leaves nothing for the next.
 // Method: small scripts, whose results come back as buffered effects. Library functions run the
 // files of script_cases/, which pass under a plain Lua 5.4 too.
+#include <set>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -69,6 +70,28 @@ TEST(ScriptLoad, SurvivesSourcesMadeToBreakTheCompiler) {
                              many_operands, std::string(kTriggerSourceBytesMax + 1, ' ')}) {
     EXPECT_TRUE(Runtime::check("name", source));
   }
+}
+
+TEST(ScriptLoad, SourcesThatTakeTheCompilerLongAreRefused) {
+  const auto many = [](std::string_view text, std::size_t count) {
+    std::string all;
+    while (count-- > 0) all += text;
+    return all;
+  };
+  const auto sources = [&](std::size_t words) -> std::vector<std::string> {
+    return {many("goto a ", words - 2) + "::a::", "while true do " + many("break ", words) + "end", "local x = " + many("x and ", words) + "x",
+            "local x = " + many("x or ", words) + "x", "if x then " + many("elseif x then ", words) + "end"};
+  };
+  for (const std::string& source : sources(kBranchWordsMax)) {
+    const double start = thread_cpu_ms();
+    EXPECT_EQ(Runtime::check("name", source), std::nullopt) << source.substr(0, 40);
+    EXPECT_LE(thread_cpu_ms() - start, 1000.0) << source.substr(0, 40);  // it was 12 s for the largest source
+  }
+  for (const std::string& source : sources(kBranchWordsMax + 1)) {
+    EXPECT_EQ(Runtime::check("name", source), "source with 4097 of `goto break and or elseif ::`, more than 4096");
+  }
+  // Only whole words count.
+  EXPECT_EQ(Runtime::check("name", many("local land_or, f_and1 = 1 ", 1) + many("land_or = 1 f_and1 = 2 ", 5000)), std::nullopt);
 }
 
 TEST(ScriptRun, ErrorsNameLineAndCallers) {
