@@ -187,6 +187,7 @@ class Supervisor {
     auto dispatcher = Dispatcher::make(*keeper_, std::move(options));
     if (!dispatcher) return dispatcher.failure();
     dispatcher_ = std::move(*dispatcher);
+    apply_settings();  // before the first run
     if (auto started = dispatcher_->start(); !started) return started;
     sender_->start();
 
@@ -293,7 +294,7 @@ class Supervisor {
     return {};
   }
 
-  /// Settings that may change while we run.
+  /// Settings that may change while we run: at the start, and at each change.
   void apply_settings() {
     log::set_level(settings_.log_level);
     keeper_->set_eviction_policy(settings_.eviction);

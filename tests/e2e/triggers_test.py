@@ -321,3 +321,15 @@ def test_slow_runs_are_in_the_slow_log_and_in_the_figures(daemon):
     assert stats["steps_max"] > 200000 and stats["ok"] == 5
     assert daemon.resp("SLOWLOG", "RESET") == "OK"
     assert daemon.resp("SLOWLOG", "LEN") == 0
+
+
+def test_the_slow_log_is_on_from_the_start(make_daemon):
+    daemon = make_daemon(settings='[slowlog]\nslower_than = "0s"\nmax_len = 2\n')
+    daemon.register("lazy:*", "ON_WRITE", "local x = event.key", "NAME", "lazy")
+    for n in range(3):
+        daemon.resp("SET", f"lazy:{n}", "v", "WAIT", "5000")
+    assert [run[3][2] for run in daemon.resp("SLOWLOG", "GET")] == ["lazy:2", "lazy:1"]
+    daemon.kill()
+    daemon.start()
+    daemon.resp("SET", "lazy:9", "v", "WAIT", "5000")
+    assert daemon.resp("SLOWLOG", "LEN") == 1
