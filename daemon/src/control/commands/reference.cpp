@@ -76,6 +76,7 @@ constexpr std::string_view kTail =
     "  evict, read. One word that is no name of a trigger is an error, not a handler.\n"
     "- `MEMORY` bounds all that a run holds: its Lua values, the effects that wait for its end, and what it reads while it is\n"
     "  read: a value takes its size twice while `cachee.get` copies it.\n"
+    "- A handler has Lua's `math` without `randomseed`: a seed would go on into later runs.\n"
     "- `TRIGGER STATS`: `emitted` and `acknowledged` (`since_registration`) count since the trigger was first registered,\n"
     "  over restarts; all others since this cacheed started (`others_since_ms`).\n"
     "- `TRIGGER INFO`: `from_file` says that the trigger came from `triggers.d` and goes when its file goes.\n"
