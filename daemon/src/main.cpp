@@ -167,6 +167,10 @@ class Supervisor {
     warm_cache_.emplace(std::move(*warm_cache));
     SenderSettings sender;
     sender.concurrency = settings_.webhook.concurrency;
+    sender.concurrency_per_host = settings_.webhook.per_host;
+    sender.timeout_ms = static_cast<std::uint32_t>(settings_.webhook.timeout.count());
+    sender.backoff_min_ms = static_cast<std::uint32_t>(settings_.webhook.backoff_min.count());
+    sender.backoff_max_ms = static_cast<std::uint32_t>(settings_.webhook.backoff_max.count());
     sender.attempts_max = settings_.webhook.attempts;
     sender.allow_hosts = settings_.webhook.allow_hosts;
     sender.allow_private = settings_.webhook.allow_private;
