@@ -167,6 +167,10 @@ class Supervisor {
     warm_cache_.emplace(std::move(*warm_cache));
     SenderSettings sender;
     sender.concurrency = settings_.webhook.concurrency;
+    sender.concurrency_per_host = settings_.webhook.per_host;
+    sender.timeout_ms = static_cast<std::uint32_t>(settings_.webhook.timeout.count());
+    sender.backoff_min_ms = static_cast<std::uint32_t>(settings_.webhook.backoff_min.count());
+    sender.backoff_max_ms = static_cast<std::uint32_t>(settings_.webhook.backoff_max.count());
     sender.attempts_max = settings_.webhook.attempts;
     sender.allow_hosts = settings_.webhook.allow_hosts;
     sender.allow_private = settings_.webhook.allow_private;
@@ -187,6 +191,7 @@ class Supervisor {
     auto dispatcher = Dispatcher::make(*keeper_, std::move(options));
     if (!dispatcher) return dispatcher.failure();
     dispatcher_ = std::move(*dispatcher);
+    apply_settings();  // before the first run
     if (auto started = dispatcher_->start(); !started) return started;
     sender_->start();
 
@@ -293,7 +298,7 @@ class Supervisor {
     return {};
   }
 
-  /// Settings that may change while we run.
+  /// Settings that may change while we run: at the start, and at each change.
   void apply_settings() {
     log::set_level(settings_.log_level);
     keeper_->set_eviction_policy(settings_.eviction);

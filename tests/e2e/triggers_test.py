@@ -4,11 +4,12 @@ and a handler reaches nothing but what it was given.
 Method: commands over the control socket and `cachee`, handlers that report what they see.
 """
 import json
+import select
 import time
 
 import pytest
 
-from support import RespError, wait_until
+from support import Resp, RespError, wait_until
 
 
 def log_source(channel, **fields):
@@ -254,6 +255,55 @@ def test_once_lets_an_id_pass_one_time(daemon, await_lines):
     assert [line["v"] for line in daemon.channel("once")] == ["0"]
 
 
+ENDLESS = "while true do end"
+
+
+def test_a_handler_that_is_tried_holds_up_its_own_connection_only(daemon):
+    daemon.register("t:*", "ON_WRITE", ENDLESS, "NAME", "t", "TIMEOUT", 1500, "STEPS", 10**12)
+    asker, other = Resp(daemon.socket_path), Resp(daemon.socket_path)
+    asker.send("TRIGGER", "TEST", "t", '{"type": "write", "key": "t:1"}')
+    asker.send("PING", "behind")
+    pings = 0
+    slowest = 0.0
+    while not select.select([asker.socket], [], [], 0)[0]:
+        start = time.monotonic()
+        assert other("PING") == "PONG"
+        slowest = max(slowest, time.monotonic() - start)
+        pings += 1
+    assert "(TIMEOUT)" in asker.read()
+    assert asker.read() == "behind"
+    assert pings > 100 and slowest < 0.5, f"{pings} pings, the slowest took {slowest:.3f} s"
+    asker.close()
+    other.close()
+
+
+def test_a_source_that_takes_the_compiler_long_is_refused_at_once(daemon):
+    other = Resp(daemon.socket_path)
+    for source in ("goto a " * 32000 + "::a::", "local x = " + "x or " * 50000 + "x"):
+        asker = Resp(daemon.socket_path)
+        asker.send("TRIGGER", "REGISTER", "t:*", "ON_WRITE", source)
+        start = time.monotonic()
+        assert other("PING") == "PONG"
+        with pytest.raises(RespError, match="more than 4096"):
+            asker.read()
+        assert time.monotonic() - start < 1.0
+        asker.close()
+    other.close()
+    assert daemon.resp("TRIGGER", "LIST") == []
+
+
+def test_a_handler_that_is_tried_does_not_hold_up_the_stop(daemon):
+    daemon.register("t:*", "ON_WRITE", ENDLESS, "NAME", "t", "TIMEOUT", 3600000, "STEPS", 10**12)
+    asker = Resp(daemon.socket_path)
+    asker.send("TRIGGER", "TEST", "t", '{"type": "write", "key": "t:1"}')
+    daemon.resp("VERIFY")
+    start = time.monotonic()
+    daemon.terminate()
+    assert daemon.process.returncode == 0
+    assert time.monotonic() - start < 10.0  # the drain has 5 s
+    asker.close()
+
+
 def test_slow_runs_are_in_the_slow_log_and_in_the_figures(daemon):
     daemon.register("busy:*", "ON_WRITE", "local x = 0 for i = 1, 200000 do x = x + i end", "NAME", "busy")
     daemon.register("lazy:*", "ON_WRITE", "local x = event.key", "NAME", "lazy")
@@ -271,3 +321,15 @@ def test_slow_runs_are_in_the_slow_log_and_in_the_figures(daemon):
     assert stats["steps_max"] > 200000 and stats["ok"] == 5
     assert daemon.resp("SLOWLOG", "RESET") == "OK"
     assert daemon.resp("SLOWLOG", "LEN") == 0
+
+
+def test_the_slow_log_is_on_from_the_start(make_daemon):
+    daemon = make_daemon(settings='[slowlog]\nslower_than = "0s"\nmax_len = 2\n')
+    daemon.register("lazy:*", "ON_WRITE", "local x = event.key", "NAME", "lazy")
+    for n in range(3):
+        daemon.resp("SET", f"lazy:{n}", "v", "WAIT", "5000")
+    assert [run[3][2] for run in daemon.resp("SLOWLOG", "GET")] == ["lazy:2", "lazy:1"]
+    daemon.kill()
+    daemon.start()
+    daemon.resp("SET", "lazy:9", "v", "WAIT", "5000")
+    assert daemon.resp("SLOWLOG", "LEN") == 1

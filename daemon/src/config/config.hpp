@@ -34,7 +34,11 @@ struct WebhookSettings {
   std::vector<std::string> allow_hosts{};  // globs; empty: any
   bool allow_private = false;
   std::uint32_t concurrency = 32;
+  std::uint32_t per_host = 4;
   std::uint32_t attempts = 8;
+  std::chrono::milliseconds timeout{10'000};
+  std::chrono::milliseconds backoff_min{500};
+  std::chrono::milliseconds backoff_max{300'000};
   friend bool operator==(const WebhookSettings&, const WebhookSettings&) = default;
 };
 

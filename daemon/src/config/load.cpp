@@ -228,6 +228,10 @@ Outcome<void> check_together(const Settings& settings) {
                            "read and write; expected 127.0.0.1 or [::1], or a --password-file",
                            format_address(*settings.listen)));
   }
+  if (settings.webhook.backoff_min > settings.webhook.backoff_max) {
+    return bad(fmt::format("--webhook-backoff-min {}: expected no more than --webhook-backoff-max, which is {}",
+                           format_duration(settings.webhook.backoff_min), format_duration(settings.webhook.backoff_max)));
+  }
   return {};
 }
 

@@ -22,6 +22,8 @@ using Show = std::function<std::string(const Settings&)>;
 
 constexpr std::uint32_t kWebhookConcurrencyMax = 1024;
 constexpr std::uint32_t kWebhookAttemptsMax = 1000;
+constexpr std::chrono::milliseconds kWebhookTimeoutMax{600'000};  // the sender waits for no request any longer
+constexpr std::chrono::milliseconds kWebhookBackoffMax{86'400'000};
 constexpr std::uint32_t kSlowRunsMax = 100'000;
 constexpr std::uint32_t kLogFilesKeptMax = 1'000'000;
 constexpr std::size_t kPathBytesMax = 4096;
@@ -51,14 +53,17 @@ Kind size_of(Place place, std::uint64_t low, std::uint64_t high) {
 }
 
 template <class Place>
-Kind duration_of(Place place) {
+Kind duration_of(Place place, std::chrono::milliseconds low = {}, std::chrono::milliseconds high = std::chrono::milliseconds::max()) {
   using std::chrono::milliseconds;
-  return {"TIME", "a time in whole milliseconds, with us, ms, s, m, h or d, as 1d",
+  const std::string range = high == milliseconds::max() ? "" : fmt::format(" from {} to {}", format_duration(low), format_duration(high));
+  return {"TIME", fmt::format("a time in whole milliseconds{}, with us, ms, s, m, h or d, as 1d", range),
           [=](Settings& settings, std::string_view text) {
             const auto time = parse_duration(text);
             // A part of a millisecond would be lost, and 0 may mean something else: never, or no limit.
             if (!time || time->count() < 0 || std::chrono::floor<milliseconds>(*time) != *time) return false;
-            place(settings) = std::chrono::floor<milliseconds>(*time);
+            const auto whole = std::chrono::floor<milliseconds>(*time);
+            if (whole < low || whole > high) return false;
+            place(settings) = whole;
             return true;
           },
           [=](const Settings& settings) { return format_duration(place(settings)); }};
@@ -253,6 +258,7 @@ Setting text_only(Setting setting) {
 #define CACHEE_PLACE(member) [](auto& settings) -> auto& { return settings.member; }
 
 std::vector<Setting> make_table() {
+  using std::chrono::milliseconds;
   constexpr auto kNoLimit = std::numeric_limits<std::uint64_t>::max();
   std::vector<std::pair<std::string, EvictionPolicy>> policies;
   for (const auto policy : {EvictionPolicy::balanced, EvictionPolicy::lru, EvictionPolicy::cost,
@@ -313,12 +319,20 @@ std::vector<Setting> make_table() {
       row("webhook.allow_hosts", hosts_kind(),
           "Hosts that cachee.webhook and cachee.warm may reach; empty: all."),
       row("webhook.allow_private", flag_of(CACHEE_PLACE(webhook.allow_private)),
-          "Lets them reach loopback and private addresses."),
+          "Lets them reach loopback and private addresses, whatever name leads there. Redirects are never followed."),
       row("webhook.concurrency",
           number_of(CACHEE_PLACE(webhook.concurrency), 1, kWebhookConcurrencyMax),
           "Requests under way at once."),
       row("webhook.attempts", number_of(CACHEE_PLACE(webhook.attempts), 1, kWebhookAttemptsMax),
           "Attempts in all before a webhook becomes a dead letter."),
+      row("webhook.per_host", number_of(CACHEE_PLACE(webhook.per_host), 1, kWebhookConcurrencyMax),
+          "Requests under way at once to one host and port."),
+      row("webhook.timeout", duration_of(CACHEE_PLACE(webhook.timeout), milliseconds{1}, kWebhookTimeoutMax),
+          "Time that a request may take, unless the handler gave it one."),
+      row("webhook.backoff_min", duration_of(CACHEE_PLACE(webhook.backoff_min), milliseconds{1}, kWebhookBackoffMax),
+          "Wait before the second attempt; doubled, with jitter, before each further one."),
+      row("webhook.backoff_max", duration_of(CACHEE_PLACE(webhook.backoff_max), milliseconds{1}, kWebhookBackoffMax),
+          "The longest wait between attempts."),
       changeable(row("slowlog.slower_than", duration_of(CACHEE_PLACE(slow_run)),
                      "Runs of handlers that take this long are shown by SLOWLOG GET; 0s: all.")),
       changeable(row("slowlog.max_len", number_of(CACHEE_PLACE(slow_runs_max), 0, kSlowRunsMax),

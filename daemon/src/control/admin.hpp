@@ -1,8 +1,8 @@
 // TriggerAdmin: what the control socket asks of the part that runs triggers. The dispatcher
 // implements it; control knows only this.
 //
-// Threads: called on the control thread only, one call at a time. Calls may block until the
-// dispatcher has answered; the implementation hands over and bounds the wait.
+// Threads: any, several at once. Calls may block until the dispatcher has answered; the
+// implementation hands over, bounds the wait, and ends it at once when the dispatcher stops.
 // Errors: Failure::text is shown as it is, behind "ERR "; Errc::not_found where a name, id or chain
 // is not known, Errc::no_supervisor when the dispatcher does not answer.
 #pragma once

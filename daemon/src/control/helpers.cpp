@@ -16,7 +16,7 @@ namespace cachee::daemon {
 namespace {
 
 constexpr std::size_t kHelpersMax = 4;
-constexpr std::chrono::seconds kFarewell{1};
+constexpr std::chrono::seconds kBriefly{1};
 
 void run_job(ServerState& server, HelperJob& job) {
   const auto start = std::chrono::steady_clock::now();
@@ -47,8 +47,8 @@ struct HelperPool::Shared {
   bool stopping = false;
 };
 
-HelperPool::HelperPool(std::shared_ptr<ServerState> server, std::function<void()> wake)
-    : shared_{std::make_shared<Shared>()} {
+HelperPool::HelperPool(std::shared_ptr<ServerState> server, std::function<void()> wake, Farewell farewell)
+    : shared_{std::make_shared<Shared>()}, farewell_{farewell} {
   shared_->server = std::move(server);
   shared_->wake = std::move(wake);
 }
@@ -59,8 +59,13 @@ HelperPool::~HelperPool() {
   shared_->waiting.clear();
   shared_->wake = nullptr;
   shared_->changed.notify_all();
-  // A command may wait for the ring as long as its trigger says; nobody else has to.
-  shared_->changed.wait_for(lock, kFarewell, [this] { return shared_->threads == 0; });
+  const auto over = [this] { return shared_->threads == 0; };
+  if (farewell_ == Farewell::complete) {
+    shared_->changed.wait(lock, over);
+  } else {
+    // A command may wait for the ring as long as its trigger says; nobody else has to.
+    shared_->changed.wait_for(lock, kBriefly, over);
+  }
 }
 
 bool HelperPool::submit(HelperJob& job) {

@@ -1,9 +1,9 @@
-// HelperPool: a few threads for commands that may have to wait for room in the event ring, so that
-// one full ring does not hold up every connection of the control socket.
+// HelperPool: a few threads for commands that may take long, so that they hold up no other connection
+// of the control socket: for room in the event ring, for the dispatcher, for a handler that is tried.
+// A pool for each of these, so that none waits behind the others.
 //
 // Threads: submit() and take_done() are for one thread, the control thread; `wake` is called on a
-// helper when something is done. Destroying the pool waits a moment for jobs under way; a job that
-// takes longer keeps what it needs alive and ends by itself.
+// helper when something is done.
 #pragma once
 
 #include <chrono>
@@ -29,9 +29,15 @@ struct HelperJob {
   std::chrono::microseconds took{};
 };
 
+/// What the end of a pool does about jobs under way.
+enum class Farewell : std::uint8_t {
+  brief,     // waits a moment: a job that takes longer keeps what it needs alive and ends by itself
+  complete,  // waits for all of them: they use what goes after the pool
+};
+
 class HelperPool {
  public:
-  HelperPool(std::shared_ptr<ServerState> server, std::function<void()> wake);
+  HelperPool(std::shared_ptr<ServerState> server, std::function<void()> wake, Farewell farewell);
   ~HelperPool();
   HelperPool(const HelperPool&) = delete;
   HelperPool& operator=(const HelperPool&) = delete;
@@ -44,6 +50,7 @@ class HelperPool {
   struct Shared;
   static void work(const std::shared_ptr<Shared>& shared);
   std::shared_ptr<Shared> shared_;
+  Farewell farewell_;
 };
 
 /// Runs a command and turns exceptions into error replies. For the control thread and helpers.

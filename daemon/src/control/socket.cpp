@@ -134,7 +134,9 @@ struct ControlServer::Impl {
         epoll{std::move(poll)},
         wake{std::move(bell)},
         ring{server->cache},
-        helpers{server, [fd = wake.get()] { (void)eventfd_write(fd, 1); }} {
+        writers{server, [fd = wake.get()] { (void)eventfd_write(fd, 1); }, Farewell::brief},
+        askers{server, [fd = wake.get()] { (void)eventfd_write(fd, 1); }, Farewell::complete},
+        testers{server, [fd = wake.get()] { (void)eventfd_write(fd, 1); }, Farewell::complete} {
     if (const auto segment = segment_info(server->cache)) {
       ring_limit = segment->ring.admission_limit;
       options.value_bytes_max = std::min(options.value_bytes_max, segment->value_bytes_max);
@@ -176,8 +178,9 @@ struct ControlServer::Impl {
               std::chrono::microseconds took, std::optional<Hold> hold);
   void count_error(std::string_view reply);
   [[nodiscard]] bool ring_is_nearly_full() const;
+  [[nodiscard]] HelperPool* pool_for(const Command& command);
   [[nodiscard]] bool hand_over(Connection& connection, const Command& command, Arguments arguments);
-  void take_helped();
+  void take_helped(HelperPool& pool);
   void take_mail();
   void expect_mail(Connection& connection);
   void check_waiting();
@@ -206,7 +209,9 @@ struct ControlServer::Impl {
 
   mutable std::mutex mutex{};
   bool stop_asked = false;  // guarded by mutex
-  HelperPool helpers;
+  HelperPool writers;
+  HelperPool askers;
+  HelperPool testers;
   std::thread thread{};
 };
 
@@ -262,7 +267,7 @@ void ControlServer::Impl::turn() {
       case kWakeTag: {
         eventfd_t rung = 0;
         (void)eventfd_read(wake.get(), &rung);
-        take_helped();
+        for (HelperPool* const pool : {&writers, &askers, &testers}) take_helped(*pool);
         take_mail();
         break;
       }
@@ -559,14 +564,13 @@ void ControlServer::Impl::execute(Connection& connection, Arguments arguments) {
     connection.reply.error("NOAUTH Authentication required.");
     return count_error(connection.reply.since(mark));
   }
-  const bool writes = (command->flags & kWrites) != 0;
-  if (writes && ring_is_nearly_full() && hand_over(connection, *command, arguments)) return;
+  if (hand_over(connection, *command, arguments)) return;
   const SteadyTime start = now();
   Call call{server->cache, options.value_bytes_max, arguments, connection.reply,
             {},            false,                   *server,   session};
   run_guarded(*command, call);
   const auto took = now() - start;
-  if (writes && took > kSlowWrite) writes_slow_until = now() + kSlowWriteMemory;
+  if ((command->flags & kWrites) != 0 && took > kSlowWrite) writes_slow_until = now() + kSlowWriteMemory;
   connection.parser.set_stranger(!session.authenticated);
   if (call.later) return expect_mail(connection);
   finish(connection, *command, mark,
@@ -607,22 +611,31 @@ void ControlServer::Impl::count_error(std::string_view reply) {
   }
 }
 
+// Who carries the command out: null for the control thread itself.
+HelperPool* ControlServer::Impl::pool_for(const Command& command) {
+  if ((command.flags & kTries) != 0) return &testers;
+  if ((command.flags & kAsks) != 0) return &askers;
+  return (command.flags & kWrites) != 0 && ring_is_nearly_full() ? &writers : nullptr;
+}
+
 bool ControlServer::Impl::hand_over(Connection& connection, const Command& command,
                                     Arguments arguments) {
+  HelperPool* const pool = pool_for(command);
+  if (pool == nullptr) return false;
   HelperJob job;
   job.session_id = connection.session.id;
   job.command = &command;
   job.arguments.assign(arguments.begin(), arguments.end());
   job.protocol = connection.session.protocol;
   job.reply_bytes_max = options.value_bytes_max + kReplyBytesExtra;
-  if (!helpers.submit(job)) return false;
+  if (!pool->submit(job)) return false;
   connection.helped = true;
   return true;
 }
 
-void ControlServer::Impl::take_helped() {
-  for (HelperJob& job : helpers.take_done()) {
-    if (job.took > kSlowWrite) writes_slow_until = now() + kSlowWriteMemory;
+void ControlServer::Impl::take_helped(HelperPool& pool) {
+  for (HelperJob& job : pool.take_done()) {
+    if ((job.command->flags & kWrites) != 0 && job.took > kSlowWrite) writes_slow_until = now() + kSlowWriteMemory;
     Connection* connection = find(job.session_id);
     if (connection == nullptr) continue;
     connection->helped = false;

@@ -5,11 +5,12 @@
 //        ...
 //        (*server)->stop();                          // or its destructor
 //
-// A reply that has to wait (WAIT, DEBUG SLEEP, GROUP READ ... BLOCK) and a write that meets a nearly full ring hold up
-// their own connection only. A client that does not read its replies is not read from either, and
+// A reply that has to wait (WAIT, DEBUG SLEEP, GROUP READ ... BLOCK), a write that meets a nearly full ring, and what the
+// dispatcher must answer (TRIGGER, GROUP, VERIFY, ...) hold up their own connection only. A client that does not read its replies is not read from either, and
 // is closed when it takes nothing for `stalled_max`.
 //
-// Threads: start() and stop() on one thread. Hooks and TriggerAdmin are called on the server's.
+// Threads: start() and stop() on one thread. Hooks are called on the server's, TriggerAdmin on its helpers'
+// too, also after stop(): it must outlive the server, and the destructor waits for calls under way.
 #pragma once
 
 #include <chrono>

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/clock.hpp"
+#include "events/answer.hpp"
 #include "events/appliers.hpp"
 #include "events/dispatcher.hpp"
 #include "script/runtime.hpp"
@@ -73,31 +74,27 @@ json to_json(const DeadLetter& letter) {
 /// Text that may hold bytes that are no UTF-8.
 std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
-Failure silent() { return {Errc::no_supervisor, "the dispatcher does not answer: look at cacheed's log"}; }
-
 }  // namespace
 
 template <class F>
 auto Dispatcher::ask(F work) -> std::invoke_result_t<F> {
   using Answer = std::invoke_result_t<F>;
-  const auto task = std::make_shared<std::packaged_task<Answer()>>(std::move(work));
+  auto task = std::make_shared<std::packaged_task<Answer()>>(std::move(work));
   auto answer = task->get_future();
-  post([task] { (*task)(); });
-  if (answer.wait_for(kAnswerMax) != std::future_status::ready) return Answer{silent()};
-  return answer.get();
+  post([task = std::move(task)] { (*task)(); });  // the only owner: a task that is thrown away breaks its promise
+  return answer_within(answer, kAnswerMax).value_or(Answer{no_answer()});
 }
 
 Outcome<void> Dispatcher::change_registry(std::function<Outcome<void>()> make) {
-  const auto change = std::make_shared<Change>();
+  auto change = std::make_shared<Change>();
   change->make = std::move(make);
   auto answer = change->answer.get_future();
-  post([this, change] {
+  post([this, change = std::move(change)] {
     change->until = std::chrono::steady_clock::now() + kChangeMax;
     changes_.push_back(std::move(*change));
     changes_at_ = {};
   });
-  if (answer.wait_for(kAnswerMax) != std::future_status::ready) return silent();
-  return answer.get();
+  return answer_within(answer, kAnswerMax).value_or(no_answer());
 }
 
 /// Each by itself: what needs no room does not wait for what does.
@@ -217,10 +214,7 @@ Outcome<void> Dispatcher::clear_slow_runs() {
 }
 
 void Dispatcher::set_slow_log(std::int64_t over_ns, std::size_t runs_max) {
-  static_cast<void>(ask([this, over_ns, runs_max]() -> Outcome<void> {
-    slow_log_.set_rules(over_ns, runs_max);
-    return {};
-  }));
+  post([this, over_ns, runs_max] { slow_log_.set_rules(over_ns, runs_max); });
 }
 
 Outcome<json> Dispatcher::trigger_stats(std::string_view name) {
@@ -310,9 +304,9 @@ Outcome<std::string> Dispatcher::test(const TriggerSpec& spec, std::string_view 
     return Failure{Errc::invalid_argument, fmt::format("the event: {}", error.what())};
   }
   if (event.kind == EventKind::none) event.kind = first_kind(spec.events);
-  const auto promise = std::make_shared<std::promise<std::string>>();
+  auto promise = std::make_shared<std::promise<std::string>>();
   auto answer = promise->get_future();
-  const auto sent = ask([this, spec, event, promise]() -> Outcome<void> {
+  const auto sent = ask([this, spec, event, promise = std::move(promise)]() -> Outcome<void> {
     const auto at = std::find_if(workers_.begin(), workers_.end(), [](const Worker& w) { return w.process != nullptr; });
     if (at == workers_.end()) return Failure{Errc::busy, "no executor runs right now: try again"};
     const std::uint64_t token = kTestTokens + next_test_++;
@@ -322,10 +316,10 @@ Outcome<std::string> Dispatcher::test(const TriggerSpec& spec, std::string_view 
     return {};
   });
   if (!sent) return sent.failure();
-  if (answer.wait_for(std::chrono::milliseconds{spec.timeout_ms} + kTestMargin) != std::future_status::ready) return silent();
-  std::string text = answer.get();
-  if (!text.starts_with('{')) return Failure{Errc::timed_out, std::move(text)};
-  return text;
+  auto text = answer_within(answer, std::chrono::milliseconds{spec.timeout_ms} + kTestMargin);
+  if (!text) return no_answer();
+  if (!text->starts_with('{')) return Failure{Errc::timed_out, *std::move(text)};
+  return *std::move(text);
 }
 
 Outcome<std::string> Dispatcher::test_trigger(std::string_view name, std::string_view event_json) {
@@ -539,9 +533,9 @@ Outcome<std::string> Dispatcher::log_path(std::string_view channel) {
 Outcome<json> Dispatcher::log_info(std::string_view channel) {
   auto path = log_path(channel);
   if (!path) return path.failure();
-  return ask([&]() -> Outcome<json> {
+  return ask([this, path = *std::move(path), channel = std::string{channel}]() -> Outcome<json> {
     const LogFile settled = log_->settled(channel);
-    return json{{"path", *path}, {"settled_bytes", settled.settled_bytes}, {"chain", settled.chain}};
+    return json{{"path", path}, {"settled_bytes", settled.settled_bytes}, {"chain", settled.chain}};
   });
 }
 

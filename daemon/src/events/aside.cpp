@@ -69,7 +69,7 @@ Dispatcher::Aside* Dispatcher::aside_for(std::int64_t stored_id) {
       log::error("an executor for a slow run does not start: {}", started.failure().text);
       return nullptr;
     }
-    aside.worker.process = std::move(*started);
+    set_process(aside.worker, std::move(*started));
     at = asides_.insert(asides_.end(), std::move(aside));
   }
   at->run = stored_id;
@@ -90,19 +90,14 @@ int Dispatcher::collect_aside() {
 
 bool Dispatcher::look_after_asides() {
   if (asides_.empty()) return false;
-  const auto timeout_of = [&](std::uint32_t slot) { return timeout_ms_of(slot); };
   const auto now = std::chrono::steady_clock::now();
   const std::size_t before = asides_.size();
   std::erase_if(asides_, [&](Aside& aside) {
-    if (aside.worker.process->watchdog(mono_ns(), timeout_of)) {
-      end_aside(aside, fmt::format("the handler was stopped: {}", aside.worker.process->exited().value_or("")));
-      return true;
-    }
-    if (const auto reason = aside.worker.process->exited()) {
-      end_aside(aside, *reason);
-      return true;
-    }
-    return aside.run == 0 && now - aside.idle_since > kAsideIdle;
+    const auto reason = aside.worker.process->exited();
+    if (reason) end_aside(aside, *reason);
+    const bool over = reason || (aside.run == 0 && now - aside.idle_since > kAsideIdle);
+    if (over) set_process(aside.worker, nullptr);
+    return over;
   });
   return asides_.size() != before;
 }

@@ -138,6 +138,8 @@ Outcome<void> Dispatcher::start() {
   for (Worker& worker : workers_) {
     if (auto started = start_worker(worker, first); !started) return started;
   }
+  watching_ = true;
+  watch_thread_ = std::thread{[this] { watch(); }};
   thread_ = std::thread{[this] { loop(); }};
   return {};
 }
@@ -149,8 +151,21 @@ void Dispatcher::stop(std::chrono::milliseconds patience) {
   while (!drained_.load() && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds{2});
   drained_.store(true);
   thread_.join();
+  {
+    const std::lock_guard lock{watch_mutex_};
+    watching_ = false;
+    watch_over_.notify_all();
+  }
+  watch_thread_.join();
   for (Worker& worker : workers_) worker.process.reset();
   asides_.clear();
+  // Whoever still waits for an answer learns that there will be none.
+  tests_.clear();
+  changes_.clear();
+  std::deque<std::function<void()>> unheard;
+  const std::lock_guard lock{tasks_mutex_};
+  stopped_ = true;
+  unheard.swap(tasks_);
 }
 
 void Dispatcher::loop() {
@@ -181,6 +196,7 @@ void Dispatcher::loop() {
 
 void Dispatcher::post(std::function<void()> task) {
   std::lock_guard lock{tasks_mutex_};
+  if (stopped_) return;
   tasks_.push_back(std::move(task));
   if (idle_at_ != nullptr) idle_at_->wake();
 }

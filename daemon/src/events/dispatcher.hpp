@@ -74,6 +74,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <future>
@@ -357,7 +358,9 @@ class Dispatcher final : public TriggerAdmin {
   Outcome<std::uint64_t> moved_of_unhandled(const TriggerSpec& spec);
   [[nodiscard]] std::uint64_t spooled_of_trigger(std::string_view trigger) const;
   void prune_ledger(WallMs now);
-  [[nodiscard]] std::uint32_t timeout_ms_of(std::uint32_t trigger_slot);
+  void watch();
+  /// Hands a process over to the watchdog, and takes the one before away from it.
+  void set_process(Worker& worker, std::unique_ptr<Executor> process);
   bool look_after_workers();
   /// What becomes of the run that an executor had in hand.
   enum class Charge : std::uint8_t {
@@ -479,10 +482,18 @@ class Dispatcher final : public TriggerAdmin {
 
   std::mutex tasks_mutex_;
   std::deque<std::function<void()>> tasks_{};
+  bool stopped_ = false;             // nobody takes tasks any more; guarded by tasks_mutex_
   Executor* idle_at_ = nullptr;      // whose reports the dispatcher sleeps for; guarded by tasks_mutex_
   std::atomic<bool> stopping_{false};
   std::atomic<bool> drained_{false};
   std::thread thread_{};
+
+  // The watchdog's thread: it sees what the processes run, and kills [WD-1], [WD-2]; executor/pool.hpp.
+  std::mutex watch_mutex_;           // held while a Worker's process is replaced, and while one is looked at
+  std::vector<Executor*> watched_{};  // guarded by watch_mutex_
+  std::condition_variable watch_over_{};
+  bool watching_ = false;            // guarded by watch_mutex_
+  std::thread watch_thread_{};
 };
 
 }  // namespace cachee::daemon

@@ -8,6 +8,7 @@
 
 #include "core/clock.hpp"
 #include "core/log.hpp"
+#include "events/answer.hpp"
 
 namespace cachee::daemon {
 namespace {
@@ -52,9 +53,9 @@ void Groups::leave(std::uint64_t session) {
 }
 
 Outcome<nlohmann::json> Groups::describe(std::string_view group) {
-  const auto promise = std::make_shared<std::promise<Outcome<nlohmann::json>>>();
+  auto promise = std::make_shared<std::promise<Outcome<nlohmann::json>>>();
   auto answer = promise->get_future();
-  host_.post([this, promise, group = std::string{group}] {
+  host_.post([this, promise = std::move(promise), group = std::string{group}] {
     if (find_group(registry_, group) == nullptr) return promise->set_value(no_group(group));
     std::map<std::pair<std::uint64_t, std::string>, std::uint64_t> consumers;
     std::uint64_t waiting = 0;
@@ -73,10 +74,9 @@ Outcome<nlohmann::json> Groups::describe(std::string_view group) {
     for (const auto& [who, count] : consumers) list.push_back({{"name", who.second}, {"session", who.first}, {"in_hand", count}});
     promise->set_value(nlohmann::json{{"in_hand", in_hand}, {"waiting_readers", waiting}, {"consumers", std::move(list)}});
   });
-  if (answer.wait_for(kAnswerMax) != std::future_status::ready) {
-    return Failure{Errc::no_supervisor, "the dispatcher does not answer: look at cacheed's log"};
-  }
-  return answer.get();
+  auto answered = answer_within(answer, kAnswerMax);
+  if (!answered) return no_answer();
+  return *std::move(answered);
 }
 
 // On the dispatcher's thread

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kRestartPause{200};
 constexpr int kRestartsAtOnce = 5;
+constexpr std::chrono::milliseconds kLookMin{1};   // between two looks of the watchdog: a quarter of the
+constexpr std::chrono::milliseconds kLookMax{10};  // shortest TIMEOUT, within these
 
 }  // namespace
 
@@ -42,32 +44,59 @@ Outcome<void> Dispatcher::start_worker(Worker& worker, std::uint64_t from) {
   worker.next = options.start_position;
   auto started = Executor::start(options);
   if (!started) return started.failure();
-  worker.process = std::move(*started);
+  set_process(worker, std::move(*started));
   log::info("executor {} runs with pid {}, from event {}", worker.lane, worker.process->pid(), options.start_position);
   return {};
 }
 
-std::uint32_t Dispatcher::timeout_ms_of(std::uint32_t trigger_slot) {
-  const TriggerSpec* const spec = registry_->find_slot(trigger_slot);
-  return spec != nullptr ? spec->timeout_ms : TriggerSpec{}.timeout_ms;
+void Dispatcher::set_process(Worker& worker, std::unique_ptr<Executor> process) {
+  const std::lock_guard lock{watch_mutex_};
+  worker.process.swap(process);
+  std::erase(watched_, process.get());
+  if (worker.process) watched_.push_back(worker.process.get());
+}
+
+/// The watchdog's thread. It reads the trigger table by itself: the registry is the dispatcher's, which may be waiting
+/// for the disk. A run cannot be of a younger table than the one that is read here after it began.
+void Dispatcher::watch() {
+  TriggerTable table;
+  std::uint32_t shortest_ms = TriggerSpec{}.timeout_ms;
+  const auto timeout_of = [&table](std::uint32_t slot) {
+    const auto spec = std::find_if(table.triggers.begin(), table.triggers.end(), [slot](const TriggerSpec& t) { return t.slot == slot; });
+    return spec != table.triggers.end() ? spec->timeout_ms : TriggerSpec{}.timeout_ms;
+  };
+  std::unique_lock lock{watch_mutex_};
+  while (watching_) {
+    const TimeNs now = mono_ns();  // before the table is read: what began later is not over its time
+    if (trigger_generation(keeper_.cache()) != table.generation) {
+      lock.unlock();
+      if (auto read = read_triggers(keeper_.cache())) {
+        table = std::move(*read);
+        shortest_ms = TriggerSpec{}.timeout_ms;
+        for (const TriggerSpec& spec : table.triggers) shortest_ms = std::min(shortest_ms, spec.timeout_ms);
+      }
+      lock.lock();
+    }
+    for (Executor* const process : watched_) static_cast<void>(process->watchdog(now, timeout_of));
+    watch_over_.wait_for(lock, std::clamp(std::chrono::milliseconds{shortest_ms / 4}, kLookMin, kLookMax));
+  }
 }
 
 bool Dispatcher::look_after_workers() {
   bool worked = false;
-  const auto timeout_of = [&](std::uint32_t slot) { return timeout_ms_of(slot); };
   for (Worker& worker : workers_) {
     if (worker.process) {
       if (set_slow_run_aside(worker)) {
         worked = true;
-      } else if (worker.process->watchdog(mono_ns(), timeout_of)) {
-        bury_worker(worker, fmt::format("the handler was stopped: {}", worker.process->exited().value_or("")), Charge::attempt);
-        // No pause, however often: what the watchdog ends has paced itself by a whole time limit, and the
-        // other keys of the lane wait for the next process.
-        worker.restarts = 0;
-        worker.restart_at = std::chrono::steady_clock::now();
-        worked = true;
       } else if (const auto reason = worker.process->exited()) {
+        const bool killed = worker.process->was_killed();
         bury_worker(worker, *reason, Charge::attempt);
+        if (killed) {
+          // No pause, however often: what the watchdog ends has paced itself by a whole time limit, and the
+          // other keys of the lane wait for the next process.
+          worker.restarts = 0;
+          worker.restart_at = std::chrono::steady_clock::now();
+        }
         worked = true;
       }
     }
@@ -87,7 +116,7 @@ void Dispatcher::bury_worker(Worker& worker, const std::string& reason, Charge h
   while (worker.process->poll(kReportsPerRound, [&](const RunReport& report) { take_report(worker, report); }) > 0) {
   }
   log::warn("executor {} (pid {}) ended: {}", worker.lane, worker.process->pid(), reason);
-  worker.process.reset();
+  set_process(worker, nullptr);
   auto lane = keeper_.lane(worker.lane);
   const Lane::Running running = lane ? lane->running() : Lane::Running{};
   if (running.since != 0) charge(worker, running, reason, how);

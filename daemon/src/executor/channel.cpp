@@ -95,6 +95,8 @@ Channel::~Channel() {
   close(fd_);
 }
 
+bool Channel::drained() const noexcept { return shared_->written.load() == shared_->taken.load(); }
+
 char* Channel::ring() const noexcept { return reinterpret_cast<char*>(shared_) + kHeaderBytes; }
 
 /// Looks at the other side's position only when the last one leaves less than what is wanted.

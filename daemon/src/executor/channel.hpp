@@ -18,7 +18,7 @@
 //   the same way with `taken`, `wanting` and `room_bell`. A side that is killed in between leaves
 //   at worst half a message, which is never delivered.
 //
-// Threads: one on each side; wake() from any.
+// Threads: one on each side; wake() and drained() from any.
 #pragma once
 
 #include <atomic>
@@ -83,6 +83,8 @@ class Channel {
   void wake();
 
   [[nodiscard]] bool broken() const noexcept { return broken_; }
+  /// Whether all that was written is taken, as far as the two sides say; on any thread.
+  [[nodiscard]] bool drained() const noexcept;
 
  private:
   struct Shared;

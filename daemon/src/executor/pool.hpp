@@ -2,13 +2,22 @@
 //
 // Use:   auto executor = Executor::start({...});
 //        executor->poll(512, [&](const RunReport& run) { ... });   // in the order of the runs
-//        if (auto stuck = executor->watchdog(now)) charge(stuck->running);
 //        if (executor->exited()) { poll() once more for what it had reported; start a new one }
+//        executor->watchdog(now, timeout_ms);                      // on another thread: kills, no more
 //
 // Nothing that comes from the process is trusted: reports are decoded with bounds, and a queue
 // whose bytes make no sense ends the process (exited() then says so).
 //
-// Threads: one, the dispatcher's.
+// WATCHDOG
+//   [WD-1] A run that is over its wall-clock limit is killed within twice the limit, whatever the dispatcher does
+//          meanwhile: watchdog() has a thread of its own, and touches neither the store nor a queue's position.
+//   [WD-2] So is a process without a run that has not moved for kStillMsMax although events or orders wait for it.
+//          One that waits for room in its outbox waits for us, and one behind a cell of the ring that its writer has
+//          not finished waits for that: neither counts.
+//   watchdog() sends SIGKILL by a pidfd: the pid may be reaped, and another's, by then. All that follows is done by
+//   the dispatcher, which finds exited(): what ran is in Lane::running(), as after any other end of the process.
+//
+// Threads: one, the dispatcher's; watchdog() and wake() on any, while the object lives.
 #pragma once
 
 #include <algorithm>
@@ -59,6 +68,8 @@ struct RunReport {
   static constexpr std::uint32_t kNoTriggerSlot = 0xffffffff;
 };
 
+inline constexpr std::int64_t kStillMsMax = 3000;  // [WD-2]
+
 struct ExecutorOptions {
   std::string executable = "/proc/self/exe";
   std::string segment{};
@@ -98,16 +109,15 @@ class Executor {
   virtual bool test(std::uint64_t token, const TriggerSpec& spec, const EventData& event) = 0;
   virtual void kick() = 0;  // look at the trigger table and the ring again
 
-  struct Stuck {
-    Lane::Running running{};
-  };
-  /// Kills the process when its current run is over the wall-clock limit of its trigger.
-  virtual std::optional<Stuck> watchdog(
-      TimeNs now, const std::function<std::uint32_t(std::uint32_t trigger_slot)>& timeout_ms) = 0;
+  /// Kills the process when its current run is over the wall-clock limit of its trigger, or when it stands still.
+  /// True: it did, now or before. To be called every few milliseconds.
+  virtual bool watchdog(TimeNs now, const std::function<std::uint32_t(std::uint32_t trigger_slot)>& timeout_ms) = 0;
   /// The current run, when it has taken longer than that.
   [[nodiscard]] virtual std::optional<Lane::Running> running_longer_than(TimeNs now, TimeNs longest) const = 0;
   /// Kills the process; exited() then has this reason.
   virtual void stop(std::string reason) = 0;
+  /// Whether it was the watchdog that ended the process; once exited().
+  [[nodiscard]] virtual bool was_killed() const noexcept = 0;
   /// Why the process ended, once it has.
   [[nodiscard]] virtual std::optional<std::string> exited() = 0;
   [[nodiscard]] virtual int pid() const noexcept = 0;

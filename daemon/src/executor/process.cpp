@@ -1,13 +1,16 @@
 // The supervisor's side: starts the process, reads its reports, stops it.
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <vector>
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,7 +31,7 @@ constexpr std::size_t kReportBytesMax = kEffectsBytesMax + (std::size_t{64} << 1
 constexpr std::size_t kInboxBytes = std::size_t{1} << 20;
 constexpr std::size_t kBlockOrderBytes = 96;  // more than one takes
 constexpr int kFdsFrom = 16;                  // clear of the two fixed descriptors of the child
-constexpr std::int64_t kGraceMsMin = 10;  // beyond the limit: the run may be about to end by itself
+constexpr std::int64_t kGraceMsMin = 10;  // beyond the limit, and the limit again at most: the run may be about to end by itself
 constexpr std::int64_t kNsPerMs = 1'000'000;
 
 /// Moves a channel's descriptor out of the way of dup2 in the child.
@@ -81,11 +84,17 @@ std::string describe(int status) {
 
 class ExecutorProcess final : public Executor {
  public:
-  ExecutorProcess(pid_t pid, Lane lane, std::unique_ptr<Channel> inbox,
+  ExecutorProcess(pid_t pid, int pidfd, Cache cache, Lane lane, std::unique_ptr<Channel> inbox,
                   std::unique_ptr<Channel> outbox)
-      : pid_{pid}, lane_{std::move(lane)}, inbox_{std::move(inbox)}, outbox_{std::move(outbox)} {}
+      : pid_{pid},
+        pidfd_{pidfd},
+        reader_{cache},
+        lane_{std::move(lane)},
+        inbox_{std::move(inbox)},
+        outbox_{std::move(outbox)} {}
   ~ExecutorProcess() override {
     if (!reason_) end("stopped");
+    close(pidfd_);
   }
 
   int poll(int count_max, const std::function<void(const RunReport&)>& sink) override {
@@ -99,7 +108,7 @@ class ExecutorProcess final : public Executor {
         end("it reported what cannot be read");
         break;
       }
-      test_timeouts_ms_.erase(report->token);
+      forget_test(report->token);
       sink(*report);
     }
     if (outbox_->broken() && !reason_) end("its queue is damaged");
@@ -152,27 +161,32 @@ class ExecutorProcess final : public Executor {
     order.token = token;
     order.spec = spec;
     order.event = event;
-    if (!send(order)) return false;
-    test_timeouts_ms_[token] = spec.timeout_ms;
-    return true;
+    {
+      const std::lock_guard lock{tests_mutex_};
+      test_timeouts_ms_[token] = spec.timeout_ms;  // before it may run
+    }
+    if (send(order)) return true;
+    forget_test(token);
+    return false;
   }
   void kick() override { lane_.kick(); }
 
-  std::optional<Stuck> watchdog(
-      TimeNs now, const std::function<std::uint32_t(std::uint32_t)>& timeout_ms) override {
+  bool watchdog(TimeNs now, const std::function<std::uint32_t(std::uint32_t)>& timeout_ms) override {
+    if (killed_.load()) return true;
     const Lane::Running seen = lane_.running();
+    if (seen.since == 0) return ends_when_still(now);
+    still_since_ = 0;
     const std::int64_t limit_ms = seen.trigger_slot == RunReport::kNoTriggerSlot
                                       ? test_timeout_ms(seen.token)
                                       : timeout_ms(seen.trigger_slot);
-    const std::int64_t grace_ms = std::max(kGraceMsMin, limit_ms / 2);
+    const std::int64_t grace_ms = std::max(std::min(kGraceMsMin, limit_ms), limit_ms / 2);
     const auto running = running_longer_than(now, (limit_ms + grace_ms) * kNsPerMs);
-    if (!running || running->trigger_slot != seen.trigger_slot || running->token != seen.token) return std::nullopt;
-    end(fmt::format("over its wall-clock limit of {} ms", limit_ms));
-    return Stuck{*running};
+    if (!running || running->trigger_slot != seen.trigger_slot || running->token != seen.token) return false;
+    return kill_it(fmt::format("the handler was stopped: over its wall-clock limit of {} ms", limit_ms));
   }
   std::optional<Lane::Running> running_longer_than(TimeNs now, TimeNs longest) const override {
     const Lane::Running running = lane_.running();
-    if (running.since == 0 || reason_ || now - running.since < longest) return std::nullopt;
+    if (running.since == 0 || now - running.since < longest) return std::nullopt;
     // The words are not read in one step: only what is still there is what runs.
     const Lane::Running again = lane_.running();
     if (again.since != running.since || again.seq != running.seq ||
@@ -185,11 +199,13 @@ class ExecutorProcess final : public Executor {
     if (!reason_) end(std::move(reason));
   }
 
+  bool was_killed() const noexcept override { return killed_.load(); }
+
   std::optional<std::string> exited() override {
     if (reason_) return reason_;
     int status = 0;
     const pid_t ended = waitpid(pid_, &status, WNOHANG);
-    if (ended == pid_) reason_ = describe(status);
+    if (ended == pid_) reason_ = killed_.load() ? kill_reason_ : describe(status);
     if (ended < 0 && errno == ECHILD) reason_ = "it is gone";
     return reason_;
   }
@@ -210,9 +226,38 @@ class ExecutorProcess final : public Executor {
     flushed_ = inbox_->flush();
     lane_.kick();
   }
+  void forget_test(std::uint64_t token) {
+    if (token == 0) return;
+    const std::lock_guard lock{tests_mutex_};
+    test_timeouts_ms_.erase(token);
+  }
   [[nodiscard]] std::int64_t test_timeout_ms(std::uint64_t token) const {
+    const std::lock_guard lock{tests_mutex_};
     const auto known = test_timeouts_ms_.find(token);
     return known != test_timeouts_ms_.end() ? known->second : TriggerSpec{}.timeout_ms;
+  }
+  /// [WD-2] What waits for the process, while it says that it runs nothing and its reports are taken.
+  [[nodiscard]] bool has_work() const {
+    if (!outbox_->drained()) return false;
+    if (!inbox_->drained()) return true;
+    const std::uint64_t position = lane_.position();
+    return !lane_.stopped() && position < reader_.tail() && reader_.at(EventSeq{position}).code() != Errc::would_block;
+  }
+  bool ends_when_still(TimeNs now) {
+    const std::uint64_t position = lane_.position();
+    if (still_since_ == 0 || position != still_at_ || !has_work()) {
+      still_since_ = now;
+      still_at_ = position;
+      return false;
+    }
+    if (now - still_since_ < kStillMsMax * kNsPerMs) return false;
+    return kill_it(fmt::format("it has not moved for {} ms", kStillMsMax));
+  }
+  bool kill_it(std::string reason) {
+    kill_reason_ = std::move(reason);
+    killed_.store(true);  // before the kill: exited() may see its end at once
+    syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0);
+    return true;
   }
   void end(std::string reason) {
     kill(pid_, SIGKILL);
@@ -223,12 +268,21 @@ class ExecutorProcess final : public Executor {
   }
 
   pid_t pid_;
+  int pidfd_;
+  EventReader reader_;
   Lane lane_;
   std::unique_ptr<Channel> inbox_;
   std::unique_ptr<Channel> outbox_;
   bool flushed_ = true;
   std::optional<std::string> reason_{};
-  std::map<std::uint64_t, std::uint32_t> test_timeouts_ms_{};  // by token, until reported
+  mutable std::mutex tests_mutex_{};
+  std::map<std::uint64_t, std::uint32_t> test_timeouts_ms_{};  // by token, until reported; guarded by tests_mutex_
+
+  // The watchdog's.
+  TimeNs still_since_ = 0;  // no move and no run since then, as far as it saw
+  std::uint64_t still_at_ = 0;
+  std::string kill_reason_{};  // to be read once `killed_` is set
+  std::atomic<bool> killed_{false};
 };
 
 }  // namespace
@@ -268,8 +322,15 @@ Outcome<std::unique_ptr<Executor>> Executor::start(const ExecutorOptions& option
   close(inbox_fd);
   close(outbox_fd);
   if (!pid) return pid.failure();
+  const auto pidfd = static_cast<int>(syscall(SYS_pidfd_open, *pid, 0));
+  if (pidfd < 0) {
+    const Failure failure{Errc::io, fmt::format("a handle on the executor: {}", std::strerror(errno))};
+    kill(*pid, SIGKILL);
+    waitpid(*pid, nullptr, 0);
+    return failure;
+  }
   return std::unique_ptr<Executor>{std::make_unique<ExecutorProcess>(
-      *pid, std::move(*lane), std::move(*inbox), std::move(*outbox))};
+      *pid, pidfd, std::move(*cache), std::move(*lane), std::move(*inbox), std::move(*outbox))};
 }
 
 }  // namespace cachee::daemon

@@ -1,9 +1,10 @@
 // CacheReader: what a handler may read of the cache.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <string>
+#include <span>
 #include <string_view>
 
 #include <cachee/result.hpp>
@@ -18,8 +19,8 @@ namespace cachee::daemon {
 class CacheReader {
  public:
   virtual ~CacheReader() = default;
-  /// Copies the value. @error not_found
-  [[nodiscard]] virtual Result<void> get(KeyView key, std::string& out) = 0;
+  /// Copies the value and says its size; one that is larger than the room is not copied. @error not_found
+  [[nodiscard]] virtual Result<std::size_t> get(KeyView key, std::span<char> room) = 0;
   /// Remaining milliseconds; none inside: no deadline. @error not_found
   [[nodiscard]] virtual Result<std::optional<std::int64_t>> ttl_ms(KeyView key) = 0;
 };
@@ -27,7 +28,7 @@ class CacheReader {
 /// A cache without a key: where there is no segment to read.
 class EmptyCacheReader final : public CacheReader {
  public:
-  [[nodiscard]] Result<void> get(KeyView, std::string&) override { return Errc::not_found; }
+  [[nodiscard]] Result<std::size_t> get(KeyView, std::span<char>) override { return Errc::not_found; }
   [[nodiscard]] Result<std::optional<std::int64_t>> ttl_ms(KeyView) override {
     return Errc::not_found;
   }
@@ -37,7 +38,7 @@ class EmptyCacheReader final : public CacheReader {
 class SegmentCacheReader final : public CacheReader {
  public:
   explicit SegmentCacheReader(const Cache& cache) noexcept : cache_{cache} {}
-  [[nodiscard]] Result<void> get(KeyView key, std::string& out) override;
+  [[nodiscard]] Result<std::size_t> get(KeyView key, std::span<char> room) override;
   [[nodiscard]] Result<std::optional<std::int64_t>> ttl_ms(KeyView key) override;
 
  private:

@@ -27,7 +27,9 @@ void must(lua_State* lua, Body&& body) {
   if (!guarded(body)) out_of_memory(lua);
 }
 
+/// Fills a field of the effect that is being made.
 void put(lua_State* lua, std::string& out, std::string_view text) {
+  state_of(lua).effect_held.add(text.size());
   must(lua, [&] { out.assign(text); });
 }
 
@@ -47,43 +49,39 @@ std::string_view check_key(lua_State* lua, int index) {
 
 /// A new effect of that kind, with everything else at its default.
 Effect& begin_effect(lua_State* lua, EffectKind kind) {
-  Effect& effect = state_of(lua).effect;
-  effect.kind = kind;
-  effect.key.clear();
-  effect.value.clear();
-  effect.url.clear();
-  effect.method.clear();
-  effect.secret.clear();
-  effect.headers.clear();
-  effect.ttl_ms.reset();
-  effect.cost.reset();
-  effect.metadata.clear();
-  effect.depends_on.clear();
-  effect.only_absent = false;
-  effect.only_present = false;
-  effect.delta = 0;
-  effect.amount = 0;
-  effect.timeout_ms = 0;
-  return effect;
+  forget_effect(state_of(lua));
+  state_of(lua).effect.kind = kind;
+  return state_of(lua).effect;
 }
 
-void commit_effect(lua_State* lua) {
+/// Adds the effect that was made; returns where among the encoded ones it begins.
+std::size_t commit_effect(lua_State* lua) {
   State& state = state_of(lua);
   if (state.effects_count == kEffectsMax) {
     luaL_error(lua, "more than %d effects in one run", static_cast<int>(kEffectsMax));
   }
-  const std::size_t before = state.effects.size();
-  must(lua, [&] {
-    if (state.effects.empty()) state.effects = encode(std::vector<Effect>{});
-    append_effect(state.effects, state.effect);
-  });
-  if (state.effects.size() > kEffectsBytesMax) {
-    state.effects.resize(before);
+  const std::size_t bytes = encoded_bytes(state.effect);
+  if (state.effects.mark() + bytes > kEffectsBytesMax) {
     luaL_error(lua, "effects of one run take more than %d MiB",
                static_cast<int>(kEffectsBytesMax >> 20));
   }
+  if (state.effects.mark() == 0) state.effects.append(kEffectsVersion);
+  const std::size_t at = state.effects.mark();
+  encode_effect(state.effects.reserve(bytes), state.effect);
+  state.effects.commit(bytes);
   ++state.effects_count;
-  charge(lua, kEffectSteps + copy_steps(state.effects.size() - before));
+  charge(lua, kEffectSteps + copy_steps(bytes));
+  return at;
+}
+
+/// Changes what this run sees of a key: `change` may throw.
+template <class Change>
+void write_overlay(lua_State* lua, KeyView key, Change&& change) {
+  State& state = state_of(lua);
+  const std::size_t before = state.overlay.size();
+  must(lua, [&] { change(state.overlay.write(key)); });
+  // Counted when it is there: whether the key has an entry is known then, and it is a key's bytes at most.
+  if (state.overlay.size() > before) state.overlay_held.add(Overlay::entry_bytes(key.size()));
 }
 
 // Durations and options
@@ -126,25 +124,40 @@ std::string_view option_text(lua_State* lua, int index, const char* name) {
   return view_at(lua, index);
 }
 
+struct PairBounds {
+  std::size_t count_max;
+  std::size_t bytes_max;  // of all of them
+  const char* expected;
+};
+constexpr PairBounds kMetadataBounds{kMetadataFieldsMax, kMetadataBytesMax, "a table with 64 fields or fewer, of 65536 bytes in all"};
+constexpr PairBounds kHeaderBounds{kEffectHeadersMax, kEffectHeaderBytesMax, "a table with 64 headers or fewer, of 65536 bytes in all"};
+static_assert(kMetadataFieldsMax == 64 && kMetadataBytesMax == 65536 && kEffectHeadersMax == 64 && kEffectHeaderBytesMax == 65536);
+
 /// Reads a table of strings, sorted by name: the same handler makes the same effect every time.
-void option_pairs(lua_State* lua, int index, const char* name, std::size_t count_max,
+void option_pairs(lua_State* lua, int index, const char* name, const PairBounds& bounds,
                   std::vector<std::pair<std::string, std::string>>& out) {
   index = lua_absindex(lua, index);
   if (lua_type(lua, index) != LUA_TTABLE) bad_option(lua, name, "a table of strings");
   luaL_checkstack(lua, 4, name);
+  std::size_t bytes = 0;
   for (lua_pushnil(lua); lua_next(lua, index) != 0; lua_pop(lua, 1)) {
     charge(lua, 4);
     if (lua_type(lua, -2) != LUA_TSTRING || lua_isstring(lua, -1) == 0) {
       bad_option(lua, name, "a table of strings");
     }
-    if (out.size() == count_max) bad_option(lua, name, "a table with 64 fields or fewer");
-    must(lua, [&] { out.emplace_back(view_at(lua, -2), view_at(lua, -1)); });
+    const std::string_view field = view_at(lua, -2);
+    const std::string_view value = view_at(lua, -1);
+    bytes += field.size() + value.size();
+    if (out.size() == bounds.count_max || bytes > bounds.bytes_max) bad_option(lua, name, bounds.expected);
+    charge(lua, copy_steps(field.size() + value.size()));
+    state_of(lua).effect_held.add(sizeof(out.front()) + field.size() + value.size());
+    must(lua, [&] { out.emplace_back(field, value); });
   }
   std::sort(out.begin(), out.end());
 }
 
 void option_headers(lua_State* lua, int index, Effect& effect) {
-  option_pairs(lua, index, "headers", kEffectHeadersMax, effect.headers);
+  option_pairs(lua, index, "headers", kHeaderBounds, effect.headers);
   for (std::size_t i = 0; i < effect.headers.size(); ++i) {
     if (!is_http_token(effect.headers[i].first) || !is_header_value(effect.headers[i].second)) {
       bad_option(lua, "headers", "header names, and values without line breaks");
@@ -155,21 +168,28 @@ void option_headers(lua_State* lua, int index, Effect& effect) {
   }
 }
 
+void add_parent(lua_State* lua, Effect& effect, std::string_view parent) {
+  state_of(lua).effect_held.add(sizeof(parent) + parent.size());
+  must(lua, [&] { effect.depends_on.emplace_back(parent); });
+}
+
 void option_keys(lua_State* lua, int index, Effect& effect) {
   index = lua_absindex(lua, index);
+  constexpr const char* kExpected = "a key or a list of keys, of 65536 bytes in all";
+  static_assert(kMetadataBytesMax == 65536 && kKeyBytesMax <= kMetadataBytesMax);
   if (lua_type(lua, index) == LUA_TSTRING) {
-    must(lua, [&] { effect.depends_on.emplace_back(view_at(lua, index)); });
-    return;
+    if (lua_rawlen(lua, index) > kMetadataBytesMax) bad_option(lua, "depends_on", kExpected);
+    return add_parent(lua, effect, view_at(lua, index));
   }
-  if (lua_type(lua, index) != LUA_TTABLE) bad_option(lua, "depends_on", "a key or a list of keys");
+  if (lua_type(lua, index) != LUA_TTABLE) bad_option(lua, "depends_on", kExpected);
   const lua_Unsigned count = lua_rawlen(lua, index);
   if (count > kDependenciesMax) bad_option(lua, "depends_on", "64 keys or fewer");
+  std::size_t bytes = 0;
   for (lua_Unsigned i = 1; i <= count; ++i) {
-    if (lua_rawgeti(lua, index, static_cast<lua_Integer>(i)) != LUA_TSTRING ||
-        lua_rawlen(lua, -1) > kKeyBytesMax) {
-      bad_option(lua, "depends_on", "a key or a list of keys");
-    }
-    must(lua, [&] { effect.depends_on.emplace_back(view_at(lua, -1)); });
+    if (lua_rawgeti(lua, index, static_cast<lua_Integer>(i)) != LUA_TSTRING) bad_option(lua, "depends_on", kExpected);
+    bytes += lua_rawlen(lua, -1);
+    if (bytes > kMetadataBytesMax) bad_option(lua, "depends_on", kExpected);
+    add_parent(lua, effect, view_at(lua, -1));
     lua_pop(lua, 1);
   }
 }
@@ -199,7 +219,7 @@ void read_option(lua_State* lua, Option option, const char* name, Effect& effect
       break;
     }
     case kMetadata:
-      option_pairs(lua, -1, name, kMetadataFieldsMax, effect.metadata);
+      option_pairs(lua, -1, name, kMetadataBounds, effect.metadata);
       break;
     case kDependsOn:
       option_keys(lua, -1, effect);
@@ -284,21 +304,35 @@ Found outcome(Errc code) noexcept {
   return code == Errc::not_found ? Found::no : Found::failed;
 }
 
-/// Copies the value as this run sees it into state.bytes.
-Found read_value(State& state, KeyView key) noexcept {
+std::string_view value_of(const State& state, const Overlay::Entry& own) noexcept {
+  if (own.value_bytes == 0) return own.value;
+  return state.effects.since(0).substr(own.value_offset, own.value_bytes);
+}
+
+struct Reading {
   Found found = Found::failed;
-  const bool done = guarded([&] {
-    const Overlay::Entry* const own = state.overlay.find(key);
-    if (own != nullptr && !own->exists) {
-      found = Found::no;
-    } else if (own != nullptr && own->value_known) {
-      state.bytes.assign(own->value);
-      found = Found::yes;
-    } else {
-      found = outcome(state.cache->get(key, state.bytes).code());
-    }
-  });
-  return done ? found : Found::failed;
+  std::string_view value{};  // until the next read or effect
+};
+
+/// The value in the cache, copied into free room of the text buffer: so it counts.
+Reading read_cache(State& state, KeyView key) {
+  constexpr int kTries = 16;  // it may have become longer each time
+  for (int i = 0; i < kTries; ++i) {
+    const std::span<char> room = state.text.room();
+    const auto bytes = state.cache->get(key, room);
+    if (!bytes) return {outcome(bytes.code())};
+    if (*bytes <= room.size()) return {Found::yes, {room.data(), *bytes}};
+    static_cast<void>(state.text.reserve(*bytes));
+  }
+  return {};
+}
+
+/// The value as this run sees it. Raises when the run's memory is spent.
+Reading read_value(State& state, KeyView key) {
+  const Overlay::Entry* const own = state.overlay.find(key);
+  if (own != nullptr && !own->exists) return {Found::no};
+  if (own != nullptr && own->value_known) return {Found::yes, value_of(state, *own)};
+  return read_cache(state, key);
 }
 
 /// Remaining milliseconds as this run sees them; -1: no deadline.
@@ -328,12 +362,13 @@ bool key_exists(lua_State* lua, KeyView key) {
 
 bool push_value(lua_State* lua, KeyView key) {
   State& state = state_of(lua);
-  const Found found = read_value(state, key);
+  const auto [found, value] = read_value(state, key);
   require_read(lua, found);
   charge(lua, 8 + state.overlay.size() / 8);
   if (found == Found::no) return false;
-  charge(lua, copy_steps(state.bytes.size()));
-  lua_pushlstring(lua, state.bytes.data(), state.bytes.size());
+  charge(lua, copy_steps(value.size()));
+  lua_pushlstring(lua, value.data(), value.size());
+  if (state.text.mark() == 0) state.text.reset();
   return true;
 }
 
@@ -400,12 +435,13 @@ int cachee_set(lua_State* lua) {
     lua_pushboolean(lua, 0);
     return 1;
   }
-  commit_effect(lua);
-  must(lua, [&] {
-    Overlay::Entry& own = state_of(lua).overlay.write(key);
+  const std::size_t offset = commit_effect(lua) + encoded_value_offset(effect);
+  write_overlay(lua, key, [&](Overlay::Entry& own) {
     own.exists = true;
     own.value_known = true;
-    own.value.assign(value);
+    own.value.clear();
+    own.value_offset = offset;
+    own.value_bytes = value.size();
     own.ttl_ms = effect.ttl_ms;
   });
   lua_pushboolean(lua, 1);
@@ -417,7 +453,7 @@ int remove_key(lua_State* lua, EffectKind kind) {
   const bool existed = key_exists(lua, key);
   put(lua, begin_effect(lua, kind).key, key);
   commit_effect(lua);
-  must(lua, [&] { state_of(lua).overlay.write(key).exists = false; });
+  write_overlay(lua, key, [](Overlay::Entry& own) { own.exists = false; });
   lua_pushboolean(lua, existed ? 1 : 0);
   return 1;
 }
@@ -431,10 +467,10 @@ int cachee_incr(lua_State* lua) {
   State& state = state_of(lua);
   std::int64_t ttl_ms = -1;
   std::int64_t number = 0;
-  const Found found = read_value(state, key);
+  const auto [found, value] = read_value(state, key);
   require_read(lua, found);
   if (found == Found::yes) {
-    const auto parsed = parse_integer(state.bytes);
+    const auto parsed = parse_integer(value);
     if (!parsed) return luaL_error(lua, "value is not an integer or out of range");
     number = *parsed;
     require_read(lua, read_ttl(state, key, ttl_ms));
@@ -446,11 +482,11 @@ int cachee_incr(lua_State* lua) {
   put(lua, effect.key, key);
   effect.delta = delta;
   commit_effect(lua);
-  must(lua, [&] {
-    Overlay::Entry& own = state.overlay.write(key);
+  write_overlay(lua, key, [&](Overlay::Entry& own) {
     own.exists = true;
     own.value_known = true;
     own.value = std::to_string(number);
+    own.value_bytes = 0;
     own.ttl_ms.reset();
     if (ttl_ms >= 0) own.ttl_ms = ttl_ms;
   });
@@ -473,8 +509,7 @@ int cachee_expire(lua_State* lua) {
   put(lua, effect.key, key);
   effect.ttl_ms = ttl_ms;
   commit_effect(lua);
-  must(lua, [&] {
-    Overlay::Entry& own = state_of(lua).overlay.write(key);
+  write_overlay(lua, key, [&](Overlay::Entry& own) {
     own.exists = ttl_ms > 0;  // like Redis: a deadline in the past deletes
     own.ttl_ms = ttl_ms;
   });
@@ -567,7 +602,7 @@ int cachee_depends_on(lua_State* lua) {
     const std::string_view parent = check_key(lua, i);
     bytes += parent.size();
     luaL_argcheck(lua, bytes <= kMetadataBytesMax, i, "dependencies take more than 65536 bytes");
-    must(lua, [&] { effect.depends_on.emplace_back(parent); });
+    add_parent(lua, effect, parent);
   }
   commit_effect(lua);
   return 0;
@@ -596,10 +631,10 @@ void put_name_of_run(const State& state, std::string& out) {
 /// Or by this run itself, and it has it already.
 bool is_claimed_by_another(lua_State* lua, const Effect& claim) {
   State& state = state_of(lua);
-  const Found found = read_value(state, claim.key);
+  const auto [found, value] = read_value(state, claim.key);
   require_read(lua, found);
   charge(lua, 8 + state.overlay.size() / 8);
-  return found == Found::yes && state.bytes != claim.value;
+  return found == Found::yes && value != claim.value;
 }
 
 int cachee_once(lua_State* lua) {
@@ -612,6 +647,8 @@ int cachee_once(lua_State* lua) {
                   "seconds above zero, or a duration such as '1h', expected");
   }
   Effect& effect = begin_effect(lua, EffectKind::once);
+  // The name of a run is short.
+  state_of(lua).effect_held.add(kOnceKeyPrefix.size() + id.size());
   must(lua, [&] {
     effect.key.assign(kOnceKeyPrefix).append(id);
     put_name_of_run(state_of(lua), effect.value);
@@ -620,14 +657,14 @@ int cachee_once(lua_State* lua) {
     lua_pushboolean(lua, 0);
     return 1;
   }
-  must(lua, [&] {
-    Overlay::Entry& own = state_of(lua).overlay.write(effect.key);
+  write_overlay(lua, effect.key, [&](Overlay::Entry& own) {
     own.exists = true;
     own.value_known = true;
     own.value = kOnceOver;
+    own.value_bytes = 0;
     own.ttl_ms = ttl_ms;
-    effect.key.assign(id);
   });
+  must(lua, [&] { effect.key.assign(id); });
   effect.ttl_ms = ttl_ms;
   commit_effect(lua);
   lua_pushboolean(lua, 1);
@@ -651,6 +688,22 @@ int cachee_hash(lua_State* lua) {
 }
 
 }  // namespace
+
+void forget_effect(State& state) noexcept {
+  Effect& effect = state.effect;
+  for (std::string* const text : {&effect.key, &effect.value, &effect.url, &effect.method, &effect.secret}) forget(*text);
+  effect.headers.clear();
+  effect.ttl_ms.reset();
+  effect.cost.reset();
+  effect.metadata.clear();
+  effect.depends_on.clear();
+  effect.only_absent = false;
+  effect.only_present = false;
+  effect.delta = 0;
+  effect.amount = 0;
+  effect.timeout_ms = 0;
+  state.effect_held.release();
+}
 
 void push_cachee_module(lua_State* lua) {
   static constexpr luaL_Reg kFunctions[] = {{"get", cachee_get},

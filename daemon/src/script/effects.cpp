@@ -14,8 +14,8 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "effects are little-endian");
 
-constexpr char kEncodingVersion = 1;
 constexpr std::size_t kLengthBytes = sizeof(std::uint32_t);
+constexpr std::size_t kHeadBytes = kLengthBytes + sizeof(std::uint8_t) + sizeof(std::uint16_t);
 
 // Bits of the mask, in the order in which the fields stand.
 enum Field : std::uint16_t {
@@ -37,25 +37,40 @@ enum Field : std::uint16_t {
   kAllFields = (1 << 15) - 1,
 };
 
-template <class T>
-void put(std::string& out, T value) {
-  static_assert(std::is_arithmetic_v<T>);
-  char raw[sizeof(T)];
-  std::memcpy(raw, &value, sizeof(T));
-  out.append(raw, sizeof(T));
-}
+/// Writes to memory that is known to suffice.
+class Encoder {
+ public:
+  explicit Encoder(char* at) noexcept : at_{at} {}
 
-void put_string(std::string& out, std::string_view text) {
-  put(out, static_cast<std::uint32_t>(text.size()));
-  out.append(text);
-}
-
-void put_pairs(std::string& out, const std::vector<std::pair<std::string, std::string>>& pairs) {
-  put(out, static_cast<std::uint32_t>(pairs.size()));
-  for (const auto& [name, value] : pairs) {
-    put_string(out, name);
-    put_string(out, value);
+  template <class T>
+  void put(T value) noexcept {
+    static_assert(std::is_arithmetic_v<T>);
+    std::memcpy(at_, &value, sizeof(T));
+    at_ += sizeof(T);
   }
+  void put_string(std::string_view text) noexcept {
+    put(static_cast<std::uint32_t>(text.size()));
+    if (!text.empty()) std::memcpy(at_, text.data(), text.size());
+    at_ += text.size();
+  }
+  void put_pairs(const std::vector<std::pair<std::string, std::string>>& pairs) noexcept {
+    put(static_cast<std::uint32_t>(pairs.size()));
+    for (const auto& [name, value] : pairs) {
+      put_string(name);
+      put_string(value);
+    }
+  }
+
+ private:
+  char* at_;
+};
+
+constexpr std::size_t string_bytes(std::string_view text) noexcept { return kLengthBytes + text.size(); }
+
+std::size_t pairs_bytes(const std::vector<std::pair<std::string, std::string>>& pairs) noexcept {
+  std::size_t bytes = kLengthBytes;
+  for (const auto& [name, value] : pairs) bytes += string_bytes(name) + string_bytes(value);
+  return bytes;
 }
 
 /// A zero amount has its default only when its bits have: -0.0 is kept.
@@ -175,7 +190,9 @@ bool is_alphanumeric(char c) noexcept {
 }
 
 bool headers_ok(const Effect& effect) noexcept {
-  return effect.headers.size() <= kEffectHeadersMax &&
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : effect.headers) bytes += name.size() + value.size();
+  return effect.headers.size() <= kEffectHeadersMax && bytes <= kEffectHeaderBytesMax &&
          std::all_of(effect.headers.begin(), effect.headers.end(), [](const auto& header) {
            return is_http_token(header.first) && is_header_value(header.second);
          });
@@ -258,40 +275,67 @@ bool well_formed(const Effect& effect) noexcept {
   return false;
 }
 
-void append_effect(std::string& bytes, const Effect& effect) {
-  const std::size_t start = bytes.size();
+std::size_t encoded_bytes(const Effect& effect) noexcept {
   const std::uint16_t fields = fields_of(effect);
-  put(bytes, std::uint32_t{0});
-  put(bytes, static_cast<std::uint8_t>(effect.kind));
-  put(bytes, fields);
-  if (fields & kKey) put_string(bytes, effect.key);
-  if (fields & kValue) put_string(bytes, effect.value);
-  if (fields & kUrl) put_string(bytes, effect.url);
-  if (fields & kMethod) put_string(bytes, effect.method);
-  if (fields & kSecret) put_string(bytes, effect.secret);
-  if (fields & kHeaders) put_pairs(bytes, effect.headers);
-  if (fields & kTtl) put(bytes, *effect.ttl_ms);
-  if (fields & kCost) put(bytes, *effect.cost);
-  if (fields & kMetadata) put_pairs(bytes, effect.metadata);
-  if (fields & kDependsOn) {
-    put(bytes, static_cast<std::uint32_t>(effect.depends_on.size()));
-    for (const std::string& parent : effect.depends_on) put_string(bytes, parent);
+  std::size_t bytes = kHeadBytes;
+  for (const auto& [field, text] : {std::pair{kKey, &effect.key}, std::pair{kValue, &effect.value}, std::pair{kUrl, &effect.url},
+                                    std::pair{kMethod, &effect.method}, std::pair{kSecret, &effect.secret}}) {
+    if (fields & field) bytes += string_bytes(*text);
   }
-  if (fields & kDelta) put(bytes, effect.delta);
-  if (fields & kAmount) put(bytes, effect.amount);
-  if (fields & kTimeout) put(bytes, effect.timeout_ms);
-  const auto length = static_cast<std::uint32_t>(bytes.size() - start - kLengthBytes);
-  std::memcpy(bytes.data() + start, &length, sizeof(length));
+  if (fields & kHeaders) bytes += pairs_bytes(effect.headers);
+  if (fields & kTtl) bytes += sizeof(*effect.ttl_ms);
+  if (fields & kCost) bytes += sizeof(*effect.cost);
+  if (fields & kMetadata) bytes += pairs_bytes(effect.metadata);
+  if (fields & kDependsOn) {
+    bytes += kLengthBytes;
+    for (const std::string& parent : effect.depends_on) bytes += string_bytes(parent);
+  }
+  if (fields & kDelta) bytes += sizeof(effect.delta);
+  if (fields & kAmount) bytes += sizeof(effect.amount);
+  if (fields & kTimeout) bytes += sizeof(effect.timeout_ms);
+  return bytes;
+}
+
+void encode_effect(char* at, const Effect& effect) noexcept {
+  const std::uint16_t fields = fields_of(effect);
+  Encoder out{at};
+  out.put(static_cast<std::uint32_t>(encoded_bytes(effect) - kLengthBytes));
+  out.put(static_cast<std::uint8_t>(effect.kind));
+  out.put(fields);
+  if (fields & kKey) out.put_string(effect.key);
+  if (fields & kValue) out.put_string(effect.value);
+  if (fields & kUrl) out.put_string(effect.url);
+  if (fields & kMethod) out.put_string(effect.method);
+  if (fields & kSecret) out.put_string(effect.secret);
+  if (fields & kHeaders) out.put_pairs(effect.headers);
+  if (fields & kTtl) out.put(*effect.ttl_ms);
+  if (fields & kCost) out.put(*effect.cost);
+  if (fields & kMetadata) out.put_pairs(effect.metadata);
+  if (fields & kDependsOn) {
+    out.put(static_cast<std::uint32_t>(effect.depends_on.size()));
+    for (const std::string& parent : effect.depends_on) out.put_string(parent);
+  }
+  if (fields & kDelta) out.put(effect.delta);
+  if (fields & kAmount) out.put(effect.amount);
+  if (fields & kTimeout) out.put(effect.timeout_ms);
+}
+
+std::size_t encoded_value_offset(const Effect& effect) noexcept {
+  return kHeadBytes + (effect.key.empty() ? 0 : string_bytes(effect.key)) + kLengthBytes;
 }
 
 std::string encode(const std::vector<Effect>& effects) {
-  std::string bytes(1, kEncodingVersion);
-  for (const Effect& effect : effects) append_effect(bytes, effect);
+  std::string bytes(1, kEffectsVersion);
+  for (const Effect& effect : effects) {
+    const std::size_t at = bytes.size();
+    bytes.resize(at + encoded_bytes(effect));
+    encode_effect(bytes.data() + at, effect);
+  }
   return bytes;
 }
 
 std::optional<std::vector<Effect>> decode_effects(std::string_view bytes) {
-  if (bytes.empty() || bytes.front() != kEncodingVersion) return std::nullopt;
+  if (bytes.empty() || bytes.front() != kEffectsVersion) return std::nullopt;
   Decoder in{bytes.substr(1)};
   std::vector<Effect> effects;
   while (!in.empty()) {

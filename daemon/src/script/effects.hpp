@@ -22,6 +22,7 @@ inline constexpr std::size_t kEffectsMax = 1000;                       // of one
 inline constexpr std::size_t kEffectsBytesMax = std::size_t{8} << 20;  // encoded, of one run
 inline constexpr std::size_t kEffectUrlBytesMax = 8192;                // webhook, warm
 inline constexpr std::size_t kEffectHeadersMax = 64;                   // webhook, warm
+inline constexpr std::size_t kEffectHeaderBytesMax = std::size_t{64} << 10;  // names and values of one effect
 inline constexpr std::size_t kEffectNameBytesMax = 64;                 // log channel, metric
 /// `cachee.once(id)` is claimed exactly while this prefix followed by the id is a live key: by the run that its value
 /// names, until all that the run did is applied and the value is kOnceOver.
@@ -80,7 +81,12 @@ struct Effect {
 /// Of a header that frames the request, or for which receivers trust Cachee.
 [[nodiscard]] bool is_reserved_header(std::string_view name) noexcept;
 
-/// Adds one effect to what encode() made.
-void append_effect(std::string& bytes, const Effect& effect);
+// One effect at a time, into memory of the caller's: what encode() makes is the version, then the effects.
+inline constexpr char kEffectsVersion = 1;
+[[nodiscard]] std::size_t encoded_bytes(const Effect& effect) noexcept;
+/// Writes encoded_bytes() bytes.
+void encode_effect(char* at, const Effect& effect) noexcept;
+/// Where in them the value stands; meaningless for one without.
+[[nodiscard]] std::size_t encoded_value_offset(const Effect& effect) noexcept;
 
 }  // namespace cachee::daemon

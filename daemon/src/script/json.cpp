@@ -158,6 +158,13 @@ class Encoder {
     --depth_;
   }
 
+  void make_room(std::vector<JsonKey>& keys) {
+    constexpr std::size_t kFirst = 16;
+    const std::size_t more = std::max(kFirst, keys.capacity());
+    state_of(lua_).json_held.add(more * sizeof(JsonKey));
+    if (!guarded([&] { keys.reserve(keys.capacity() + more); })) state_of(lua_).meter.raise(Limit::memory);
+  }
+
   /// Number of items when the table is an array; else 0, with its keys noted in order.
   lua_Integer collect_keys(int table) {
     std::vector<JsonKey>& keys = state_of(lua_).json_keys;
@@ -179,7 +186,8 @@ class Encoder {
       } else {
         luaL_error(lua_, "cannot encode a table with a %s as key", luaL_typename(lua_, -2));
       }
-      if (!guarded([&] { keys.push_back(key); })) state_of(lua_).meter.raise(Limit::memory);
+      if (keys.size() == keys.capacity()) make_room(keys);
+      keys.push_back(key);
     }
     const std::size_t count = keys.size() - mark;
     if (array && count > 0 && largest == static_cast<lua_Integer>(count)) {

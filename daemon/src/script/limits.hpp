@@ -2,7 +2,8 @@
 //
 // Three budgets: steps, memory, wall clock. Steps are VM instructions (a count hook) plus the work
 // that library functions report for themselves, so that no loop inside C is free. Memory is what
-// the allocator hands out above what the loaded script takes, plus our own text buffers.
+// the allocator hands out above what the loaded script takes, plus what our own buffers hold: text
+// under construction, effects, what the run's writes made of the keys.
 //
 // Once a budget is spent the meter says so for good (`exceeded`), the hook fires at every further
 // instruction, and the error travels as Lua's own memory error: Lua calls no message handler for it

@@ -4,7 +4,7 @@ namespace cachee::daemon::script {
 
 namespace {
 constexpr std::size_t kEntriesKept = 16;
-constexpr std::size_t kValueBytesKept = 4096;
+constexpr std::size_t kKeyBytesKept = 4096;
 }  // namespace
 
 std::uint64_t fnv1a(std::string_view bytes) noexcept {
@@ -34,6 +34,7 @@ Overlay::Entry& Overlay::write(KeyView key) {
   entry.exists = false;
   entry.value_known = false;
   entry.value.clear();
+  entry.value_bytes = 0;
   entry.ttl_ms.reset();
   ++used_;
   return entry;
@@ -42,7 +43,7 @@ Overlay::Entry& Overlay::write(KeyView key) {
 void Overlay::clear() noexcept {
   if (used_ == 0) return;
   for (std::size_t i = 0; i < used_; ++i) {
-    if (entries_[i].value.capacity() > kValueBytesKept) entries_[i].value = {};
+    if (entries_[i].key.capacity() > kKeyBytesKept) entries_[i].key = {};
   }
   if (entries_.size() > kEntriesKept) {
     entries_.resize(kEntriesKept);

@@ -18,7 +18,9 @@ class Overlay {
     std::string key{};
     bool exists = false;
     bool value_known = false;  // false: the cache's value, with another deadline
-    std::string value{};
+    std::string value{};            // short, made by a call (incr, once); unless
+    std::size_t value_offset = 0;   // ... a set gave it: it stands here in the run's encoded effects
+    std::size_t value_bytes = 0;
     std::optional<std::int64_t> ttl_ms{};  // none: no deadline
   };
 
@@ -28,9 +30,11 @@ class Overlay {
   [[nodiscard]] Entry& write(KeyView key);
   void clear() noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return used_; }
+  /// What an entry of that key takes, with what the list of them keeps in reserve.
+  [[nodiscard]] static constexpr std::size_t entry_bytes(std::size_t key_bytes) noexcept { return 2 * sizeof(Entry) + key_bytes; }
 
  private:
-  // Entries are kept between runs for their strings' memory; `used_` of them count.
+  // Entries are kept between runs for their keys' memory; `used_` of them count.
   std::vector<Entry> entries_{};
   std::size_t used_ = 0;
 };

@@ -29,7 +29,6 @@ constexpr int kInstalled = kRunIndex;  // how much of it the sandbox is
 constexpr int kFieldsUpvalue = 1;      // of the function that runs the handler
 
 constexpr std::uint64_t kCompileBytesMax = std::uint64_t{64} << 20;
-constexpr std::size_t kBufferBytesKept = std::size_t{64} << 10;
 constexpr std::uint64_t kGarbageBytesKept = std::uint64_t{512} << 10;
 // A run leaves little alive, so a collection costs about as much as marking the libraries: let
 // garbage grow to a multiple of them in between.
@@ -106,18 +105,32 @@ int compile_handler(lua_State* lua, const std::string& name, std::string_view so
   return status;
 }
 
+bool is_word_char(char c) noexcept {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+}
+
+/// Also in text and comments, which costs nobody a handler: they have a few in a hundred words.
+std::size_t count_branch_words(std::string_view source) noexcept {
+  constexpr std::string_view kWords[] = {"goto", "break", "and", "or", "elseif"};
+  std::size_t count = 0;
+  for (std::size_t at = 0; at < source.size();) {
+    std::size_t end = at;
+    while (end < source.size() && is_word_char(source[end])) ++end;
+    if (end == at) {
+      const bool label = source.substr(at).starts_with("::");
+      count += label ? 1 : 0;
+      at += label ? 2 : 1;
+      continue;
+    }
+    count += static_cast<std::size_t>(std::count(std::begin(kWords), std::end(kWords), source.substr(at, end - at)));
+    at = end;
+  }
+  return count;
+}
+
 int new_environment(lua_State* lua) {
   script::push_environment(lua);
   return 1;
-}
-
-template <class T>
-void shrink(T& buffer) noexcept {
-  if (buffer.capacity() > kBufferBytesKept) {
-    buffer = T{};
-  } else {
-    buffer.clear();
-  }
 }
 
 }  // namespace
@@ -194,12 +207,13 @@ struct Script::Impl {
     if (state.meter.used_above_floor() > kGarbageBytesKept) lua_gc(state.lua, LUA_GCCOLLECT);
   }
 
+  /// All but the encoded effects, which the caller reads.
   void forget_buffers() noexcept {
     state.overlay.clear();
-    shrink(state.bytes);
-    shrink(state.effect.value);
-    shrink(state.json_keys);
-    state.effect.metadata.clear();
+    state.overlay_held.release();
+    script::forget_effect(state);
+    script::forget(state.json_keys);
+    state.json_held.release();
     state.metadata.clear();
   }
 };
@@ -232,6 +246,7 @@ RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits
   Script::Impl& impl = *script.impl_;
   State& state = impl.state;
   RunResult result;
+  state.effects.reset();  // before a state that is made anew takes the floor
   if (state.lua == nullptr) {
     if (auto error = impl.open(kCompileBytesMax)) {
       impl.close();
@@ -239,7 +254,6 @@ RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits
       return result;
     }
   }
-  shrink(state.effects);
   state.effects_count = 0;
   state.error.clear();
   state.traceback.clear();
@@ -258,7 +272,7 @@ RunResult Runtime::run(Script& script, const EventSource& event, const RunLimits
   result.steps = state.meter.steps();
   result.memory_peak = state.meter.peak();
   if (result.ok) {
-    result.effects = state.effects;
+    result.effects = state.effects.since(0);
     impl.clean_up();
   } else if (result.exceeded != Limit::none) {
     // What a run did that was cut off anywhere is not trusted: the state is made anew.
@@ -282,6 +296,9 @@ std::optional<std::string> Runtime::check(std::string_view name, std::string_vie
   if (source.size() > kTriggerSourceBytesMax) {
     return "source of " + std::to_string(source.size()) + " bytes is longer than " +
            std::to_string(kTriggerSourceBytesMax);
+  }
+  if (const std::size_t words = count_branch_words(source); words > kBranchWordsMax) {
+    return "source with " + std::to_string(words) + " of `goto break and or elseif ::`, more than " + std::to_string(kBranchWordsMax);
   }
   EmptyCacheReader cache;
   TriggerSpec spec;

@@ -33,6 +33,9 @@
 namespace cachee::daemon {
 
 inline constexpr std::size_t kErrorBytesMax = 4096;  // of an error message; longer ones are cut
+/// `goto break and or elseif ::` of one source together, wherever they stand: Lua's compiler walks all that
+/// are open at each of them.
+inline constexpr std::size_t kBranchWordsMax = 4096;
 
 struct RunResult {
   bool ok = false;
@@ -76,7 +79,8 @@ class Runtime {
   [[nodiscard]] RunResult run(Script& script, const EventSource& event, const RunLimits& limits,
                               TimeNs now) const;
 
-  /// Compiles without running, for registration: Lua's message, or nothing when it compiles.
+  /// Compiles without running, for registration: Lua's message, or nothing when it compiles. What would take
+  /// the compiler long is refused: beyond kTriggerSourceBytesMax or kBranchWordsMax.
   [[nodiscard]] static std::optional<std::string> check(std::string_view name,
                                                         std::string_view source);
 

@@ -28,7 +28,7 @@ void TextBuffer::grow(std::size_t bytes) {
 
 void TextBuffer::reset() noexcept {
   size_ = 0;
-  if (capacity_ <= kKeepBytes) return;
+  if (capacity_ <= keep_bytes_) return;
   std::free(data_);
   meter_.give_back(capacity_);
   data_ = nullptr;
@@ -301,6 +301,8 @@ void install_sandbox(lua_State* lua) {
   push_table_library(lua);
   install_library(lua, "table");
   open_library(lua, luaopen_math);
+  lua_pushnil(lua);  // it would go on into later runs: the state of the numbers is the library's
+  lua_setfield(lua, -2, "randomseed");
   install_library(lua, "math");
   open_library(lua, luaopen_utf8);
   for (const char* const name : {"codepoint", "len", "offset"}) wrap_field(lua, name);

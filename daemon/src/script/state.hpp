@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,7 +31,8 @@ namespace script {
 /// and cut back to their mark; an error that is caught cuts back to the mark of the catcher.
 class TextBuffer {
  public:
-  explicit TextBuffer(Meter& meter) noexcept : meter_{meter} {}
+  /// @param keep_bytes  memory up to this outlives a reset(): the next run need not ask for it again
+  TextBuffer(Meter& meter, std::size_t keep_bytes) noexcept : meter_{meter}, keep_bytes_{keep_bytes} {}
   TextBuffer(const TextBuffer&) = delete;
   TextBuffer& operator=(const TextBuffer&) = delete;
   ~TextBuffer();
@@ -46,6 +48,8 @@ class TextBuffer {
   }
   void append(std::string_view text) { append(text.data(), text.size()); }
   void append(char c) { append(&c, 1); }
+  /// What is there already, without asking for more.
+  [[nodiscard]] std::span<char> room() const noexcept { return {data_ + size_, capacity_ - size_}; }
   /// Room for `bytes` more, to be written by the caller and then taken with commit().
   [[nodiscard]] char* reserve(std::size_t bytes) {
     if (capacity_ - size_ < bytes) grow(bytes);
@@ -59,20 +63,50 @@ class TextBuffer {
   void push(lua_State* lua, std::size_t mark) {
     lua_pushlstring(lua, data_ + mark, size_ - mark);
     size_ = mark;
-    if (mark == 0 && capacity_ > kKeepBytes) reset();
+    if (mark == 0 && capacity_ > keep_bytes_) reset();
   }
   /// Forgets the text; large memory is given back.
   void reset() noexcept;
 
  private:
-  static constexpr std::size_t kKeepBytes = std::size_t{64} << 10;
   void grow(std::size_t bytes);
 
   Meter& meter_;
+  std::size_t keep_bytes_;
   char* data_ = nullptr;
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;
 };
+
+/// What buffers of ours that are no TextBuffer hold, counted against the run's memory.
+class Held {
+ public:
+  explicit Held(Meter& meter) noexcept : meter_{meter} {}
+  /// Before the buffer grows. Raises a Lua error when the run's memory is spent.
+  void add(std::size_t bytes) {
+    meter_.take(bytes);
+    bytes_ += bytes;
+  }
+  void release() noexcept {
+    meter_.give_back(bytes_);
+    bytes_ = 0;
+  }
+
+ private:
+  Meter& meter_;
+  std::size_t bytes_ = 0;
+};
+
+/// Empties a buffer; large memory is given back.
+template <class T>
+void forget(T& buffer) noexcept {
+  constexpr std::size_t kKeepBytes = 4096;
+  if (buffer.capacity() * sizeof(typename T::value_type) > kKeepBytes) {
+    buffer = T{};
+  } else {
+    buffer.clear();
+  }
+}
 
 /// One key of a table that is being encoded as JSON.
 struct JsonKey {
@@ -82,7 +116,9 @@ struct JsonKey {
 };
 
 struct State {
-  State() : text{meter} {}
+  static constexpr std::size_t kTextBytesKept = std::size_t{64} << 10;
+  static constexpr std::size_t kEffectsBytesKept = std::size_t{4} << 10;
+  State() : text{meter, kTextBytesKept}, effects{meter, kEffectsBytesKept}, effect_held{meter}, overlay_held{meter}, json_held{meter} {}
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
@@ -101,15 +137,18 @@ struct State {
   unsigned fields_wanted = 0;          // read by the runs before
   unsigned runs_watched = 0;
   bool env_dirty = false;     // globals were assigned
-  std::string effects{};      // encoded
+  TextBuffer effects;         // encoded
   std::size_t effects_count = 0;
+  Held effect_held;           // by `effect`
+  Held overlay_held;          // by `overlay`
+  Held json_held;             // by `json_keys`
   Overlay overlay{};
   std::string error{};
   std::string traceback{};
 
   // Buffers that functions fill inside guarded() and read afterwards.
   Effect effect{};
-  std::string bytes{};
+  std::string bytes{};  // ids and names: short
   MetadataViews metadata{};
   std::vector<JsonKey> json_keys{};
 };
@@ -162,6 +201,8 @@ void push_text(lua_State* lua, int index);
 void push_string_library(lua_State* lua);
 void push_table_library(lua_State* lua);
 void push_cachee_module(lua_State* lua);
+/// Empties the effect that is being made.
+void forget_effect(State& state) noexcept;
 /// Pushes the table of the event's fields and the event object.
 void push_event_object(lua_State* lua);
 /// Pushes a plain table with every field of the event.

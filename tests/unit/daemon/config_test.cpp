@@ -108,7 +108,8 @@ TEST(Config, EveryOptionIsRead) {
        "--max-clients", "100", "--max-value", "1M", "--huge-pages", "--prefault", "--lock-memory", "--idle", "spin", "--expiry-priority", "realtime",
        "--mode", "0600", "--group", "0", "--eviction", "lru", "--fresh", "--log-level", "debug",
        "--fsync=false", "--webhook-allow-hosts", "a.example,*.B.example", "--webhook-allow-private",
-       "--webhook-concurrency", "3", "--webhook-attempts", "2"});
+       "--webhook-concurrency", "3", "--webhook-attempts", "2", "--webhook-per-host", "1", "--webhook-timeout", "1500ms",
+       "--webhook-backoff-min", "20ms", "--webhook-backoff-max", "1h"});
   EXPECT_EQ(settings.name, "orders");
   EXPECT_EQ(settings.memory_bytes, std::uint64_t{1} << 30);
   EXPECT_EQ(settings.listen->port, 7000);
@@ -129,6 +130,10 @@ TEST(Config, EveryOptionIsRead) {
   EXPECT_TRUE(settings.webhook.allow_private);
   EXPECT_EQ(settings.webhook.concurrency, 3u);
   EXPECT_EQ(settings.webhook.attempts, 2u);
+  EXPECT_EQ(settings.webhook.per_host, 1u);
+  EXPECT_EQ(settings.webhook.timeout.count(), 1500);
+  EXPECT_EQ(settings.webhook.backoff_min.count(), 20);
+  EXPECT_EQ(settings.webhook.backoff_max.count(), 3'600'000);
   EXPECT_EQ(socket_path(settings), "/r/orders.sock");
   EXPECT_EQ(state_folder(settings), "/s/orders");
 }
@@ -172,6 +177,9 @@ TEST(Config, BadOptionsNameTheSettingTheValueAndWhatWasExpected) {
       {{"--group", "no-such-group"}, {"--group", "no-such-group"}},
       {{"--prefault=perhaps"}, {"--prefault", "perhaps", "true or false"}},
       {{"--webhook-allow-hosts", "a b"}, {"--webhook-allow-hosts", "a b"}},
+      {{"--webhook-timeout", "11m"}, {"--webhook-timeout", "11m", "from 1ms to 10m"}},
+      {{"--webhook-backoff-min", "0s"}, {"--webhook-backoff-min", "0s", "from 1ms to 1d"}},
+      {{"--webhook-backoff-min", "10m"}, {"--webhook-backoff-min", "10m", "--webhook-backoff-max", "5m"}},
       {{"--memorry", "1GiB"}, {"--memorry", "--memory"}},
       {{"--max_value", "1M"}, {"--max_value", "--max-value"}},
       {{"--webhook-atempts", "1"}, {"--webhook-atempts", "--webhook-attempts"}},

@@ -577,6 +577,66 @@ TEST(ControlPressure, WritersThatWaitForTheRingHoldUpNobodyElse) {
   EXPECT_EQ(reader.show("SET free v"), "+OK") << "no trigger wants this key";
 }
 
+// ---- What others must answer
+
+TEST_F(Control, WhatTheDispatcherMustAnswerHoldsUpItsOwnConnectionOnly) {
+  RespClient other = server.client();
+  const std::vector<std::string> slow_commands[] = {{"TRIGGER", "TEST", "return wait()", "{}"},
+                                                    {"TRIGGER", "REGISTER", "k:*", "ON_WRITE", "return wait()"},
+                                                    {"TRIGGER", "IMPORT", "TRIGGER REGISTER i:* ON_WRITE 'return wait()'\n"}};
+  std::vector<RespClient> askers;
+  for (const auto& command : slow_commands) {
+    RespClient& asker = askers.emplace_back(server.client());
+    // What comes behind it in the same pipeline is answered behind it.
+    asker.send_raw(encode_request({"SET", "before", "1"}) + encode_request(command) + encode_request({"INCR", "before"}) +
+                   encode_request({"PING", "behind"}));
+    EXPECT_EQ(asker.read().show(), "+OK");
+    ASSERT_TRUE(wait_until([&] { return server.admin.waiting == static_cast<int>(askers.size()); }));
+    for (int i = 0; i < 20; ++i) {
+      const auto start = Clock::now();
+      ASSERT_EQ(other.show("PING"), "+PONG");
+      ASSERT_EQ(other.show("GET before"), "\"1\"");
+      ASSERT_LT(Clock::now() - start, 500ms) << command[1];
+    }
+    EXPECT_FALSE(readable(asker, 20ms)) << command[1];
+  }
+  server.admin.let_go();
+  EXPECT_EQ(askers[0].read().show(), "\"source return wait() {}\"");
+  EXPECT_EQ(askers[1].read().show(), "+OK");
+  EXPECT_EQ(askers[2].read().show(), ":1");
+  for (RespClient& asker : askers) {
+    EXPECT_EQ(asker.read().kind, ':');
+    EXPECT_EQ(asker.read().show(), "\"behind\"");
+  }
+}
+
+TEST_F(Control, HandlersThatAreTriedKeepNoQuestionWaiting) {
+  std::vector<RespClient> testers;
+  for (int i = 0; i < 8; ++i) {
+    testers.push_back(server.client());
+    testers.back().send({"TRIGGER", "TEST", "return wait()", "{}"});
+  }
+  ASSERT_TRUE(wait_until([&] { return server.admin.waiting == 4; }));
+  RespClient other = server.client();
+  EXPECT_EQ(other.show("TRIGGER LIST"), "[]");
+  EXPECT_EQ(other.show("SET k v"), "+OK");
+  server.admin.let_go();
+  for (RespClient& tester : testers) EXPECT_EQ(tester.read().show(), "\"source return wait() {}\"");
+}
+
+TEST_F(Control, ClientThatGoesWhileItAsksLeavesNothingBehind) {
+  {
+    RespClient asker = server.client();
+    asker.send({"TRIGGER", "TEST", "return wait()", "{}"});
+    ASSERT_TRUE(wait_until([&] { return server.admin.waiting == 1; }));
+  }
+  RespClient other = server.client();
+  EXPECT_EQ(other.show("PING"), "+PONG");
+  server.admin.let_go();
+  ASSERT_TRUE(wait_until([&] { return server.admin.waiting == 0; }));
+  EXPECT_EQ(other.show("TRIGGER LIST"), "[]");
+}
+
 // ---- Cachee's own words
 
 TEST_F(Control, SetKeepsCostMetadataAndDependencies) {

@@ -259,11 +259,13 @@ class FakeBroker : public GroupBroker {
   std::vector<std::uint64_t> left_{};
 };
 
-/// Keeps triggers in memory; compiles nothing, but refuses a source that says "syntax error".
+/// Keeps triggers in memory; compiles nothing, but refuses a source that says "syntax error". One that says "return
+/// wait()" is not done with, neither its registration nor its test, before let_go().
 class FakeAdmin : public TriggerAdmin {
  public:
   Outcome<void> register_triggers(std::vector<TriggerSpec> specs) override {
     for (const TriggerSpec& spec : specs) {
+      if (spec.source == "return wait()") wait_for_leave();
       if (spec.source.find("syntax error") != std::string::npos) {
         return Failure{Errc::invalid_argument, "trigger '" + spec.name + "': 1: syntax error"};
       }
@@ -310,6 +312,7 @@ class FakeAdmin : public TriggerAdmin {
     return "named " + std::string{name} + " " + std::string{event};
   }
   Outcome<std::string> test_source(std::string_view source, std::string_view event) override {
+    if (source == "return wait()") wait_for_leave();
     return "source " + std::string{source} + " " + std::string{event};
   }
   Outcome<nlohmann::json> list_dead_letters(std::size_t count_max) override {
@@ -356,6 +359,20 @@ class FakeAdmin : public TriggerAdmin {
   nlohmann::json server_stats() override { return {{"executors", 2}, {"outbox", "idle"}}; }
   GroupBroker& groups() noexcept override { return broker; }
 
+  /// Whoever waits now or later goes on.
+  void let_go() {
+    const std::lock_guard lock{gate_mutex_};
+    gone_ = true;
+    gate_.notify_all();
+  }
+  void wait_for_leave() {
+    std::unique_lock lock{gate_mutex_};
+    ++waiting;
+    gate_.wait_for(lock, std::chrono::seconds{10}, [this] { return gone_; });
+    --waiting;
+  }
+  std::atomic<int> waiting{0};
+
   FakeBroker broker{};
   std::vector<TriggerSpec> triggers{};
   std::vector<std::string> letters{};
@@ -363,6 +380,10 @@ class FakeAdmin : public TriggerAdmin {
   std::string log_folder{};
 
  private:
+  std::mutex gate_mutex_{};
+  std::condition_variable gate_{};
+  bool gone_ = false;
+
   std::vector<TriggerSpec>::iterator find(std::string_view name) {
     return std::find_if(triggers.begin(), triggers.end(),
                         [name](const TriggerSpec& spec) { return spec.name == name; });

@@ -3,6 +3,7 @@
 // happens, and other triggers go on meanwhile. Method: executors that are stopped (SIGSTOP) in the
 // middle of a run stand for what hangs inside C: nothing of theirs can end the run (scripts that
 // truly do are in executor_test.cpp). Handlers and this test read the same wall clock.
+#include "store/sqlite.hpp"
 #include "unit/daemon/dispatcher_support.hpp"
 
 namespace cachee::daemon {
@@ -102,6 +103,67 @@ TEST_F(WatchdogTest, AStuckTestIsAnsweredWithTheLimitOfItsTrigger) {
   EXPECT_NE(answer.failure().text.find("over its wall-clock limit of 120 ms"), std::string::npos)
       << answer.failure().text;
   EXPECT_TRUE(dispatcher_->list_dead_letters(10)->empty());
+}
+
+TEST_F(WatchdogTest, AnIdleExecutorThatIsStoppedIsReplacedWhenEventsWaitForIt) {
+  put_stuck(kTimeoutMs);
+  Cache cache = segment_->client();
+  const auto first = cache.set("k:1", "v");
+  ASSERT_TRUE(first && first->event && cache.wait_acknowledged(*first->event, 10s));
+  const pid_t victim = executors().at(0);
+  ASSERT_EQ(kill(victim, SIGSTOP), 0);
+  const auto behind = cache.set("k:2", "v");
+  ASSERT_TRUE(behind && behind->event);
+  EXPECT_TRUE(cache.wait_acknowledged(*behind->event, 20s)) << "its lane stands still";
+  EXPECT_NE(executors().at(0), victim);
+  EXPECT_EQ(account("k:*").dead, 0U);
+  EXPECT_EQ(lines("ran").size(), 2U);
+}
+
+/// While it lives, the store waits for it to write.
+class StoreLock {
+ public:
+  explicit StoreLock(const std::filesystem::path& state) : connection_{state / "cachee.db", {}} { connection_.run("BEGIN IMMEDIATE"); }
+  ~StoreLock() { connection_.run("ROLLBACK"); }
+
+ private:
+  sql::Connection connection_;
+};
+
+class WatchdogBesideABusyStore : public WatchdogTest {
+ protected:
+  WatchdogBesideABusyStore() { dispatcher_options_.store.busy_ms = 30'000; }
+  static bool is_dead(pid_t pid) {
+    std::ifstream stat{"/proc/" + std::to_string(pid) + "/stat"};
+    std::string text;
+    std::getline(stat, text);
+    const auto at = text.rfind(") ");
+    return at == text.npos || text[at + 2] == 'Z';
+  }
+};
+
+TEST_F(WatchdogBesideABusyStore, ARunOverItsTimeIsKilledWhileTheDispatcherWaits) {
+  put_stuck(kTimeoutMs);
+  put(spec("w:*", EventKind::write, "cachee.webhook('http://127.0.0.1:1/', 'body')"));
+  Cache cache = segment_->client();
+  auto lane = segment_->keeper().lane(0);
+  ASSERT_TRUE(lane);
+  {
+    const StoreLock lock{state_};
+    const auto stored = cache.set("w:1", "v");  // its outbox row has to wait for us, and the dispatcher with it
+    ASSERT_TRUE(stored && stored->event);
+    ASSERT_TRUE(eventually([&] { return lane->position() > stored->event->value && lane->running().since == 0; }));
+    ASSERT_TRUE(cache.set("k:stuck", "stuck"));
+    const pid_t victim = stop_running();
+    ASSERT_GT(victim, 0);
+    const auto stopped = std::chrono::steady_clock::now();
+    EXPECT_TRUE(eventually([&] { return is_dead(victim); }));
+    EXPECT_LE(std::chrono::steady_clock::now() - stopped, std::chrono::milliseconds{2 * kTimeoutMs} + 500ms);
+    EXPECT_FALSE(cache.wait_acknowledged(*stored->event, 0ms)) << "the dispatcher did not wait";
+  }
+  ASSERT_TRUE(cache.set("k:next", "v"));
+  EXPECT_TRUE(eventually([&] { return ran_at("k:next") != 0; }));
+  EXPECT_EQ(account("k:*").dead, 1U);
 }
 
 class WatchdogOfMany : public WatchdogTest {

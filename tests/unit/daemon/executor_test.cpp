@@ -503,14 +503,49 @@ TEST_F(ExecutorTest, AStoppedOneIsKilledByTheWatchdogAndTheRunIsNamed) {
   const auto limit = [](std::uint32_t) { return 100U; };
   EXPECT_FALSE(executor->watchdog(lane->running().since + 100'000'000, limit));
   kill(executor->pid(), SIGSTOP);
-  std::optional<Executor::Stuck> stuck;
-  ASSERT_TRUE(
-      eventually([&] { return (stuck = executor->watchdog(monotonic_ns(), limit)).has_value(); }));
-  EXPECT_EQ(stuck->running.seq, spin);
-  EXPECT_EQ(stuck->running.trigger_slot, 0U);
-  EXPECT_EQ(executor->exited(), "over its wall-clock limit of 100 ms");
+  ASSERT_TRUE(eventually([&] { return executor->watchdog(monotonic_ns(), limit); }));
+  ASSERT_TRUE(eventually([&] { return executor->exited().has_value(); }));
+  EXPECT_TRUE(executor->was_killed());
+  EXPECT_EQ(executor->exited(), "the handler was stopped: over its wall-clock limit of 100 ms");
   EXPECT_NE(kill(executor->pid(), 0), 0);
   EXPECT_EQ(lane->running().seq, spin);
+  EXPECT_EQ(lane->running().trigger_slot, 0U);
+}
+
+TEST_F(ExecutorTest, OneThatStandsStillBeforeItsWorkIsKilledAndAnIdleOneIsNot) {
+  publish({trigger("*", "")});
+  const auto executor = start();
+  set("a", "v");
+  one_report(*executor);
+  auto lane = segment_->keeper().lane(0);
+  ASSERT_TRUE(lane);
+  ASSERT_TRUE(eventually([&] { return lane->running().since == 0; }));
+  kill(executor->pid(), SIGSTOP);
+  const auto limit = [](std::uint32_t) { return 100U; };
+  const TimeNs begin = monotonic_ns();
+  const auto look_after_ms = [&](std::int64_t ms) { return executor->watchdog(begin + ms * 1'000'000, limit); };
+  // Nothing waits for it: it may rest for as long as it likes.
+  EXPECT_FALSE(look_after_ms(0));
+  EXPECT_FALSE(look_after_ms(10 * kStillMsMax));
+  set("a", "w");
+  EXPECT_FALSE(look_after_ms(10 * kStillMsMax));
+  EXPECT_FALSE(look_after_ms(11 * kStillMsMax - 1));
+  EXPECT_TRUE(look_after_ms(11 * kStillMsMax));
+  ASSERT_TRUE(eventually([&] { return executor->exited().has_value(); }));
+  EXPECT_EQ(executor->exited(), "it has not moved for 3000 ms");
+}
+
+TEST_F(ExecutorTest, ShortLimitsHaveGraceOfTheirOwnLength) {
+  publish({trigger("*", "")});
+  const auto executor = start();
+  kill(executor->pid(), SIGSTOP);
+  auto lane = segment_->keeper().lane(0);
+  ASSERT_TRUE(lane);
+  const TimeNs since = monotonic_ns();
+  lane->begin({EventSeq{0}, 0, since, 0});
+  const auto limit = [](std::uint32_t) { return 2U; };
+  EXPECT_FALSE(executor->watchdog(since + 3'999'999, limit));
+  EXPECT_TRUE(executor->watchdog(since + 4'000'000, limit));
 }
 
 TEST_F(ExecutorTest, IsInJail) {
@@ -677,6 +712,9 @@ std::vector<std::filesystem::path> attack_files(const std::filesystem::path& fol
   return files;
 }
 
+/// Beyond MEMORY: the report of the run, a block that is moved as it grows, the compiler.
+constexpr std::uint64_t kPeakMargin = std::uint64_t{24} << 20;
+
 /// How a run ended, in the words of the corpus.
 std::string ending(const Seen& seen) {
   if (seen.report.status == RunStatus::ok) return "ok";
@@ -685,6 +723,18 @@ std::string ending(const Seen& seen) {
     if (seen.error.ends_with(words)) return end;
   }
   return "error";
+}
+
+/// The most resident memory of a process since the last reset, from /proc.
+std::uint64_t peak_bytes(int pid, bool reset) {
+  const std::string folder = "/proc/" + std::to_string(pid);
+  if (reset) std::ofstream{folder + "/clear_refs"} << "5";
+  std::ifstream status{folder + "/status"};
+  for (std::string word; status >> word;) {
+    std::uint64_t kib = 0;
+    if (word == "VmHWM:" && status >> kib) return kib << 10;
+  }
+  return 0;
 }
 
 TEST_F(ExecutorTest, EveryAttackOfTheCorpusEndsAsItMustAndNoneEndsTheProcess) {
@@ -698,10 +748,12 @@ TEST_F(ExecutorTest, EveryAttackOfTheCorpusEndsAsItMustAndNoneEndsTheProcess) {
     SCOPED_TRACE(attack.name);
     TriggerSpec spec = trigger("attack", attack.source);
     if (!attack.hits_a_limit()) spec.timeout_ms = attacks::kPlentyOfTimeMs;
+    const std::uint64_t peak_before = peak_bytes(executor->pid(), true);
     ASSERT_TRUE(executor->test(++token, spec, event));
     const Seen seen = one_report(*executor);
     ASSERT_EQ(seen.report.token, token);
     ASSERT_FALSE(executor->exited()) << *executor->exited();
+    EXPECT_LE(peak_bytes(executor->pid(), false), peak_before + spec.memory_bytes + kPeakMargin);
     EXPECT_EQ(seen.error.empty(), seen.report.status == RunStatus::ok);
     EXPECT_TRUE(attack.may_end(ending(seen))) << "ended with " << ending(seen) << ": " << seen.error;
   }
@@ -728,19 +780,20 @@ TEST_F(ExecutorTest, WhatHangsInsideCIsKilledWithinTwiceItsLimitAndOthersGoOn) {
     for (int i = 0; i < 20; ++i)
       plain += hash_of(set("plain:" + std::to_string(i), "v")) % 2 == 1 ? 1 : 0;
     const int of_attack = hash_of(seq) % 2 == 1 ? 1 : 0;
-    std::optional<Executor::Stuck> stuck;
+    bool stuck = false;
     std::vector<Seen> seen;
     ASSERT_TRUE(eventually([&] {
       stuck = victim->watchdog(monotonic_ns(),
                                [&](std::uint32_t slot) { return slot == 0 ? kTimeoutMs : 1000; });
       if (!stuck) collect(*victim, seen);
-      return stuck.has_value() || !seen.empty();
+      return stuck || !seen.empty();
     })) << file;
     const auto spent_ms = (monotonic_ns() - since) / 1'000'000;
     RecordProperty(file.stem().string() + "_ms", static_cast<int>(spent_ms));
     EXPECT_LE(spent_ms, 2 * kTimeoutMs + 150) << file;  // the margin is this machine's scheduler
     if (stuck) {
-      EXPECT_EQ(stuck->running.seq, seq);
+      EXPECT_TRUE(eventually([&] { return victim->exited().has_value(); })) << file;
+      EXPECT_EQ(lane->running().seq, seq);
     } else {
       EXPECT_EQ(seen.front().report.status, RunStatus::failed) << file;
       EXPECT_EQ(seen.front().error, "time limit of 100 ms exceeded (TIMEOUT)") << file;

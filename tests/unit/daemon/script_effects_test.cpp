@@ -49,9 +49,16 @@ TEST(Effects, SurviveEncoding) {
   EXPECT_EQ(decode_effects(encode(std::vector<Effect>{})), std::vector<Effect>{});
 }
 
-TEST(Effects, AppendedOneByOneAreTheSameBytes) {
-  std::string bytes = encode(std::vector<Effect>{});
-  for (const Effect& effect : samples()) append_effect(bytes, effect);
+TEST(Effects, EncodedOneByOneAreTheSameBytes) {
+  std::string bytes(1, kEffectsVersion);
+  for (const Effect& effect : samples()) {
+    std::string one(encoded_bytes(effect), '\0');
+    encode_effect(one.data(), effect);
+    if (!effect.value.empty()) {
+      EXPECT_EQ(one.substr(encoded_value_offset(effect), effect.value.size()), effect.value);
+    }
+    bytes += one;
+  }
   EXPECT_EQ(bytes, encode(samples()));
 }
 

@@ -205,6 +205,62 @@ TEST_F(ScriptModule, EffectsOfOneRunAreBounded) {
   EXPECT_EQ(world.effects.size(), 3U);
 }
 
+TEST_F(ScriptModule, BufferedEffectsCountAgainstTheMemoryOfTheRun) {
+  world.limits.memory_bytes = std::uint64_t{64} << 10;
+  world.limits.timeout_ms = 5000;
+  // A limit like any other: pcall does not keep it.
+  RunResult result = world.run("local s = ('x'):rep(8000) for i = 1, 900 do pcall(cachee.set, 'k' .. i, s) end");
+  EXPECT_EQ(result.exceeded, Limit::memory) << result.error;
+  EXPECT_TRUE(result.effects.empty());
+  EXPECT_LE(result.memory_peak, world.limits.memory_bytes);
+  result = world.run("for i = 1, 900 do cachee.once(i .. ('k'):rep(100)) end");
+  EXPECT_EQ(result.exceeded, Limit::memory) << result.error;
+
+  world.limits.memory_bytes = std::uint64_t{16} << 20;
+  const std::string large = "local s = ('x'):rep(1 << 20) for i = 1, 6 do cachee.set('k' .. i, s) end";
+  result = world.run(large);
+  EXPECT_TRUE(result.ok) << result.error;
+  EXPECT_GE(result.memory_peak, std::uint64_t{7} << 20);
+}
+
+TEST_F(ScriptModule, MemoryOfOneRunIsGivenBackToTheNext) {
+  world.limits.memory_bytes = std::uint64_t{4} << 20;
+  const auto script = world.load(
+      "local s = ('x'):rep(600000) cachee.set('k', s) assert(cachee.get('k') == s) cachee.del('k')\n"
+      "cachee.webhook('http://h/', s, {secret = s:sub(1, 1000), headers = {A = s:sub(1, 8000)}})");
+  ASSERT_TRUE(script) << world.load_error;
+  for (int i = 0; i < 20; ++i) {
+    const RunResult result = world.run(*script);
+    ASSERT_TRUE(result.ok) << i << ": " << result.error;
+    ASSERT_EQ(world.effects.size(), 3U);
+    ASSERT_EQ(world.effects[1].kind, EffectKind::del);
+  }
+}
+
+TEST_F(ScriptModule, AValueLargerThanTheMemoryIsNotRead) {
+  world.cache.entries["large"] = {.value = std::string(std::size_t{2} << 20, 'v')};
+  world.limits.memory_bytes = std::uint64_t{1} << 20;
+  const RunResult result = world.run("pcall(cachee.get, 'large')");
+  EXPECT_EQ(result.exceeded, Limit::memory) << result.error;
+  EXPECT_LE(result.memory_peak, world.limits.memory_bytes);
+  world.limits.memory_bytes = std::uint64_t{5} << 20;
+  expect_true("assert(#cachee.get('large') == 2 << 20)");
+}
+
+TEST_F(ScriptModule, OptionsAreMeasuredBeforeTheyAreCopied) {
+  const std::string text = "local s = ('x'):rep(7 << 20) local t = {} for i = 1, 64 do t['f' .. i] = s end ";
+  EXPECT_EQ(world.error_of(text + "cachee.set('k', 'v', {metadata = t})"),
+            "test:1: bad option 'metadata' (a table with 64 fields or fewer, of 65536 bytes in all expected)");
+  EXPECT_EQ(world.error_of(text + "cachee.warm('k', 'http://h/', {headers = t})"),
+            "test:1: bad option 'headers' (a table with 64 headers or fewer, of 65536 bytes in all expected)");
+  EXPECT_EQ(world.error_of(text + "cachee.set('k', 'v', {depends_on = s})"),
+            "test:1: bad option 'depends_on' (a key or a list of keys, of 65536 bytes in all expected)");
+  EXPECT_EQ(world.error_of(text + "cachee.set('k', 'v', {depends_on = {'a', s}})"),
+            "test:1: bad option 'depends_on' (a key or a list of keys, of 65536 bytes in all expected)");
+  expect_true("cachee.set('k', 'v', {metadata = {a = ('x'):rep(65535)}})");
+  expect_true("cachee.webhook('http://h/', '', {headers = {A = ('x'):rep(8192)}})");
+}
+
 TEST_F(ScriptModule, JsonEncodes) {
   const auto encode = [&](const std::string& value) {
     return world.eval("cachee.json.encode(" + value + ")");

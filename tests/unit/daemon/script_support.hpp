@@ -3,8 +3,10 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,12 +21,13 @@ class FakeCache final : public CacheReader {
     std::string value{};
     std::optional<std::int64_t> ttl_ms{};
   };
-  [[nodiscard]] Result<void> get(KeyView key, std::string& out) override {
+  [[nodiscard]] Result<std::size_t> get(KeyView key, std::span<char> room) override {
     const auto found = entries.find(std::string{key});
     if (broken) return Errc::corrupt;
     if (found == entries.end()) return Errc::not_found;
-    out = found->second.value;
-    return {};
+    const std::string& value = found->second.value;
+    if (value.size() <= room.size()) std::copy(value.begin(), value.end(), room.begin());
+    return value.size();
   }
   [[nodiscard]] Result<std::optional<std::int64_t>> ttl_ms(KeyView key) override {
     const auto found = entries.find(std::string{key});

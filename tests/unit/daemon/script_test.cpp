@@ -4,6 +4,7 @@
 // files of script_cases/, which pass under a plain Lua 5.4 too.
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include <gtest/gtest.h>
@@ -71,6 +72,28 @@ TEST(ScriptLoad, SurvivesSourcesMadeToBreakTheCompiler) {
   }
 }
 
+TEST(ScriptLoad, SourcesThatTakeTheCompilerLongAreRefused) {
+  const auto many = [](std::string_view text, std::size_t count) {
+    std::string all;
+    while (count-- > 0) all += text;
+    return all;
+  };
+  const auto sources = [&](std::size_t words) -> std::vector<std::string> {
+    return {many("goto a ", words - 2) + "::a::", "while true do " + many("break ", words) + "end", "local x = " + many("x and ", words) + "x",
+            "local x = " + many("x or ", words) + "x", "if x then " + many("elseif x then ", words) + "end"};
+  };
+  for (const std::string& source : sources(kBranchWordsMax)) {
+    const double start = thread_cpu_ms();
+    EXPECT_EQ(Runtime::check("name", source), std::nullopt) << source.substr(0, 40);
+    EXPECT_LE(thread_cpu_ms() - start, 1000.0) << source.substr(0, 40);  // it was 12 s for the largest source
+  }
+  for (const std::string& source : sources(kBranchWordsMax + 1)) {
+    EXPECT_EQ(Runtime::check("name", source), "source with 4097 of `goto break and or elseif ::`, more than 4096");
+  }
+  // Only whole words count.
+  EXPECT_EQ(Runtime::check("name", many("local land_or, f_and1 = 1 ", 1) + many("land_or = 1 f_and1 = 2 ", 5000)), std::nullopt);
+}
+
 TEST(ScriptRun, ErrorsNameLineAndCallers) {
   ScriptWorld world;
   const RunResult result = world.run(
@@ -112,6 +135,20 @@ TEST(ScriptRun, GlobalsLiveForOneRun) {
       "assert(count == nil and string.rep) count = 1 string = nil function helper() return 2 end "
       "assert(helper() + count == 3)");
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(world.run(*script).ok);
+}
+
+TEST(ScriptRun, DrawsNumbersOfItsOwn) {
+  ScriptWorld world;
+  const auto script = world.load(
+      "if math.randomseed then math.randomseed(42) end cachee.set('n', math.random(1 << 62) .. '')");
+  ASSERT_TRUE(script) << world.load_error;
+  std::set<std::string> drawn;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(world.run(*script).ok);
+    drawn.insert(world.effects.at(0).value);
+  }
+  EXPECT_EQ(drawn.size(), 3U);
+  EXPECT_EQ(world.eval("math.randomseed"), "nil");
 }
 
 TEST(ScriptRun, IsOneFunctionWithoutArguments) {

@@ -10,11 +10,14 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <netdb.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "support/http_server.hpp"
 #include "support/temp_directory.hpp"
 #include "unit/daemon/store_support.hpp"
+#include "webhook/address.hpp"
 #include "webhook/request.hpp"
 
 namespace cachee::daemon {
@@ -419,6 +422,36 @@ TEST_F(SenderTest, PrivateAddressesAreRefusedUnlessAllowed) {
   EXPECT_EQ(*store_->replay_dead(letters[0].id, wall_now_ms()), 1u);
   sender_->wake();
   EXPECT_TRUE(server.wait_for(1));
+}
+
+/// A name of this machine that the resolver, and not libcurl by itself, turns into a private IPv4 address; "": there is none.
+std::string name_of_private_address() {
+  char own[256] = {};
+  gethostname(own, sizeof(own) - 1);
+  for (const std::string& name : std::vector<std::string>{own, "ip4-localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}) {
+    addrinfo* found = nullptr;
+    if (name.empty() || name == "localhost" || getaddrinfo(name.c_str(), "80", nullptr, &found) != 0) continue;
+    bool all_private = true;
+    for (const addrinfo* at = found; at != nullptr; at = at->ai_next) all_private = all_private && is_private_address(at->ai_addr);
+    freeaddrinfo(found);
+    if (all_private) return name;
+  }
+  return {};
+}
+
+TEST_F(SenderTest, NamesThatResolveToPrivateAddressesAreRefused) {
+  const std::string name = name_of_private_address();
+  if (name.empty()) GTEST_SKIP() << "no name of this machine resolves to a private address";
+  HttpServer server;
+  SenderSettings settings = quick_settings();
+  settings.allow_private = false;
+  settings.allow_hosts = {name};  // the name is allowed: it is the address that counts
+  start(settings);
+  add(1, {webhook_effect("http://" + name + ":" + std::to_string(server.port()) + "/")});
+  const auto letters = dead_letters(1);
+  ASSERT_EQ(letters.size(), 1u);
+  EXPECT_NE(letters[0].error.find("allow_private is off"), std::string::npos) << letters[0].error;
+  EXPECT_EQ(server.connections(), 0u);
 }
 
 TEST_F(SenderTest, HostsThatAreNotListedAreRefused) {

@@ -1,8 +1,8 @@
 // Call: one command while it is carried out; and the rows of the command table.
 //
 // Threads: handlers of commands with the flag `writes` may run on a helper thread while the ring is
-// nearly full; they touch nothing but `cache`, `arguments`, `reply` and the request to wait.
-// Everything else of a Call belongs to the control thread.
+// nearly full, and those with `asks` or `tries` always do; they touch nothing but `cache`, `arguments`,
+// `reply`, the request to wait and `server.triggers`. Everything else of a Call belongs to the control thread.
 #pragma once
 
 #include <chrono>
@@ -65,6 +65,8 @@ inline constexpr std::uint32_t kNoAuth = 16;        // allowed before AUTH
 inline constexpr std::uint32_t kContainer = 32;     // has subcommands; run may be null
 inline constexpr std::uint32_t kMayGrow = 64;       // "denyoom": needs memory
 inline constexpr std::uint32_t kOldErrors = 128;    // Redis answers its subcommands as before there were any
+inline constexpr std::uint32_t kAsks = 256;         // the dispatcher, or a disk: runs on a helper
+inline constexpr std::uint32_t kTries = 512;        // a handler, for as long as its TIMEOUT: runs on a helper of its kind
 
 // The parts of the table.
 [[nodiscard]] std::span<const Command> set_commands() noexcept;
