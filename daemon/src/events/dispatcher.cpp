@@ -19,6 +19,9 @@ constexpr std::int64_t kStoreLookMs = 1000;     // at least so often
 constexpr std::int64_t kPausedLookMs = 50;
 constexpr int kSpinRounds = 64;
 constexpr std::chrono::microseconds kIdleWait{2000};
+// With one executor, whose reports end the wait, and behind so many rounds without work: fewer wakes of an idle core.
+constexpr std::chrono::microseconds kLongIdleWait{10'000};
+constexpr int kLongIdleRounds = 250;
 
 void add_metric(TriggerFigures& figures, const Effect& effect, const TriggerSpec* spec) {
   auto at = figures.metrics.find(effect.key);
@@ -561,7 +564,8 @@ void Dispatcher::idle(bool worked) {
     if (!tasks_.empty()) return;
     idle_at_ = at->process.get();
   }
-  at->process->wait(kIdleWait);
+  const bool calm = idle_rounds_ > kLongIdleRounds && workers_.size() == 1 && asides_.empty();
+  at->process->wait(calm ? kLongIdleWait : kIdleWait);
   std::lock_guard lock{tasks_mutex_};
   idle_at_ = nullptr;
 }
