@@ -475,7 +475,6 @@ void Dispatcher::unblock_pairs() {
 
 /// [DP-9] What is left of a run, as if an executor had just reported it. The trigger may be gone: half of it is not.
 void Dispatcher::take_up(Run& run, const StoredRun& stored) {
-  run.carried = true;
   run.attempt = stored.attempts + 1;
   auto effects = decode_effects(stored.effects);
   if (!effects) {
@@ -485,6 +484,7 @@ void Dispatcher::take_up(Run& run, const StoredRun& stored) {
     return;
   }
   run.status = RunStatus::ok;
+  run.carried = true;
   run.effects = std::move(*effects);
   run.from = next_provenance(stored.event->provenance, stored.seq + 1);
   run.trace = TraceStep{stored.seq + 1, stored.event->provenance, stored.event->kind, stored.event->key};
