@@ -10,6 +10,7 @@
 #include <random>
 #include <unordered_map>
 
+#include "api/handle.hpp"
 #include "crash/world.hpp"
 #include "eviction/eviction.hpp"
 #include "eviction/reuse.hpp"
@@ -341,6 +342,22 @@ TEST(ReuseSampler, AgreesWithAnExactLru) {
   for (std::size_t s = 0; s < std::size(kSizes); ++s) {
     EXPECT_NEAR(sampler.miss_ratio(static_cast<double>(kSizes[s])), static_cast<double>(misses[s]) / kReads, 0.03) << kSizes[s];
   }
+}
+
+TEST(ReuseSampler, ABurstOfReadsDoesNotShrinkTheSampleForEver) {
+  TempSegment segment{sized(2 << 20)};
+  Cache cache = segment.client();
+  shm::ReuseSampler sampler;
+  const shm::View& view = cache.handle()->view();
+  sampler.collect(view);
+  const std::uint32_t began = sampler.threshold();
+  for (int burst = 0; burst < 8; ++burst) {
+    for (int i = 0; i < 10000; ++i) static_cast<void>(cache.get(key_of("k", i)));
+    sampler.collect(view);
+  }
+  EXPECT_LE(sampler.threshold(), began / 8);
+  for (int i = 0; i < 100000 && sampler.threshold() < began; ++i) sampler.collect(view);
+  EXPECT_EQ(sampler.threshold(), began);
 }
 
 TEST(ReuseSampler, TheSegmentSaysWhatMoreMemoryWouldBring) {
