@@ -197,6 +197,20 @@ TEST(Eviction, AKeyThatComesBackIsRemembered) {
   EXPECT_NEAR(totals.evicted_cost, static_cast<double>(totals.evicted) * kCostDefault, 0.5);
 }
 
+TEST(Eviction, CostsOfWhatWentAddUpHoweverSmallOrLarge) {
+  for (const double cost : {0.0004, 2.5, 1e12, 1e200}) {
+    TempSegment segment{sized(kSegmentBytesMin)};
+    {
+      Cache writer = segment.client();  // makes its room itself, and leaves
+      for (int i = 0; i < 3000; ++i) ASSERT_TRUE(writer.set(key_of("k", i), std::string(600, 'v'), {.cost = cost}));
+    }
+    Cache cache = segment.client();
+    const auto totals = segment_info(cache)->totals;
+    EXPECT_GT(totals.evicted, 1000u);
+    EXPECT_NEAR(totals.evicted_cost / (cost * static_cast<double>(totals.evicted)), 1, 1e-9) << cost;
+  }
+}
+
 TEST(Eviction, MemoryFollowsTheLoadFromSmallToLargeValues) {
   SegmentOptions options = sized(16 << 20);
   options.page_bytes = 65536;  // as a segment of some size has
