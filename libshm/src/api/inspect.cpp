@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <map>
 
@@ -36,7 +37,7 @@ void add_stats(ClientStats& to, const mem::Word* stats) noexcept {
   to.inserts += get(layout::kInserts);
   to.returned += get(layout::kReturned);
   to.waited_for_room += get(layout::kWaitedForRoom);
-  to.evicted_cost += static_cast<double>(get(layout::kEvictedCost)) / 1000;
+  to.evicted_cost += std::bit_cast<double>(get(layout::kEvictedCost));
 }
 
 const char* act_name(std::uint64_t act) noexcept {

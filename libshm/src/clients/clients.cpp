@@ -44,13 +44,24 @@ Result<Context> claim_client(const View& view, std::uint64_t registration, Role 
   return Error{Errc::busy, 0, view.shape.clients_max};
 }
 
+void add_to_gone(const View& view, unsigned stat, std::uint64_t count) noexcept {
+  Word& gone = view.header->gone_stats[stat];
+  if (stat != layout::kEvictedCost) {
+    gone.fetch_add(count);
+    return;
+  }
+  // Lock-free: who fails here lost to another that added.
+  for (std::uint64_t seen = gone.load_relaxed(); !gone.cas_acq_rel(seen, cost_sum(seen, count));) {
+  }
+}
+
 void release_client(Context& context) noexcept {
   if (context.me == nullptr) return;
   give_back(context);
   Client& me = *context.me;
   for (unsigned i = 0; i < layout::kStatCount; ++i) {
     if (const std::uint64_t n = me.stats[i].load_relaxed(); n != 0) {
-      context.view->header->gone_stats[i].fetch_add(n);
+      add_to_gone(*context.view, i, n);
       me.stats[i].store_relaxed(0);
     }
   }

@@ -29,8 +29,11 @@
 //   R1 and R2           RECOVERING by a dead registration   the next reaper: R1', every step repeats
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
+#include <limits>
 #include <string_view>
 #include <vector>
 
@@ -80,6 +83,14 @@ inline std::uint32_t supervisor_slots(const View& view) noexcept { return view.s
                                            std::string_view name) noexcept;
 /// C2. The thread has no operation in progress and no pins it still uses.
 void release_client(Context& context) noexcept;
+
+/// The sum of two sums of costs. They are doubles, so that neither a cost of 0.0004 nor one of 1e12 is lost;
+/// their words hold the bits. It stays finite.
+[[nodiscard]] inline std::uint64_t cost_sum(std::uint64_t a, std::uint64_t b) noexcept {
+  return std::bit_cast<std::uint64_t>(std::min(std::bit_cast<double>(a) + std::bit_cast<double>(b), std::numeric_limits<double>::max()));
+}
+/// Adds a count of a client that left or died to those of all such.
+void add_to_gone(const View& view, unsigned stat, std::uint64_t count) noexcept;
 
 /// Tells whether the owner of a registration is dead; injected so that tests decide.
 class Liveness {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "eviction/eviction.hpp"
@@ -10,8 +11,6 @@ using layout::GhostWord;
 using layout::HeatWord;
 
 namespace {
-
-constexpr double kCostMilliMax = 1e12;  // of one record, in the sum of evicted costs
 
 Heat* ghost_set(const View& view, std::uint64_t hash) noexcept {
   const std::uint64_t sets = layout::ghost_sets(view.shape.bucket_count);
@@ -58,7 +57,10 @@ std::uint32_t first_heat(Context& context, std::uint64_t hash, std::string_view 
 
 void remember_evicted(Context& context, std::uint64_t hash, std::uint32_t heat, double cost) noexcept {
   const View& view = *context.view;
-  context.count(layout::kEvictedCost, static_cast<std::uint64_t>(std::min(cost * 1000, kCostMilliMax)));
+  if (cost > 0) {
+    Word& sum = context.me->stats[layout::kEvictedCost];  // one writer
+    sum.store_relaxed(cost_sum(sum.load_relaxed(), std::bit_cast<std::uint64_t>(cost)));
+  }
   if (view.header->ghost_used.load_relaxed() == 0) view.header->ghost_used.store_relaxed(1);
   const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
   layout::Ghost* const set = ghost_set(view, hash);

@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kReadsKept = 1 << 24;   // then old ones count for half
 constexpr std::uint32_t kRateMax = kSampleRange / 8;
+constexpr unsigned kCalmCollections = 512;  // without a loss, until more are sampled again: a second of the supervisor's
 constexpr std::uint64_t kSizesCovered = 4;  // times the keys that the index is made for
 
 double rate_of(std::uint32_t below) noexcept { return static_cast<double>(below) / static_cast<double>(kSampleRange); }
@@ -27,6 +28,12 @@ void ReuseSampler::set_threshold(std::uint32_t below) {
     if (out) add(entry.second, -1);
     return out;
   });
+}
+
+void ReuseSampler::recover_threshold() {
+  calm_ = 0;
+  // Twice the keys, and room for as many again: it is not to go up and down.
+  if (below_ < below_max_ && last_.size() <= kKeysMax / 4) below_ = std::min(2 * below_, below_max_);
 }
 
 void ReuseSampler::add(std::size_t at, int by) noexcept {
@@ -79,6 +86,7 @@ void ReuseSampler::collect(const View& view) {
   if (below_ == 0) {
     const double keys = static_cast<double>(view.shape.bucket_count) * 4 * kSizesCovered;
     below_ = static_cast<std::uint32_t>(std::clamp(kKeysMax / keys, rate_of(1), rate_of(kRateMax)) * static_cast<double>(kSampleRange));
+    below_max_ = below_;
     seen_.resize(view.shape.clients_max);
   }
   double reads = 0;
@@ -100,6 +108,8 @@ void ReuseSampler::collect(const View& view) {
   if (reads_seen_ >= 0 && header.sample_below.load_relaxed() != 0) note_reads(std::max(0.0, reads - reads_seen_));
   reads_seen_ = reads;
   if (lost && below_ > 1) set_threshold(below_ / 2);
+  calm_ = lost ? 0 : calm_ + 1;
+  if (calm_ >= kCalmCollections) recover_threshold();
   if (header.sample_below.load_relaxed() != below_) header.sample_below.store_relaxed(below_);
 }
 

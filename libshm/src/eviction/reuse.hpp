@@ -6,7 +6,7 @@
 // supervisor reads them, keeps the order in which keys were read last, and counts how many other
 // sampled keys came between two reads of one. Scaled by the rate this is the number of keys that an
 // LRU cache must hold to hit. The threshold falls when there are too many keys or when readers are
-// faster than the supervisor reads.
+// faster than the supervisor reads, and rises again when they have not been for a while.
 //
 // The estimate is of keys, not bytes: it takes the mean record for all. LRU's curve is then scaled to
 // what really missed at the present size, since the policy is not LRU.
@@ -26,7 +26,8 @@ class ReuseSampler {
  public:
   static constexpr std::size_t kKeysMax = 8192;
 
-  /// Takes in what readers left since the last call, and lowers the threshold when it must.
+  /// Takes in what readers left since the last call, and lowers the threshold when it must,
+  /// or raises it again when it may.
   void collect(const View& view);
   /// Counts one read, if its key is of the sample.
   void take(std::uint64_t hash);
@@ -46,6 +47,8 @@ class ReuseSampler {
   static constexpr unsigned kBinsPerOctave = 8;
   static constexpr unsigned kBins = 40 * kBinsPerOctave;
 
+  /// What a burst took from the sample comes back, step by step, while nothing is lost.
+  void recover_threshold();
   void add(std::size_t at, int by) noexcept;
   [[nodiscard]] std::uint64_t later_than(std::size_t at) const noexcept;
   void renumber();
@@ -58,6 +61,8 @@ class ReuseSampler {
   double all_reads_ = 0;
   std::uint32_t now_ = 0;
   std::uint32_t below_ = 0;
+  std::uint32_t below_max_ = 0;  // where it began
+  unsigned calm_ = 0;            // collections without a loss
   double reads_seen_ = -1;  // of the segment, at the last call
   std::vector<std::uint64_t> seen_{};  // by client: samples taken so far
 };

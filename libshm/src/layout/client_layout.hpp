@@ -30,7 +30,9 @@ struct ClientState {
 };
 
 enum Stat : unsigned {
-  kHits, kMisses, kSets, kDeletes, kExpired, kEvicted, kEvents, kBackpressure, kRetries, kInserts, kReturned, kEvictedCost, kWaitedForRoom, kSampled,
+  kHits, kMisses, kSets, kDeletes, kExpired, kEvicted, kEvents, kBackpressure, kRetries, kInserts, kReturned,
+  kEvictedCost,  // a double's bits
+  kWaitedForRoom, kSampled,
   kStatCount = 16
 };
 

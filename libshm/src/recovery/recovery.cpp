@@ -132,7 +132,7 @@ bool recover_client(Context& context, std::uint32_t victim) noexcept {
   if (static_cast<layout::Act>(dead.act.load_relaxed()) == layout::Act::evict) rebuild_summary(view);
   CACHEE_CRASH_POINT("recovery.tended");
   for (unsigned i = 0; i < layout::kStatCount; ++i) {
-    view.header->gone_stats[i].fetch_add(dead.stats[i].exchange_seq_cst(0));
+    add_to_gone(view, i, dead.stats[i].exchange_seq_cst(0));
   }
   for (Word* w : {&dead.act, &dead.old_valid, &dead.old, &dead.nw, &dead.nw_uid, &dead.hz, &dead.bucket, &dead.overflow,
                   &dead.page}) {

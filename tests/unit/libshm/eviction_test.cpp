@@ -10,6 +10,7 @@
 #include <random>
 #include <unordered_map>
 
+#include "api/handle.hpp"
 #include "crash/world.hpp"
 #include "eviction/eviction.hpp"
 #include "eviction/reuse.hpp"
@@ -196,6 +197,20 @@ TEST(Eviction, AKeyThatComesBackIsRemembered) {
   EXPECT_NEAR(totals.evicted_cost, static_cast<double>(totals.evicted) * kCostDefault, 0.5);
 }
 
+TEST(Eviction, CostsOfWhatWentAddUpHoweverSmallOrLarge) {
+  for (const double cost : {0.0004, 2.5, 1e12, 1e200}) {
+    TempSegment segment{sized(kSegmentBytesMin)};
+    {
+      Cache writer = segment.client();  // makes its room itself, and leaves
+      for (int i = 0; i < 3000; ++i) ASSERT_TRUE(writer.set(key_of("k", i), std::string(600, 'v'), {.cost = cost}));
+    }
+    Cache cache = segment.client();
+    const auto totals = segment_info(cache)->totals;
+    EXPECT_GT(totals.evicted, 1000u);
+    EXPECT_NEAR(totals.evicted_cost / (cost * static_cast<double>(totals.evicted)), 1, 1e-9) << cost;
+  }
+}
+
 TEST(Eviction, MemoryFollowsTheLoadFromSmallToLargeValues) {
   SegmentOptions options = sized(16 << 20);
   options.page_bytes = 65536;  // as a segment of some size has
@@ -341,6 +356,22 @@ TEST(ReuseSampler, AgreesWithAnExactLru) {
   for (std::size_t s = 0; s < std::size(kSizes); ++s) {
     EXPECT_NEAR(sampler.miss_ratio(static_cast<double>(kSizes[s])), static_cast<double>(misses[s]) / kReads, 0.03) << kSizes[s];
   }
+}
+
+TEST(ReuseSampler, ABurstOfReadsDoesNotShrinkTheSampleForEver) {
+  TempSegment segment{sized(2 << 20)};
+  Cache cache = segment.client();
+  shm::ReuseSampler sampler;
+  const shm::View& view = cache.handle()->view();
+  sampler.collect(view);
+  const std::uint32_t began = sampler.threshold();
+  for (int burst = 0; burst < 8; ++burst) {
+    for (int i = 0; i < 10000; ++i) static_cast<void>(cache.get(key_of("k", i)));
+    sampler.collect(view);
+  }
+  EXPECT_LE(sampler.threshold(), began / 8);
+  for (int i = 0; i < 100000 && sampler.threshold() < began; ++i) sampler.collect(view);
+  EXPECT_EQ(sampler.threshold(), began);
 }
 
 TEST(ReuseSampler, TheSegmentSaysWhatMoreMemoryWouldBring) {
