@@ -116,6 +116,9 @@ def test_storm_of_kills_loses_nothing_and_the_account_is_exact_at_every_sample(m
     dead = json.loads(daemon.cachee_ok("--json", "dlq", "list"))
     assert row["dead"] == len(dead)
     assert row["emitted"] == len(lines) + len(dead)
+    # Nobody else makes events: their numbers have no gap, and each is a line or a dead letter.
+    numbers = sorted(int(entry.rpartition("-")[2]) for entry in [line["id"] for line in lines] + [letter["event"] for letter in dead])
+    assert numbers == list(range(numbers[0], numbers[0] + row["emitted"])), "an id is neither handled nor a dead letter"
     missing = promised - set(logged)
     assert len(missing) <= len(dead), f"{len(missing)} of {len(promised)} events are missing, first {sorted(missing)[:3]}"
     # The write in which a writer was killed may have taken effect; nobody was told.
