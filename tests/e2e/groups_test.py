@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from support import Resp, RespError, children_of, program, wait_until
+from support import Resp, RespError, children_of, frozen_executors, program, wait_until
 
 GROUP_CLIENTS = {"cpp": program("CACHEE_GROUP_CLIENT", "e2e_group_client"),
                  "c": program("CACHEE_GROUP_CLIENT_C", "e2e_group_client_c")}
@@ -385,11 +385,9 @@ def test_removed_group_owes_nothing(daemon):
 def test_events_pass_through_the_spool_in_order(make_daemon):
     daemon = make_daemon(options=("--ring-events", "1024"))
     create(daemon)
-    [executor] = wait_until(daemon.executors, "an executor")
-    os.kill(executor, signal.SIGSTOP)
-    for n in range(3000):
-        daemon.resp("SET", f"s:{n % 300}", n)
-    os.kill(executor, signal.SIGCONT)
+    with frozen_executors(daemon):
+        for n in range(3000):
+            daemon.resp("SET", f"s:{n % 300}", n)
     consumer = Consumer(daemon, "a")
     seen = []
     while len(seen) < 3000:

@@ -18,7 +18,7 @@ import re
 import signal
 import time
 
-from support import wait_until
+from support import frozen_executors, wait_until
 
 SECONDS = float(os.environ.get("CACHEE_STORM_SECONDS", "60"))
 SEED = int(os.environ.get("CACHEE_STORM_SEED", str(time.time_ns() % 1_000_000)))
@@ -158,18 +158,14 @@ def test_what_is_to_be_shed_is_shed_on_a_full_disk_too(make_daemon):
     daemon, state = start_on_a_disk_of_its_own(make_daemon)
     source = "if event.type == 'gap' then cachee.log('gaps', {count = event.metadata.count}) else cachee.log('s', {k = event.key}) end"
     daemon.register("s:*", "ON_WRITE", source, "NAME", "s", "ON_FULL", "SHED")
-    [executor] = wait_until(daemon.executors, "an executor")
     # Less than the spool keeps free, more than half of it.
     pathlib.Path(state, "filler").write_bytes(bytes(free_bytes(state) - (6 << 20)))
     writes = 8000  # four rings
-    os.kill(executor, signal.SIGSTOP)
-    try:
+    with frozen_executors(daemon):
         for n in range(writes):
             assert daemon.resp("SET", f"s:{n % 100}", n) == "OK", n
         row = wait_until(lambda: account(daemon)["shed"] > writes // 2 and account(daemon), "shed events", 30)
         assert row["spooled"] < 100, "only gaps are on the disk"
-    finally:
-        os.kill(executor, signal.SIGCONT)
 
     def handled():
         row = account(daemon)
@@ -189,11 +185,10 @@ def test_what_is_to_be_shed_is_shed_on_a_full_disk_too(make_daemon):
 def test_backlog_of_a_full_disk_stays_in_the_ring_and_goes_on_when_there_is_room(make_daemon, make_load):
     daemon, state = start_on_a_disk_of_its_own(make_daemon)
     daemon.register("d:*", "ON_WRITE", "local done = event.value", "NAME", "d", "ON_FULL", "BLOCK", 50)
-    [executor] = wait_until(daemon.executors, "an executor")
-    os.kill(executor, signal.SIGSTOP)
-    # Refused only after it tried for seconds: by then all that fits is on the disk.
-    load = make_load(daemon, "d:", keys=16, value_bytes=8000, patience_ms=3000)
-    try:
+    with frozen_executors(daemon):
+        # Refused only after it tried for long: by then all that fits is on the disk. Not as long as it takes until a frozen
+        # executor is replaced, whose successor handles a few events.
+        load = make_load(daemon, "d:", keys=16, value_bytes=8000, patience_ms=1500)
         wait_until(load.errors, "a refused write", 90)
         load.kill()
         assert {line[2] for line in load.errors()} == {"full"}
@@ -202,8 +197,6 @@ def test_backlog_of_a_full_disk_stays_in_the_ring_and_goes_on_when_there_is_room
         assert row["spooled"] > 100
         assert row["in_flight"] > 100
         value = daemon.cachee_ok("get", f"d:{len(load.done()) % 16}")
-    finally:
-        os.kill(executor, signal.SIGCONT)
 
     def handled():
         row = account(daemon)

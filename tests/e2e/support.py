@@ -63,6 +63,36 @@ def children_of(pid):
     return found
 
 
+@contextlib.contextmanager
+def frozen_executors(daemon):
+    """Stops the executors of a daemon, and each that replaces one: what stands still for 3 s is replaced."""
+    stopped = set()
+    over = threading.Event()
+
+    def freeze():
+        for pid in set(daemon.executors()) - stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+            stopped.add(pid)
+
+    def watch():
+        while not over.wait(0.002):
+            freeze()
+
+    wait_until(daemon.executors, "an executor")
+    freeze()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        for pid in stopped & set(daemon.executors()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
 class RespError(Exception):
     pass
 

@@ -64,6 +64,7 @@ Dispatcher::Aside* Dispatcher::aside_for(std::int64_t stored_id) {
     options.lane_count = kExecutorsMax;
     options.start_position = base_;
     options.stopped = true;
+    options.still_ms_max = options_.still_ms_max;
     auto started = Executor::start(options);
     if (!started) {
       log::error("an executor for a slow run does not start: {}", started.failure().text);

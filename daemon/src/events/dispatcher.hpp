@@ -113,6 +113,7 @@ struct DispatcherOptions {
   std::string executable = "/proc/self/exe";
   std::uint32_t executors = 1;
   bool spin = false;
+  std::int64_t still_ms_max = kStillMsMax;  // [WD-2] of executors
   StoreOptions store{};
   std::function<void()> outbox_wake{};  // there may be new outbox rows
   // The backlog goes to disk above these; 0: a share of the segment's own bounds.

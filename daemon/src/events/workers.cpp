@@ -26,6 +26,7 @@ Outcome<void> Dispatcher::start_worker(Worker& worker, std::uint64_t from) {
   options.start_position = from;
   options.duplicate_before = duplicates_before_.ring;
   options.spin = options_.spin;
+  options.still_ms_max = options_.still_ms_max;
   options.stopped = spooling_;
   if (spooling_) {
     // What an executor may take of the ring ended with the last one: it gets the rest from the spool.

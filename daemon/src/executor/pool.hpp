@@ -11,7 +11,7 @@
 // WATCHDOG
 //   [WD-1] A run that is over its wall-clock limit is killed within twice the limit, whatever the dispatcher does
 //          meanwhile: watchdog() has a thread of its own, and touches neither the store nor a queue's position.
-//   [WD-2] So is a process without a run that has not moved for kStillMsMax although events or orders wait for it.
+//   [WD-2] So is a process without a run that has not moved for still_ms_max although events or orders wait for it.
 //          One that waits for room in its outbox waits for us, and one behind a cell of the ring that its writer has
 //          not finished waits for that: neither counts.
 //   watchdog() sends SIGKILL by a pidfd: the pid may be reaped, and another's, by then. All that follows is done by
@@ -68,7 +68,7 @@ struct RunReport {
   static constexpr std::uint32_t kNoTriggerSlot = 0xffffffff;
 };
 
-inline constexpr std::int64_t kStillMsMax = 3000;  // [WD-2]
+inline constexpr std::int64_t kStillMsMax = 3000;
 
 struct ExecutorOptions {
   std::string executable = "/proc/self/exe";
@@ -79,6 +79,7 @@ struct ExecutorOptions {
   std::uint64_t duplicate_before = 0;  // events below may have been run before a crash
   std::vector<std::pair<std::uint64_t, std::uint32_t>> blocked{};  // (key_hash, trigger_slot)
   bool spin = false;                                               // --idle spin
+  std::int64_t still_ms_max = kStillMsMax;  // [WD-2]
   bool stopped = false;  // its lane begins stopped: it only runs what its inbox has until that is resumed
 };
 

@@ -33,6 +33,7 @@ constexpr std::size_t kBlockOrderBytes = 96;  // more than one takes
 constexpr int kFdsFrom = 16;                  // clear of the two fixed descriptors of the child
 constexpr std::int64_t kGraceMsMin = 10;  // beyond the limit, and the limit again at most: the run may be about to end by itself
 constexpr std::int64_t kNsPerMs = 1'000'000;
+constexpr TimeNs kLookNsMax = 100 * kNsPerMs;  // between two looks; of a longer pause we are the reason ourselves
 
 /// Moves a channel's descriptor out of the way of dup2 in the child.
 int move_up(int fd) noexcept { return fcntl(fd, F_DUPFD_CLOEXEC, kFdsFrom); }
@@ -84,10 +85,11 @@ std::string describe(int status) {
 
 class ExecutorProcess final : public Executor {
  public:
-  ExecutorProcess(pid_t pid, int pidfd, Cache cache, Lane lane, std::unique_ptr<Channel> inbox,
+  ExecutorProcess(pid_t pid, int pidfd, std::int64_t still_ms_max, Cache cache, Lane lane, std::unique_ptr<Channel> inbox,
                   std::unique_ptr<Channel> outbox)
       : pid_{pid},
         pidfd_{pidfd},
+        still_ms_max_{still_ms_max},
         reader_{cache},
         lane_{std::move(lane)},
         inbox_{std::move(inbox)},
@@ -175,7 +177,8 @@ class ExecutorProcess final : public Executor {
     if (killed_.load()) return true;
     const Lane::Running seen = lane_.running();
     if (seen.since == 0) return ends_when_still(now);
-    still_since_ = 0;
+    still_ns_ = 0;
+    looked_at_ = now;
     const std::int64_t limit_ms = seen.trigger_slot == RunReport::kNoTriggerSlot
                                       ? test_timeout_ms(seen.token)
                                       : timeout_ms(seen.trigger_slot);
@@ -245,13 +248,16 @@ class ExecutorProcess final : public Executor {
   }
   bool ends_when_still(TimeNs now) {
     const std::uint64_t position = lane_.position();
-    if (still_since_ == 0 || position != still_at_ || !has_work()) {
-      still_since_ = now;
+    const TimeNs step = std::min(now - looked_at_, kLookNsMax);
+    looked_at_ = now;
+    if (position != still_at_ || !has_work()) {
+      still_ns_ = 0;
       still_at_ = position;
       return false;
     }
-    if (now - still_since_ < kStillMsMax * kNsPerMs) return false;
-    return kill_it(fmt::format("it has not moved for {} ms", kStillMsMax));
+    still_ns_ += step;
+    if (still_ns_ < still_ms_max_ * kNsPerMs) return false;
+    return kill_it(fmt::format("it has not moved for {} ms", still_ms_max_));
   }
   bool kill_it(std::string reason) {
     kill_reason_ = std::move(reason);
@@ -269,6 +275,7 @@ class ExecutorProcess final : public Executor {
 
   pid_t pid_;
   int pidfd_;
+  std::int64_t still_ms_max_;
   EventReader reader_;
   Lane lane_;
   std::unique_ptr<Channel> inbox_;
@@ -279,7 +286,8 @@ class ExecutorProcess final : public Executor {
   std::map<std::uint64_t, std::uint32_t> test_timeouts_ms_{};  // by token, until reported; guarded by tests_mutex_
 
   // The watchdog's.
-  TimeNs still_since_ = 0;  // no move and no run since then, as far as it saw
+  TimeNs looked_at_ = 0;
+  TimeNs still_ns_ = 0;  // neither move nor run for so long, as far as it saw
   std::uint64_t still_at_ = 0;
   std::string kill_reason_{};  // to be read once `killed_` is set
   std::atomic<bool> killed_{false};
@@ -330,7 +338,7 @@ Outcome<std::unique_ptr<Executor>> Executor::start(const ExecutorOptions& option
     return failure;
   }
   return std::unique_ptr<Executor>{std::make_unique<ExecutorProcess>(
-      *pid, pidfd, std::move(*cache), std::move(*lane), std::move(*inbox), std::move(*outbox))};
+      *pid, pidfd, options.still_ms_max, std::move(*cache), std::move(*lane), std::move(*inbox), std::move(*outbox))};
 }
 
 }  // namespace cachee::daemon

@@ -69,6 +69,7 @@ class DispatcherTest : public ::testing::Test {
   }
   void start() {
     DispatcherOptions options = dispatcher_options_;
+    options.still_ms_max = still_ms_max_;
     options.segment = segment_->name();
     options.store.directory = state_;
     options.executors = executors_;
@@ -132,6 +133,7 @@ class DispatcherTest : public ::testing::Test {
   }
 
   std::uint32_t executors_ = 1;
+  std::int64_t still_ms_max_ = 3'600'000;  // stopped executors stand for slow ones in most tests
   EvictionPolicy eviction_ = EvictionPolicy::balanced;
   std::uint32_t ring_events_ = 4096;
   std::uint64_t value_bytes_max_ = kValueBytesMaxDefault;

@@ -26,6 +26,7 @@ double wall_now_s() {
 
 class WatchdogTest : public DispatcherTest {
  protected:
+  WatchdogTest() { still_ms_max_ = kStillMsMax; }
   void put_stuck(std::uint32_t timeout_ms) {
     TriggerSpec stuck = spec("k:*", EventKind::write, kSource);
     stuck.timeout_ms = timeout_ms;
