@@ -237,7 +237,8 @@ class HostileSegment {
   }
   template <class T>
   void read_answer(const char* call, const Result<T>& result) {
-    answer(call, result, {Errc::not_found});
+    // Damage may make a trigger want ON_READ; its event has no room then, or no memory.
+    answer(call, result, {Errc::not_found, Errc::full, Errc::no_space});
   }
   template <class T>
   void write_answer(const char* call, const Result<T>& result, Codes also = {}) {

@@ -9,6 +9,11 @@
 #include "core/clock.hpp"
 
 namespace cachee::daemon {
+namespace {
+
+constexpr TimeNs kTick = 10'000'000;
+
+}  // namespace
 
 Runner::Runner(std::string name, std::vector<Part> parts, std::function<void()> begin, std::function<void(TimeNs until)> idle)
     : name_{std::move(name)}, begin_{std::move(begin)}, idle_{std::move(idle)} {
@@ -43,6 +48,8 @@ bool Runner::run(State& state) noexcept {
   const bool more = done >= part.items_max;
   state.pause = done > 0 || part.every_max == 0 ? part.every : std::clamp(2 * state.pause, part.every, part.every_max);
   state.due = more ? now : now + state.pause;
+  // Parts that are not in a hurry come together: one wake for all of them.
+  if (!more && state.pause >= kTick) state.due -= state.due % kTick;
   return more;
 }
 

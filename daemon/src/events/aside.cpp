@@ -4,7 +4,8 @@
 // up every key of its lane, and when the ring is full behind it, every writer. So a run that takes longer than kSlow is
 // ended, at no charge: nothing of it has been seen by anybody. It moves into the store like a run that is held, with a copy of
 // its event, and begins anew in an executor that has no lane; until it is over there, the store holds back what comes
-// behind it for the same key and trigger [DP-2]. Triggers whose TIMEOUT is not much longer are left to the watchdog.
+// behind it for the same key and trigger [DP-2]. Triggers whose TIMEOUT is not much longer are left to the watchdog, and a
+// run that was under way when its trigger was registered anew ends where it is.
 //
 // Killed: the run is in the store, waiting. The next cacheed tries it in its lane first, and sets it aside again.
 #include <algorithm>
@@ -31,6 +32,9 @@ bool Dispatcher::set_slow_run_aside(Worker& worker) {
   if (!running || options_.executors >= kExecutorsMax) return false;
   const TriggerSpec* const spec = registry_->find_slot(running->trigger_slot);
   if (spec == nullptr || spec->timeout_ms < kWorthItMs) return false;
+  // Begun before its trigger was registered anew: it ends on the old code, which nobody has any more.
+  const WallMs began_wall_ms = wall_ms() - (mono_ns() - running->since) / kNsPerMs;
+  if (began_wall_ms < static_cast<WallMs>(spec->registered_wall_ms)) return false;
   ++set_aside_;
   const std::string reason =
       fmt::format("trigger {} takes longer than {} ms with event {}, which goes on apart", spec->name, kSlowMs, id_of(running->seq));
