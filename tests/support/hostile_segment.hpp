@@ -267,7 +267,8 @@ class HostileSegment {
       read_answer("ttl", cache.ttl(keys[static_cast<std::size_t>(i) * 2 + 1]));
     }
     const std::vector<KeyView> views{keys.begin(), keys.end()};
-    answer("get_many", cache.get_many(views, [](std::size_t, std::optional<ValueView> value) { use(value); }));
+    answer("get_many", cache.get_many(views, [](std::size_t, std::optional<ValueView> value) { use(value); }),
+           {Errc::full, Errc::no_space});
     std::uint64_t cursor = 0;
     do {
       const auto scanned = cache.scan(cursor, 100, [](KeyView k) { use(std::string{k}); });
@@ -325,7 +326,8 @@ class HostileSegment {
     char buffer[64];
     read_answer("cachee_get_into", result_of(cachee_get_into(cache, k.data(), k.size(), buffer, sizeof buffer, &count)));
     const cachee_bytes keys[] = {{k.data(), k.size()}, {"large", 5}};
-    answer("cachee_get_many", result_of(cachee_get_many(cache, keys, std::size(keys), [](void*, size_t, const void*, size_t) {}, nullptr)));
+    answer("cachee_get_many", result_of(cachee_get_many(cache, keys, std::size(keys), [](void*, size_t, const void*, size_t) {}, nullptr)),
+           {Errc::full, Errc::no_space});
     cachee_pin* pin = nullptr;
     read_answer("cachee_view", result_of(cachee_view(cache, k.data(), k.size(), &pin)));
     if (pin != nullptr) use(std::string{static_cast<const char*>(cachee_pin_data(pin)), cachee_pin_bytes(pin)});
