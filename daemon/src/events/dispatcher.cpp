@@ -174,8 +174,8 @@ void Dispatcher::stop(std::chrono::milliseconds patience) {
 void Dispatcher::loop() {
   for (;;) {
     registry_->catch_up();
-    bool worked = run_tasks();
     make_changes();
+    bool worked = run_tasks();  // directly before the reports: what was asked for before an event is done before its run is seen
     worked = collect() || worked;
     carry_out();
     backed_up_ = !runs_.empty();
