@@ -119,10 +119,10 @@ class ServerStore final : public Store {
     std::error_code ignored;
     std::filesystem::remove_all(folder_, ignored);
   }
-  /// Waits until the socket is there; false when the server ended instead.
+  /// Waits until it listens; false when the server ended instead.
   bool wait_ready() {
     for (int tries = 0; tries < 500; ++tries) {
-      if (std::filesystem::exists(path_)) return true;
+      if (Connection::is_listening(path_)) return true;
       if (waitpid(pid_, nullptr, WNOHANG) != 0) {
         pid_ = -1;
         return false;

@@ -119,7 +119,7 @@ def test_run_in_flight_ends_on_the_old_code_and_the_next_has_the_new(daemon, awa
     stat = pathlib.Path(f"/proc/{lane}/stat")
     busy = lambda: int(stat.read_text().rpartition(")")[2].split()[11])  # noqa: E731
     idle = busy()
-    wait_until(lambda: busy() > idle + 3, "the start of the run", interval=0.002)
+    wait_until(lambda: busy() > idle + 1, "the start of the run", interval=0.002)
     daemon.register("r:*", "ON_WRITE", 'cachee.log("r", {by = "new", key = event.key})', *options)
     assert daemon.channel("r") == [], "the run was to be under way when the new code came"
     daemon.resp("SET", "r:2", "v")

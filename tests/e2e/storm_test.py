@@ -173,7 +173,8 @@ def test_what_is_to_be_shed_is_shed_on_a_full_disk_too(make_daemon):
 
     row = wait_until(handled, lambda: f"an empty account: {account(daemon)}", 60, 0.1)
     def lines(channel):
-        return [json.loads(line) for line in open(f"{state}/{daemon.name}/log/{channel}.jsonl")]
+        path = pathlib.Path(f"{state}/{daemon.name}/log/{channel}.jsonl")
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []  # all may be shed
 
     told = sum(int(line["count"]) for line in lines("gaps"))
     assert told == row["shed"]
