@@ -40,9 +40,7 @@ bool Dispatcher::set_slow_run_aside(Worker& worker) {
       fmt::format("trigger {} takes longer than {} ms with event {}, which goes on apart", spec->name, kSlowMs, id_of(running->seq));
   worker.process->stop(reason);
   bury_worker(worker, reason, Charge::aside);
-  // The other keys of the lane wait for the next process.
-  worker.restarts = 0;
-  worker.restart_at = std::chrono::steady_clock::now();
+  restart_at_once(worker);
   return true;
 }
 
@@ -50,35 +48,38 @@ bool Dispatcher::is_aside(std::int64_t stored_id) const {
   return std::any_of(asides_.begin(), asides_.end(), [&](const Aside& aside) { return aside.run == stored_id; });
 }
 
-/// One that is free, with this run in hand from now on; null: all are busy.
-Dispatcher::Aside* Dispatcher::aside_for(std::int64_t stored_id) {
-  auto at = std::find_if(asides_.begin(), asides_.end(), [](const Aside& aside) { return aside.run == 0; });
-  if (at == asides_.end()) {
-    if (asides_.size() >= std::min<std::size_t>(kAsidesMax, kExecutorsMax - options_.executors)) return nullptr;
-    // A lane word that no other aside has.
-    std::uint32_t lane = options_.executors;
-    const auto taken = [&](const Aside& aside) { return aside.worker.lane == lane; };
-    while (std::any_of(asides_.begin(), asides_.end(), taken)) ++lane;
-    Aside aside;
-    aside.worker.lane = lane;
-    ExecutorOptions options;
-    options.executable = options_.executable;
-    options.segment = options_.segment;
-    options.lane = lane;
-    options.lane_count = kExecutorsMax;
-    options.start_position = base_;
-    options.stopped = true;
-    options.still_ms_max = options_.still_ms_max;
-    auto started = Executor::start(options);
-    if (!started) {
-      log::error("an executor for a slow run does not start: {}", started.failure().text);
-      return nullptr;
-    }
-    set_process(aside.worker, std::move(*started));
-    at = asides_.insert(asides_.end(), std::move(aside));
+/// False: not now.
+bool Dispatcher::run_aside(const StoredRun& stored, std::uint32_t trigger_slot) {
+  Aside* const aside = free_aside();
+  if (aside == nullptr) return false;
+  if (!aside->worker.process->run_stored(static_cast<std::uint64_t>(stored.id), trigger_slot, *stored.event)) return false;
+  aside->run = stored.id;
+  return true;
+}
+
+/// One that has nothing in hand; null: all are busy.
+Dispatcher::Aside* Dispatcher::free_aside() {
+  const auto idle = std::find_if(asides_.begin(), asides_.end(), [](const Aside& aside) { return aside.run == 0; });
+  if (idle != asides_.end()) return &*idle;
+  if (asides_.size() >= std::min<std::size_t>(kAsidesMax, kExecutorsMax - options_.executors)) return nullptr;
+  // A lane word that no other aside has.
+  std::uint32_t lane = options_.executors;
+  const auto taken = [&](const Aside& aside) { return aside.worker.lane == lane; };
+  while (std::any_of(asides_.begin(), asides_.end(), taken)) ++lane;
+  ExecutorOptions options = options_of_executor(lane);
+  options.lane_count = kExecutorsMax;
+  options.start_position = base_;
+  options.stopped = true;
+  auto started = Executor::start(options);
+  if (!started) {
+    log::error("an executor for a slow run does not start: {}", started.failure().text);
+    return nullptr;
   }
-  at->run = stored_id;
-  return &*at;
+  Aside& aside = asides_.emplace_back();
+  aside.worker.lane = lane;
+  aside.idle_since = std::chrono::steady_clock::now();
+  set_process(aside.worker, std::move(*started));
+  return &aside;
 }
 
 int Dispatcher::collect_aside() {

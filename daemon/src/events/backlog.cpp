@@ -236,13 +236,9 @@ bool Dispatcher::spool_events() {
   add_gaps(records);
   if (auto written = spool_->append(records); !written) {
     // The last room of a disk takes smaller frames, and the very last what is shed and needs little.
-    if (written.failure().code == Errc::no_space && records.size() > 1 && !disk_short_) {
-      frame_events_ = std::max<std::uint64_t>(1, (next - first) / 2);
-      return true;
-    }
     if (written.failure().code == Errc::no_space && !disk_short_) {
-      disk_short_ = true;
-      frame_events_ = kFrameEvents;
+      disk_short_ = records.size() <= 1;
+      frame_events_ = disk_short_ ? kFrameEvents : std::max<std::uint64_t>(1, (next - first) / 2);
       return true;
     }
     disk_short_ = false;

@@ -509,7 +509,6 @@ bool Dispatcher::feed_stored() {
       waits = true;
       continue;
     }
-    const bool slow = !slow_runs_.empty() && slow_runs_.contains({stored.event_id, stored.trigger});
     Run run;  // what is known without running it
     run.stored_id = stored.id;
     run.seq = EventSeq{stored.seq};
@@ -526,9 +525,9 @@ bool Dispatcher::feed_stored() {
     } else {
       stored.event->attempt = stored.attempts + 1;
       stored.event->duplicate = stored.event->duplicate || stored.id <= duplicates_before_.stored;
-      Aside* const aside = slow ? aside_for(stored.id) : nullptr;
-      Executor* const executor = aside != nullptr ? aside->worker.process.get() : slow ? nullptr : worker.process.get();
-      if (executor == nullptr || !executor->run_stored(static_cast<std::uint64_t>(stored.id), spec->slot, *stored.event)) {
+      const bool slow = !slow_runs_.empty() && slow_runs_.contains({stored.event_id, stored.trigger});
+      const auto token = static_cast<std::uint64_t>(stored.id);
+      if (!(slow ? run_aside(stored, spec->slot) : worker.process->run_stored(token, spec->slot, *stored.event))) {
         waits = true;
         continue;
       }

@@ -284,6 +284,7 @@ class Dispatcher final : public TriggerAdmin {
   Outcome<void> recover_ring();
   Outcome<void> recover_spool();
   Outcome<void> take_over_claimed();
+  [[nodiscard]] ExecutorOptions options_of_executor(std::uint32_t lane) const;
   Outcome<void> start_worker(Worker& worker, std::uint64_t from);
   void loop();
   bool run_tasks();
@@ -362,6 +363,7 @@ class Dispatcher final : public TriggerAdmin {
   void watch();
   /// Hands a process over to the watchdog, and takes the one before away from it.
   void set_process(Worker& worker, std::unique_ptr<Executor> process);
+  static void restart_at_once(Worker& worker);
   bool look_after_workers();
   /// What becomes of the run that an executor had in hand.
   enum class Charge : std::uint8_t {
@@ -377,7 +379,8 @@ class Dispatcher final : public TriggerAdmin {
 
   // aside.cpp
   bool set_slow_run_aside(Worker& worker);
-  [[nodiscard]] Aside* aside_for(std::int64_t stored_id);
+  bool run_aside(const StoredRun& stored, std::uint32_t trigger_slot);
+  [[nodiscard]] Aside* free_aside();
   [[nodiscard]] bool is_aside(std::int64_t stored_id) const;
   int collect_aside();
   bool look_after_asides();

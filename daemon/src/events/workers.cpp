@@ -17,16 +17,22 @@ constexpr std::chrono::milliseconds kLookMax{10};  // shortest TIMEOUT, within t
 
 }  // namespace
 
-Outcome<void> Dispatcher::start_worker(Worker& worker, std::uint64_t from) {
+/// What all executors have in common.
+ExecutorOptions Dispatcher::options_of_executor(std::uint32_t lane) const {
   ExecutorOptions options;
   options.executable = options_.executable;
   options.segment = options_.segment;
-  options.lane = worker.lane;
+  options.lane = lane;
+  options.still_ms_max = options_.still_ms_max;
+  return options;
+}
+
+Outcome<void> Dispatcher::start_worker(Worker& worker, std::uint64_t from) {
+  ExecutorOptions options = options_of_executor(worker.lane);
   options.lane_count = options_.executors;
   options.start_position = from;
   options.duplicate_before = duplicates_before_.ring;
   options.spin = options_.spin;
-  options.still_ms_max = options_.still_ms_max;
   options.stopped = spooling_;
   if (spooling_) {
     // What an executor may take of the ring ended with the last one: it gets the rest from the spool.
@@ -83,6 +89,13 @@ void Dispatcher::watch() {
   }
 }
 
+/// No pause, however often: what was ended for taking long has paced itself, and the other keys of the lane wait for the
+/// next process.
+void Dispatcher::restart_at_once(Worker& worker) {
+  worker.restarts = 0;
+  worker.restart_at = std::chrono::steady_clock::now();
+}
+
 bool Dispatcher::look_after_workers() {
   bool worked = false;
   for (Worker& worker : workers_) {
@@ -92,12 +105,7 @@ bool Dispatcher::look_after_workers() {
       } else if (const auto reason = worker.process->exited()) {
         const bool killed = worker.process->was_killed();
         bury_worker(worker, *reason, Charge::attempt);
-        if (killed) {
-          // No pause, however often: what the watchdog ends has paced itself by a whole time limit, and the
-          // other keys of the lane wait for the next process.
-          worker.restarts = 0;
-          worker.restart_at = std::chrono::steady_clock::now();
-        }
+        if (killed) restart_at_once(worker);
         worked = true;
       }
     }
