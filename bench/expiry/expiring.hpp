@@ -11,24 +11,17 @@
 #include <utility>
 #include <vector>
 
-#include <time.h>
 #include <unistd.h>
 
 #include <cachee/cachee.hpp>
 #include <cachee/maintain.hpp>
 
 #include "workload/keeper.hpp"
+#include "workload/report.hpp"
 
 namespace cachee::bench {
 
 inline constexpr TimeNs kMs = 1'000'000;
-
-/// CPU time of the calling thread.
-[[nodiscard]] inline double cpu_now_s() noexcept {
-  timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
-}
 
 /// A segment whose expiry runs as in cacheed; its events are taken by a thread of their own.
 class Expiring {

@@ -18,6 +18,7 @@
 #include "expiry/expiring.hpp"
 #include "workload/keys.hpp"
 #include "workload/options.hpp"
+#include "workload/report.hpp"
 
 namespace cachee::bench {
 namespace {
@@ -46,34 +47,6 @@ struct Options {
   Attached attached{};
   [[nodiscard]] bool wants(std::string_view part) const noexcept { return ("," + only + ",").find("," + std::string{part} + ",") != std::string::npos; }
 };
-
-/// Figures in the order in which they were found.
-class Report {
- public:
-  void add(const std::string& part, const std::string& name, double value) {
-    std::printf("%-10s %-28s %.3f\n", part.c_str(), name.c_str(), value);
-    std::fflush(stdout);
-    figures_.emplace_back(part + "." + name, value);
-  }
-  [[nodiscard]] std::string json() const {
-    std::string text = "{";
-    for (const auto& [name, value] : figures_) {
-      char number[64];
-      std::snprintf(number, sizeof number, "%.4f", value);
-      text += (text.size() > 1 ? ",\n \"" : "\n \"") + name + "\": " + number;
-    }
-    return text + "\n}\n";
-  }
-
- private:
-  std::vector<std::pair<std::string, double>> figures_{};
-};
-
-template <class T>
-double at_share(const std::vector<T>& sorted, double share) {
-  if (sorted.empty()) return 0;
-  return static_cast<double>(sorted[std::min(sorted.size() - 1, static_cast<std::size_t>(share * static_cast<double>(sorted.size())))]);
-}
 
 bool wait_for_events(const Expiring& segment, std::uint64_t count, std::chrono::seconds patience) {
   const TimeNs end = monotonic_now() + patience.count() * 1000 * kMs;

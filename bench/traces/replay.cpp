@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +12,7 @@
 #include <cachee/inspect.hpp>
 
 #include "workload/keeper.hpp"
+#include "workload/report.hpp"
 
 namespace cachee::bench {
 namespace {
@@ -23,12 +23,6 @@ constexpr int kEvictionsPerStep = 1 << 20;
 
 std::string_view key_of(const std::uint32_t& number) noexcept {
   return {reinterpret_cast<const char*>(&number), sizeof number};
-}
-
-double cpu_now_s() noexcept {
-  timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
 }
 
 /// A segment that the replay itself keeps: evictions happen between requests, in a fixed order.

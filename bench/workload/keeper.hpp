@@ -1,8 +1,9 @@
 // Keeper: a segment for a benchmark with its upkeep running, as cacheed would run it.
 #pragma once
 
-#include <chrono>
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -13,6 +14,8 @@
 
 #include <cachee/cachee.hpp>
 #include <cachee/maintain.hpp>
+
+#include "workload/report.hpp"
 
 namespace cachee::bench {
 
@@ -56,6 +59,8 @@ class Keeper {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] Maintainer& maintainer() noexcept { return *maintainer_; }
   [[nodiscard]] Cache open() const { return must(Cache::open({.name = name_}), "attach"); }
+  /// CPU time of all upkeep until now.
+  [[nodiscard]] double upkeep_cpu_s() const noexcept { return upkeep_cpu_s_.load(); }
 
  private:
   void keep(const std::stop_token& stop) noexcept {
@@ -67,12 +72,14 @@ class Keeper {
       static_cast<void>(maintainer_->evict(1000));
       static_cast<void>(maintainer_->reap(4));
       static_cast<void>(maintainer_->help_stalled(now));
+      upkeep_cpu_s_.store(cpu_now_s());
       std::this_thread::sleep_for(std::chrono::milliseconds{2});
     }
   }
 
   std::string name_;
   std::optional<Maintainer> maintainer_{};
+  std::atomic<double> upkeep_cpu_s_{0};
   std::jthread upkeep_{};
 };
 
