@@ -10,7 +10,7 @@
 
 #include "api/handle.hpp"
 #include "base/refusal.hpp"
-#include "eviction/eviction.hpp"
+#include "eviction/evictor.hpp"
 #include "eviction/reuse.hpp"
 #include "expiry/expiry.hpp"
 #include "fsck/fsck.hpp"

@@ -1,8 +1,9 @@
 #include "eviction/eviction.hpp"
 
 #include <algorithm>
+#include <optional>
 
-#include "eviction/score.hpp"
+#include "eviction/candidates.hpp"
 #include "expiry/expiry.hpp"
 #include "index/index.hpp"
 #include "keyspace/keyspace.hpp"
@@ -20,29 +21,7 @@ constexpr std::uint64_t kWindowsPerCall = 64;
 constexpr std::uint64_t kPagesPerCall = 64;
 constexpr std::uint64_t kPendingEvictionsMax = 256;
 constexpr std::uint64_t kEvictionsPerCall = 4;
-constexpr unsigned kClassCandidates = 16;  // as good as 32: expiry-eviction.md
-constexpr unsigned kWindowsPerChoice = 24;
-constexpr std::uint64_t kGroupsPerWindow = 256;  // of a sparse index
-
-EvictionPolicy policy_of(const View& view) noexcept {
-  return static_cast<EvictionPolicy>(view.header->evict_policy.load_relaxed() & 3);
-}
-
-/// The class of a block and its bytes, by the page table alone. False: no block is there.
-[[gnu::always_inline]] inline bool block_of(const View& view, std::uint64_t unit, unsigned& size_class,
-                                            std::uint64_t& bytes) noexcept {
-  if (view.record(unit) == nullptr) return false;
-  const std::uint64_t page = view.pages[view.page_of(unit)].load_relaxed();
-  if (PageWord::kind(page) == PageWord::kSlab && PageWord::Class::get(page) < view.shape.classes) {
-    size_class = static_cast<unsigned>(PageWord::Class::get(page));
-    bytes = layout::kClassBytes[size_class];
-    return true;
-  }
-  if (PageWord::kind(page) != PageWord::kRunHead) return false;
-  size_class = view.shape.classes;
-  bytes = std::max<std::uint64_t>(1, PageWord::Length::get(page)) * view.shape.page_bytes;
-  return true;
-}
+constexpr unsigned kWindowsPerChoice = 8;  // of a writer, who waits meanwhile
 
 std::uint64_t reclaim_everywhere(Context& context) noexcept {
   std::uint64_t freed = reclaim_retired(context);
@@ -51,45 +30,6 @@ std::uint64_t reclaim_everywhere(Context& context) noexcept {
 }
 
 }  // namespace
-
-void look(const View& view, EvictionPolicy policy, unsigned size_class, Window& window) noexcept {
-  const std::uint64_t groups = std::uint64_t{view.shape.bucket_count} + view.shape.overflow_count;
-  const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
-  unsigned seen = 0;
-  // Empty slots do not count, within reason: the index may be sparse.
-  for (std::uint64_t g = 0; g < kGroupsPerWindow && seen < kWindowSlots; ++g) {
-    const std::uint64_t group = view.header->evict_hand.fetch_add(1) % groups;
-    const std::uint64_t bucket = chain_of_group(view, group);
-    if (bucket == view.shape.bucket_count) continue;
-    const bool head = group < view.shape.bucket_count;
-    Word* slots = head ? view.buckets[group].slots : view.overflow[group - view.shape.bucket_count].slots;
-    const unsigned count = head ? layout::kHeadSlots : layout::kOverflowSlots;
-    for (unsigned i = 0; i < count; ++i) {
-      const std::uint64_t word = slots[i].load_acquire();
-      unsigned of = 0;
-      std::uint64_t bytes = 0;
-      if (!Slot::occupied(word) || Slot::mark(word) != layout::Mark::live || !block_of(view, Slot::Offset::get(word), of, bytes)) continue;
-      ++seen;
-      Heat& heat = view.heat[group * layout::kHeatPerBucket + i];
-      const std::uint32_t w = heat.load_relaxed();
-      const std::uint32_t now = aged(w, epoch);
-      if (now != w) heat.store_relaxed(now);
-      const Victim victim{bucket, &slots[i], word, score_of(now, epoch, bytes, policy), of};
-      if (!window.any || victim.score < window.any->score) window.any = victim;
-      if (of != size_class) continue;
-      ++window.seen_of_class;
-      if (!window.of_class || victim.score < window.of_class->score) window.of_class = victim;
-    }
-  }
-}
-
-Window look_for(const View& view, EvictionPolicy policy, unsigned size_class) noexcept {
-  Window window;
-  for (unsigned n = 0; n < kWindowsPerChoice && window.seen_of_class < kClassCandidates; ++n) {
-    look(view, policy, size_class, window);
-  }
-  return window;
-}
 
 bool evict_in_chain(Context& context, std::uint64_t bucket) noexcept {
   const View& view = *context.view;
@@ -104,7 +44,7 @@ bool evict_in_chain(Context& context, std::uint64_t bucket) noexcept {
     std::uint64_t bytes = 0;
     if (!Slot::occupied(word) || Slot::mark(word) != layout::Mark::live || !block_of(view, Slot::Offset::get(word), of, bytes)) continue;
     const std::int32_t score = score_of(walk.heat().load_relaxed(), epoch, bytes, policy);
-    if (!lowest || score < lowest->score) lowest = Victim{bucket, &walk.slot(), word, score, of};
+    if (!lowest || score < lowest->score) lowest = Victim{bucket, &walk.slot(), word, &walk.heat(), bytes, score, of};
   }
   if (!lowest) return false;
   bool evicted = evict_slot(context, bucket, *lowest->slot, lowest->word);
@@ -144,7 +84,6 @@ Room make_room(Context& context, std::uint64_t record_bytes) noexcept {
   const EvictionPolicy policy = policy_of(view);
   const unsigned size_class = layout::class_of(record_bytes);
   const bool slab = size_class < view.shape.classes;
-  if (slab) view.header->memory_wanted.store_relaxed(size_class + 1);
   // Expired records first: they are dead already [EV-2].
   std::uint64_t expired = 0;
   const std::uint64_t now_ms = view.ms_since_created(base::now_ns());
@@ -153,14 +92,30 @@ Room make_room(Context& context, std::uint64_t record_bytes) noexcept {
   if (expired > 0) return reclaim_retired(context) > 0 ? Room::freed : Room::pending;
   if (policy == EvictionPolicy::none) return Room::none;
   context.count(layout::kWaitedForRoom);
+  const auto note_missed = [&](std::uint64_t blocks) {
+    view.header->class_missed[slab ? size_class : view.shape.classes].fetch_add(static_cast<std::uint32_t>(blocks));
+    view.header->memory_wanted.store_relaxed(1);
+  };
   if (slab) {
     std::uint64_t evicted = 0;
-    for (std::uint64_t n = 0; n < kWindowsPerCall && evicted < kEvictionsPerCall; ++n) {
-      const auto victim = look_for(view, policy, size_class).of_class;
-      if (!victim) break;
-      if (evict_slot(context, victim->bucket, *victim->slot, victim->word)) ++evicted;
+    Candidates candidates;
+    for (unsigned n = 0; n < kWindowsPerCall && evicted < kEvictionsPerCall; ++n) {
+      look(view, policy, [&](const Victim& victim) {
+        if (victim.size_class == size_class) candidates.offer(victim);
+      });
+      const bool last = n + 1 >= kWindowsPerChoice;
+      while (evicted < kEvictionsPerCall && (candidates.enough() || (last && candidates.any()))) {
+        const Victim victim = candidates.take();
+        if (!evict_slot(context, victim.bucket, *victim.slot, victim.word)) continue;
+        candidates.spend();
+        ++evicted;
+      }
+      if (last && evicted == 0) break;
     }
+    note_missed(std::max<std::uint64_t>(1, evicted));
     if (evicted > 0) return reclaim_retired(context) > 0 ? Room::freed : Room::pending;
+  } else {
+    note_missed(1);
   }
   // No page of the class, or a run: whole pages, until some are free.
   const std::uint64_t evicted_before = context.me->stats[layout::kEvicted].load_relaxed();

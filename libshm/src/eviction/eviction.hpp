@@ -2,10 +2,10 @@
 //
 // Epoch window sweep: a reader stores one small word per slot (epoch, saturating count), and only
 // the first time the key is hit in an epoch. The sweep looks at windows of neighbouring slots
-// (hash order, so a random sample) and evicts the one of lowest score (score.hpp): no record is touched.
-// Ages are in epochs; the supervisor begins one every 1/64 of a turnover of the cache. A
-// key that was evicted leaves its fingerprint, f and last epoch in the ghost; when it comes back it
-// goes on from there.
+// (hash order, so a random sample) and evicts those of lowest score (score.hpp): no record is touched.
+// Ages are in epochs; the supervisor begins one every 1/64 of a turnover of the keys or every 1/32 of one of the
+// bytes, whatever comes first: large values, too, make small ones old. A key that was evicted leaves its
+// fingerprint, f and last epoch in the ghost; when it comes back it goes on from there.
 //
 //   [EV-1] Eviction words live in memory that is never anything else: readers store unprotected. A
 //          lost race loses one count.
@@ -14,7 +14,8 @@
 //   [EV-4] Heat and ghost are hints: any value is safe, and no invariant of another module reads them.
 //
 // In the steady state the supervisor keeps a reserve of free blocks in every size class (Evictor),
-// so that writers need make_room() only when they are faster than it, or it is dead.
+// so that writers need make_room() only when they are faster than it, or it is dead. That a class as a
+// whole is dead no record of it tells: calibration.hpp.
 #pragma once
 
 #include <array>
@@ -25,11 +26,11 @@
 #include <cachee/maintain.hpp>
 
 #include "clients/clients.hpp"
+#include "eviction/candidates.hpp"
 #include "segment/view.hpp"
 
 namespace cachee::shm {
 
-inline constexpr std::uint64_t kWindowSlots = 64;
 inline constexpr std::uint64_t kEpochsPerTurnover = 64;  // expiry-eviction.md: 16 to 256 give about the same
 
 /// Octave of a recomputation cost, clamped: one absurd cost must not pin a record for ever.
@@ -57,40 +58,12 @@ inline void sample_read(Context& context, std::uint64_t hash) noexcept {
   if (is_sampled(*context.view, hash)) [[unlikely]] keep_sample(context, hash);
 }
 
-/// The word with its frequency and age halved.
-[[nodiscard]] std::uint32_t halved(std::uint32_t heat, std::uint64_t epoch) noexcept;
-/// The same, when the one is saturated or the other would come round.
-[[nodiscard]] inline std::uint32_t aged(std::uint32_t heat, std::uint64_t epoch) noexcept {
-  using layout::HeatWord;
-  constexpr std::uint32_t kAgeShare = HeatWord::kEpochMask / 2;  // older: halved before it comes round
-  const bool young = HeatWord::frequency(heat) < HeatWord::kFrequencyMax && HeatWord::age(heat, epoch) <= kAgeShare;
-  return young ? heat : halved(heat, epoch);
-}
-
-struct Victim {
-  std::uint64_t bucket = 0;
-  Word* slot = nullptr;
-  std::uint64_t word = 0;
-  std::int32_t score = 0;
-  unsigned size_class = 0;  // classes: a run
-};
-/// The lowest score in a window, over all and over one size class.
-struct Window {
-  std::optional<Victim> any{};
-  std::optional<Victim> of_class{};
-  unsigned seen_of_class = 0;
-};
-/// Looks at the next window, on top of what `window` has. `size_class` = shape.classes: runs.
-void look(const View& view, EvictionPolicy policy, unsigned size_class, Window& window) noexcept;
-/// Windows until enough of the class were seen to choose among, or too many were looked at.
-[[nodiscard]] Window look_for(const View& view, EvictionPolicy policy, unsigned size_class) noexcept;
-
 /// Where a record is linked, found by its own key; slot is null when it is not, or its key is torn.
 struct Linked {
   std::uint64_t bucket = 0;
   Word* slot = nullptr;
   std::uint64_t word = 0;
-  std::uint32_t heat = 0;
+  Heat* heat = nullptr;
 };
 [[nodiscard]] Linked find_by_key(const View& view, std::uint64_t unit) noexcept;
 
@@ -110,50 +83,11 @@ bool evict_in_chain(Context& context, std::uint64_t bucket) noexcept;
 
 /// Evicts every record of a page and gives the page back. False: something in it is in use.
 bool empty_page(Context& context, std::uint64_t page) noexcept;
-/// Empties neighbouring pages for a run: those whose contents are worth least together. True: they
-/// are free.
-bool make_hole(Context& context, EvictionPolicy policy, std::uint64_t pages) noexcept;
+/// Empties neighbouring pages for a run: those whose contents are worth least together. The first of them, when
+/// all are free.
+std::optional<std::uint64_t> make_hole(Context& context, EvictionPolicy policy, std::uint64_t pages) noexcept;
 /// Moves every record of a slab page to other free blocks of its class and gives the page back. Not
 /// inside an operation. False: something in it is in use, or there are too few free blocks.
 bool vacate_page(Context& context, std::uint64_t page) noexcept;
-
-/// The supervisor's side: epochs, and a reserve of free blocks in every size class.
-///
-/// A class that is short evicts of its own. Whether that was right a ledger tells: each window also
-/// shows which class the lowest score of all was in, and that class owes the bytes. A class that
-/// owes more than a page gives one up: enough of its lowest scores are evicted, its emptiest page is
-/// vacated, and the class that is short takes it. So bytes go where they are worth most, at the
-/// price of one move per block of a page that changes hands.
-class Evictor {
- public:
-  /// One bounded step; returns how many records went.
-  std::uint64_t step(Context& context, std::uint64_t count_max) noexcept;
-
- private:
-  struct Class {
-    std::uint64_t pages = 0, blocks = 0, free = 0, waiting = 0;
-    std::int64_t owed_bytes = 0;  // > 0: others should have these
-  };
-  struct Counts {
-    std::uint64_t allocations = 0, inserts = 0, keys = 0;
-  };
-  Counts count(const View& view) const noexcept;
-  void advance_epoch(const View& view, const Counts& counts) noexcept;
-  void survey(Context& context) noexcept;
-  void set_headroom(const View& view) noexcept;
-  std::uint64_t deficit(const View& view, unsigned size_class) const noexcept;
-  bool evict_of_class(Context& context, EvictionPolicy policy, unsigned size_class, bool note) noexcept;
-  bool evict_in_pages(Context& context, EvictionPolicy policy, unsigned size_class) noexcept;
-  bool vacate_emptiest(Context& context, unsigned size_class) noexcept;
-  std::uint64_t move_page(Context& context, EvictionPolicy policy, unsigned taker) noexcept;
-
-  std::array<Class, layout::kClassesMax + 1> classes_{};  // last: runs
-  std::uint64_t free_pages_ = 0;
-  std::uint64_t headroom_ = 0;     // allocations until the next survey
-  std::uint64_t allocations_ = 0;  // at the last survey
-  std::uint64_t inserts_ = 0;      // at the last epoch
-  bool counting_ = false;          // `inserts_` is known
-  std::uint64_t page_cursor_ = 0;
-};
 
 }  // namespace cachee::shm

@@ -1,7 +1,8 @@
-#include <algorithm>
+#include "eviction/evictor.hpp"
 
-#include "eviction/eviction.hpp"
-#include "eviction/score.hpp"
+#include <algorithm>
+#include <utility>
+
 #include "keyspace/keyspace.hpp"
 #include "reclaim/reclaim.hpp"
 #include "slab/slab.hpp"
@@ -14,221 +15,134 @@ using layout::RecordState;
 
 namespace {
 
-constexpr std::uint64_t kReserveShare = 100;    // the high watermark: 1/100 of a class's blocks are free
-constexpr std::uint64_t kBlocksTriedMax = 16;   // of a class that windows do not meet
-constexpr std::uint64_t kEpochsKeptPerStep = 64;
-
-std::uint64_t high_mark(std::uint64_t blocks) noexcept { return std::max<std::uint64_t>(1, blocks / kReserveShare); }
-std::uint64_t low_mark(std::uint64_t blocks) noexcept { return high_mark(blocks) / 2; }
-
-/// Pages that are kept free by moving what is in half-empty ones, without evicting anything.
-std::uint64_t page_mark(const View& view) noexcept { return std::max<std::uint64_t>(1, view.shape.page_count / 128); }
-std::uint64_t blocks_per_page(const View& view, unsigned size_class) noexcept {
-  return size_class < view.shape.classes ? view.shape.page_bytes / layout::kClassBytes[size_class] : 1;
-}
-
-EvictionPolicy policy_of(const View& view) noexcept {
-  return static_cast<EvictionPolicy>(view.header->evict_policy.load_relaxed() & 3);
-}
-
-/// Free blocks of a page, at most `enough`. Bits that say so wrongly are cleared on the way, so that
-/// nobody looks at them twice.
-std::uint64_t count_free(const View& view, std::uint64_t page, unsigned size_class, std::uint64_t enough) noexcept {
-  const std::uint64_t units = layout::kClassBytes[size_class] / layout::kOffsetUnit;
-  std::uint64_t free = 0;
-  for (std::uint64_t w = 0; w < view.bit_words && free < enough; ++w) {
-    Word& bits = view.free_bits[page * view.bit_words + w];
-    for (std::uint64_t word = bits.load_relaxed(); word != 0 && free < enough; word &= word - 1) {
-      const std::uint64_t bit = word & (~word + 1);
-      const std::uint64_t unit = view.page_unit(page) + (w * 64 + static_cast<std::uint64_t>(__builtin_ctzll(word))) * units;
-      const Record* record = view.record(unit);
-      if (record != nullptr && Hdr::state(record->hdr.load_relaxed()) == RecordState::free) {
-        ++free;
-        continue;
-      }
-      bits.fetch_and(~bit);
-      // [SL-3] it may have become free between the two: then the bit is ours to set again.
-      if (record != nullptr && Hdr::state(record->hdr.load_seq_cst()) == RecordState::free) bits.fetch_or(bit);
-    }
-  }
-  return free;
-}
-
-std::uint64_t count_bits(const View& view, const Word* bits, std::uint64_t page) noexcept {
-  std::uint64_t count = 0;
-  for (std::uint64_t w = 0; w < view.bit_words; ++w) {
-    count += static_cast<std::uint64_t>(__builtin_popcountll(bits[page * view.bit_words + w].load_relaxed()));
-  }
-  return count;
-}
+constexpr std::uint64_t kWindowsPerVictim = 2;     // looked at before a class's pages are
+constexpr std::uint64_t kLooksPerStep = 64;
+constexpr std::int64_t kPagesBehind = 8;           // owed: the load has changed
+constexpr std::uint64_t kPagesOwedMax = 64;        // nobody's past counts for more
+constexpr unsigned kEvictionsPerNote = 4;         // or half a page
+constexpr unsigned kWindowsPerNote = 2;
+constexpr std::uint64_t kMissedNotesMax = 16;      // in the ledger, at one step
 
 }  // namespace
 
-Evictor::Counts Evictor::count(const View& view) const noexcept {
-  Counts counts;
-  std::uint64_t gone = 0;
-  const auto add = [&](const Word* stats) {
-    counts.allocations += stats[layout::kSets].load_relaxed();
-    counts.inserts += stats[layout::kInserts].load_relaxed();
-    gone += stats[layout::kDeletes].load_relaxed() + stats[layout::kExpired].load_relaxed() + stats[layout::kEvicted].load_relaxed();
-  };
-  add(view.header->gone_stats);
-  const std::uint64_t used = std::min<std::uint64_t>(view.header->clients_used.load_acquire(), view.shape.clients_max);
-  for (std::uint64_t c = 0; c < used; ++c) add(view.clients[c].stats);
-  // A kill between an effect and its count leaves this one off: it only paces epochs.
-  counts.keys = counts.inserts > gone ? counts.inserts - gone : 0;
-  return counts;
-}
-
-void Evictor::advance_epoch(const View& view, const Counts& counts) noexcept {
-  if (!counting_) {
-    counting_ = true;
-    inserts_ = counts.inserts;
-    return;
-  }
-  const std::uint64_t length = std::max<std::uint64_t>(1, counts.keys / kEpochsPerTurnover);
-  const std::uint64_t epochs = std::min((counts.inserts - inserts_) / length, kEpochsKeptPerStep);
-  if (epochs == 0) return;
-  inserts_ = epochs == kEpochsKeptPerStep ? counts.inserts : inserts_ + epochs * length;
-  SegmentHeader& header = *view.header;
-  header.evict_epoch.store_relaxed(header.evict_epoch.load_relaxed() + epochs);
-}
-
-void Evictor::survey(Context& context) noexcept {
-  const View& view = *context.view;
-  const unsigned runs = view.shape.classes;
-  for (Class& c : classes_) c.pages = c.blocks = c.free = c.waiting = 0;
-  free_pages_ = 0;
-  const auto class_of_page = [&](std::uint64_t word) -> unsigned {
-    if (PageWord::kind(word) == PageWord::kSlab && PageWord::Class::get(word) < runs) return static_cast<unsigned>(PageWord::Class::get(word));
-    return runs;
-  };
-  for (std::uint64_t p = 0; p < view.shape.page_count; ++p) {
-    const std::uint64_t word = view.pages[p].load_relaxed();
-    const bool free = PageWord::kind(word) == PageWord::kFree;
-    if (free) {
-      ++free_pages_;
-      continue;
-    }
-    Class& c = classes_[class_of_page(word)];
-    ++c.pages;
-    c.blocks += class_of_page(word) == runs ? 1 : view.shape.page_bytes / layout::kClassBytes[class_of_page(word)];
-  }
-  for (const RetiredBlock& block : context.retired) ++classes_[class_of_page(view.pages[view.page_of(block.unit)].load_relaxed())].waiting;
-  // While there are many free pages nobody is short.
-  if (free_pages_ > 2 * page_mark(view)) return set_headroom(view);
-  for (std::uint64_t p = 0; p < view.shape.page_count; ++p) {
-    const unsigned size_class = class_of_page(view.pages[p].load_relaxed());
-    if (size_class == runs) continue;
-    Class& c = classes_[size_class];
-    const std::uint64_t enough = 4 * high_mark(c.blocks) + 64 + blocks_per_page(view, size_class);
-    if (c.free < enough) c.free += count_free(view, p, size_class, enough - c.free);
-    c.waiting += count_bits(view, view.hint_bits, p);
-  }
-  set_headroom(view);
-}
-
-void Evictor::set_headroom(const View& view) noexcept {
-  std::uint64_t least = ~std::uint64_t{0};
-  if (free_pages_ > 2 * page_mark(view)) {
-    least = 0;
-  } else {
-    for (unsigned size_class = 0; size_class < view.shape.classes; ++size_class) {
-      const Class& c = classes_[size_class];
-      const std::uint64_t low = low_mark(c.blocks);
-      if (c.blocks > 0) least = std::min(least, c.free > low ? c.free - low : 0);
-    }
-  }
-  headroom_ = least + free_pages_ < least ? least : least + free_pages_;
-}
-
-std::uint64_t Evictor::deficit(const View& view, unsigned size_class) const noexcept {
+/// Windows would have to be many until enough of the class are met.
+bool Evictor::is_rare(unsigned size_class) const noexcept {
   const Class& c = classes_[size_class];
-  const std::uint64_t there = c.free + c.waiting + free_pages_ * blocks_per_page(view, size_class);
-  if (c.blocks == 0 || there > low_mark(c.blocks)) return 0;
-  return high_mark(c.blocks) - there;
+  return c.blocks * kWindowsPerVictim * kWindowSlots < blocks_used_ * Candidates::kPerVictim;
 }
 
-bool Evictor::evict_in_pages(Context& context, EvictionPolicy policy, unsigned size_class) noexcept {
-  const View& view = *context.view;
-  const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
-  Linked best;
-  std::int32_t best_score = 0;
-  std::uint64_t seen = 0;
-  for (std::uint64_t n = 0; n < view.shape.page_count && seen < kBlocksTriedMax; ++n) {
-    const std::uint64_t page = page_cursor_++ % view.shape.page_count;
+void Evictor::look_in_pages(const View& view, EvictionPolicy policy, unsigned size_class) noexcept {
+  Class& c = classes_[size_class];
+  unsigned seen = 0;
+  for (std::uint64_t n = 0; n < view.shape.page_count && seen < Candidates::kPerVictim; ++n) {
+    const std::uint64_t page = c.page_cursor++ % view.shape.page_count;
     const std::uint64_t word = view.pages[page].load_relaxed();
     const bool run = PageWord::kind(word) == PageWord::kRunHead;
     if (!run && (PageWord::kind(word) != PageWord::kSlab || PageWord::Class::get(word) != size_class)) continue;
     if (run != (size_class == view.shape.classes)) continue;
-    for_each_block(view, page, [&](std::uint64_t unit, Record& record) {
-      if (seen >= kBlocksTriedMax || Hdr::state(record.hdr.load_acquire()) == RecordState::free) return;
+    const std::uint64_t bytes = run ? std::max<std::uint64_t>(1, PageWord::Length::get(word)) * view.shape.page_bytes : layout::kClassBytes[size_class];
+    const std::uint64_t blocks = blocks_per_page(view, size_class);
+    for (std::uint64_t i = 0; i < blocks && seen < Candidates::kPerVictim; ++i) {
+      const std::uint64_t unit = view.page_unit(page) + c.block_cursor++ % blocks * (bytes / layout::kOffsetUnit);
+      if (Hdr::state(view.record_at(unit).hdr.load_acquire()) == RecordState::free) continue;
       const Linked found = find_by_key(view, unit);
-      if (found.slot == nullptr) return;
+      if (found.slot == nullptr) continue;
       ++seen;
-      const std::uint64_t bytes = run ? PageWord::Length::get(word) * view.shape.page_bytes : layout::kClassBytes[size_class];
-      const std::int32_t score = score_of(found.heat, epoch, std::max<std::uint64_t>(1, bytes), policy);
-      if (best.slot != nullptr && score >= best_score) return;
-      best = found;
-      best_score = score;
-    });
+      c.candidates.offer({found.bucket, found.slot, found.word, found.heat, bytes, score_in_class(view, policy, found.heat->load_relaxed(), bytes, size_class), size_class});
+    }
   }
-  return best.slot != nullptr && evict_slot(context, best.bucket, *best.slot, best.word);
 }
 
-bool Evictor::evict_of_class(Context& context, EvictionPolicy policy, unsigned size_class, bool note) noexcept {
-  const View& view = *context.view;
-  const Window window = look_for(view, policy, size_class);
-  if (note && window.any) {
-    const auto bytes = static_cast<std::int64_t>(size_class < view.shape.classes ? layout::kClassBytes[size_class] : view.shape.page_bytes);
-    classes_[window.any->size_class].owed_bytes += bytes;
-    classes_[size_class].owed_bytes -= bytes;
-  }
-  if (window.of_class) return evict_slot(context, window.of_class->bucket, *window.of_class->slot, window.of_class->word);
-  return evict_in_pages(context, policy, size_class);
+void Evictor::look_on(const View& view, EvictionPolicy policy) noexcept {
+  const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
+  look(view, policy, [&](const Victim& victim) {
+    classes_[victim.size_class].candidates.offer(victim);
+    calibration_.note(victim.size_class, victim.heat->load_relaxed(), epoch);
+    if (!lowest_ || victim.score < lowest_->score) lowest_ = victim;
+  });
 }
 
-std::uint64_t Evictor::move_page(Context& context, EvictionPolicy policy, unsigned taker) noexcept {
+unsigned Evictor::class_of_lowest(const View& view, EvictionPolicy policy) noexcept {
+  lowest_.reset();
+  for (unsigned n = 0; n < kWindowsPerNote; ++n) look_on(view, policy);
+  return lowest_ ? lowest_->size_class : view.shape.classes;
+}
+
+bool Evictor::evict_candidate(Context& context, EvictionPolicy policy, unsigned size_class, bool note) noexcept {
   const View& view = *context.view;
-  const auto page_bytes = static_cast<std::int64_t>(view.shape.page_bytes);
-  const bool needs_one = classes_[taker].blocks == 0;
+  Class& c = classes_[size_class];
+  while (c.candidates.any()) {
+    const Victim victim = c.candidates.take();
+    if (!still_scores(view, policy, victim)) continue;
+    if (!evict_slot(context, victim.bucket, *victim.slot, victim.word)) continue;
+    c.candidates.spend();
+    if (size_class < view.shape.classes) ++c.free;
+    if (note) {
+      c.unnoted_bytes += victim.bytes;
+      if (++c.unnoted >= kEvictionsPerNote || 2 * c.unnoted_bytes >= view.shape.page_bytes) {
+        owe(view, class_of_lowest(view, policy), size_class, std::exchange(c.unnoted_bytes, 0));
+        c.unnoted = 0;
+      }
+    }
+    if (context.retired.size() >= kRetiredBatch) reclaim_retired(context);
+    return true;
+  }
+  return false;
+}
+
+std::uint64_t Evictor::evict_of_class(Context& context, EvictionPolicy policy, unsigned size_class, const Wanted& wanted) noexcept {
+  const View& view = *context.view;
+  const Candidates& candidates = classes_[size_class].candidates;
+  const std::uint64_t most = std::min(wanted.blocks, wanted.most);
+  std::uint64_t evicted = 0;
+  for (std::uint64_t tries = 2 * wanted.blocks; tries > 0 && evicted < most; --tries) {
+    if (!is_rare(size_class)) {
+      for (std::uint64_t n = 0; n < kWindowsPerVictim && !candidates.enough(); ++n) look_on(view, policy);
+    }
+    if (!candidates.enough()) look_in_pages(view, policy, size_class);
+    if (!candidates.any()) break;
+    evicted += evict_candidate(context, policy, size_class, wanted.note) ? 1 : 0;
+  }
+  reclaim_retired(context);
+  return evicted;
+}
+
+unsigned Evictor::giver_to(unsigned taker) const noexcept {
   unsigned giver = taker;
-  for (unsigned c = 0; c <= view.shape.classes; ++c) {
+  for (unsigned c = 0; c < classes_.size(); ++c) {
     if (c == taker || classes_[c].pages == 0) continue;
     if (giver == taker || classes_[c].owed_bytes > classes_[giver].owed_bytes ||
         (classes_[c].owed_bytes == classes_[giver].owed_bytes && classes_[c].pages > classes_[giver].pages)) {
       giver = c;
     }
   }
+  return giver;
+}
+
+std::uint64_t Evictor::move_page(Context& context, EvictionPolicy policy, unsigned taker) noexcept {
+  const View& view = *context.view;
+  const auto page_bytes = static_cast<std::int64_t>(view.shape.page_bytes);
+  const bool needs_one = classes_[taker].blocks == 0;
+  const unsigned giver = giver_to(taker);
   if (giver == taker || (!needs_one && classes_[giver].owed_bytes < page_bytes)) return 0;
   Class& from = classes_[giver];
   from.owed_bytes -= page_bytes;
   classes_[taker].owed_bytes += page_bytes;
-  std::uint64_t evicted = 0;
-  if (giver == view.shape.classes) {
-    evicted = evict_of_class(context, policy, giver, false) ? 1 : 0;
-    reclaim_retired(context);
-    return evicted;
-  }
   const std::uint64_t blocks = blocks_per_page(view, giver);
-  const std::uint64_t wanted = blocks + low_mark(from.blocks);
-  for (std::uint64_t tries = 0; from.free < wanted && tries < 2 * blocks; ++tries) {
-    if (!evict_of_class(context, policy, giver, false)) continue;
-    ++evicted;
-    ++from.free;
-    if (context.retired.size() >= kRetiredBatch) reclaim_retired(context);
-  }
-  reclaim_retired(context);
-  static_cast<void>(vacate_emptiest(context, giver));
+  const std::uint64_t wanted = giver == view.shape.classes ? 1 : blocks + low_mark(from);
+  const std::uint64_t more = wanted > from.free ? wanted - from.free : 0;
+  const std::uint64_t evicted = evict_of_class(context, policy, giver, {more, more, false});
+  if (giver != view.shape.classes) static_cast<void>(vacate_emptiest(context, giver));
   return evicted;
 }
 
 bool Evictor::vacate_emptiest(Context& context, unsigned size_class) noexcept {
   const View& view = *context.view;
+  Class& from = classes_[size_class];
   std::uint64_t emptiest = view.shape.page_count;
   std::uint64_t most_free = 0;
   for (std::uint64_t n = 0; n < view.shape.page_count; ++n) {
-    const std::uint64_t page = (page_cursor_ + n) % view.shape.page_count;
+    const std::uint64_t page = (from.page_cursor + n) % view.shape.page_count;
     const std::uint64_t word = view.pages[page].load_relaxed();
     if (PageWord::kind(word) != PageWord::kSlab || PageWord::Class::get(word) != size_class) continue;
     const std::uint64_t free = count_bits(view, view.free_bits, page);
@@ -237,15 +151,30 @@ bool Evictor::vacate_emptiest(Context& context, unsigned size_class) noexcept {
     most_free = free;
   }
   if (emptiest == view.shape.page_count) return false;
-  page_cursor_ = emptiest + 1;  // another one next time, should this one be in use
+  from.page_cursor = emptiest + 1;  // another one next time, should this one be in use
   if (!vacate_page(context, emptiest)) return false;
   const std::uint64_t blocks = blocks_per_page(view, size_class);
-  Class& from = classes_[size_class];
   ++free_pages_;
   --from.pages;
   from.blocks -= blocks;
   from.free -= std::min(from.free, blocks);
   return true;
+}
+
+void Evictor::owe(const View& view, unsigned lowest, unsigned taker, std::uint64_t bytes) noexcept {
+  const auto most = static_cast<std::int64_t>(kPagesOwedMax * view.shape.page_bytes);
+  Class& from = classes_[lowest];
+  Class& to = classes_[taker];
+  from.owed_bytes = std::min(from.owed_bytes + static_cast<std::int64_t>(bytes), most);
+  to.owed_bytes = std::max(to.owed_bytes - static_cast<std::int64_t>(bytes), -most);
+}
+
+void Evictor::note_missed(const View& view, EvictionPolicy policy, unsigned size_class) noexcept {
+  Class& c = classes_[size_class];
+  const std::uint64_t notes = std::min(c.missed, kMissedNotesMax);
+  for (std::uint64_t n = 0; n < notes; ++n) {
+    owe(view, class_of_lowest(view, policy), size_class, c.missed * layout::kClassBytes[size_class] / notes);
+  }
 }
 
 std::uint64_t Evictor::step(Context& context, std::uint64_t count_max) noexcept {
@@ -254,34 +183,51 @@ std::uint64_t Evictor::step(Context& context, std::uint64_t count_max) noexcept 
   const Counts counts = count(view);
   advance_epoch(view, counts);
   const EvictionPolicy policy = policy_of(view);
-  if (policy == EvictionPolicy::none) return 0;
-  const std::uint64_t wanted = header.memory_wanted.load_relaxed();
-  if (wanted == 0 && counts.allocations - allocations_ < headroom_) return 0;
+  if (policy == EvictionPolicy::none) {
+    if (!std::exchange(gaps_given_, true)) gaps_.give_back(view);
+    return 0;
+  }
+  gaps_given_ = false;
+  ++steps_;
+  for (std::uint64_t n = 0; n < kLooksPerStep && looks_owed_ > 0; ++n, --looks_owed_) look_on(view, policy);
+  const bool wanted = header.memory_wanted.load_relaxed() != 0;
+  const std::uint64_t run_pages = header.run_pages_taken.load_relaxed();
+  if (!wanted && run_pages == 0 && counts.allocations - allocations_ < headroom_) return 0;
   allocations_ = counts.allocations;
+  if (wanted) header.memory_wanted.store_relaxed(0);
+  gaps_.note_runs(view, steps_);
   survey(context);
-  if (wanted != 0) header.memory_wanted.store_relaxed(0);
+  steps_ = 0;
   const unsigned runs = view.shape.classes;
   std::uint64_t evicted = 0;
+  // One class after the other: the page that one gets may be what the next is short of, and then nothing of
+  // that one goes. Others owe it.
   for (unsigned size_class = 0; size_class < runs && evicted < count_max; ++size_class) {
-    const bool needs_page = wanted == size_class + 1 && classes_[size_class].blocks == 0;
+    Class& c = classes_[size_class];
+    note_missed(view, policy, size_class);
     const std::uint64_t short_of = deficit(view, size_class);
+    const bool needs_page = c.missed > 0 && c.blocks == 0;
     if (short_of == 0 && !needs_page) continue;
-    std::uint64_t went = 0;
-    for (std::uint64_t n = 0; n < 2 * short_of && went < short_of && evicted < count_max; ++n) {
-      if (!evict_of_class(context, policy, size_class, true)) continue;
-      ++went;
-      ++evicted;
-      if (context.retired.size() >= kRetiredBatch) reclaim_retired(context);
+    // Who owes much pays first; who owes little, behind what the class gives itself.
+    const std::int64_t owed = classes_[giver_to(size_class)].owed_bytes;  // its own is not positive while others' is
+    const bool behind = owed >= kPagesBehind * static_cast<std::int64_t>(view.shape.page_bytes);
+    const std::uint64_t pages = behind ? std::min(2 * page_mark(view), 1 + short_of / blocks_per_page(view, size_class)) : 0;
+    while (free_pages_ < pages && evicted < count_max) {
+      const std::uint64_t free_before = free_pages_;
+      evicted += move_page(context, policy, size_class);
+      if (free_pages_ == free_before) break;
     }
-    classes_[size_class].free += went;
+    if (const std::uint64_t left = deficit(view, size_class); left > 0 && evicted < count_max) {
+      evicted += evict_of_class(context, policy, size_class, {left, count_max - evicted, true});
+    }
     if (free_pages_ == 0) evicted += move_page(context, policy, size_class);
   }
-  reclaim_retired(context);
+  evicted += gaps_.make(context, policy, count_max > evicted ? count_max - evicted : 0);
   // One half-empty page a step is enough: there is time until somebody needs it.
   for (unsigned size_class = 0; size_class < runs && free_pages_ < page_mark(view); ++size_class) {
     const Class& c = classes_[size_class];
     const std::uint64_t blocks = blocks_per_page(view, size_class);
-    if (c.blocks > 0 && c.free >= blocks + high_mark(c.blocks) && vacate_emptiest(context, size_class)) {
+    if (c.blocks > 0 && c.free >= blocks + high_mark(c) && vacate_emptiest(context, size_class)) {
       headroom_ = 0;
       return evicted;
     }

@@ -1,6 +1,7 @@
 // Whole pages: emptied by eviction, or vacated by moving what is in them.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "eviction/eviction.hpp"
@@ -55,13 +56,13 @@ void hide_page(Context& context, std::uint64_t page, unsigned size_class) noexce
 }
 
 /// What is lost with a block: its value density by its bytes. 0: nothing is linked there.
-double worth_of(const View& view, std::uint64_t unit, std::uint64_t bytes, EvictionPolicy policy) noexcept {
+double worth_of(const View& view, std::uint64_t unit, std::uint64_t bytes, unsigned size_class, EvictionPolicy policy) noexcept {
   const Linked linked = find_by_key(view, unit);
   if (linked.slot == nullptr) {
     // Free, or on its way out; what somebody still holds cannot make room now.
     return Hdr::state(view.record(unit)->hdr.load_relaxed()) == RecordState::free ? 0 : kHeld;
   }
-  const std::int32_t score = score_of(linked.heat, view.header->evict_epoch.load_relaxed(), bytes, policy);
+  const std::int32_t score = score_in_class(view, policy, linked.heat->load_relaxed(), bytes, size_class);
   // The density of policy `lru` is its recency; any growing function of the score will do.
   return (policy == EvictionPolicy::lru ? 1.0 / (1.0 - score) : std::exp2(static_cast<double>(score) / kScoreOctave)) * static_cast<double>(bytes);
 }
@@ -74,7 +75,7 @@ double worth_of_slab(const View& view, std::uint64_t page, std::uint64_t word, E
   const std::uint64_t samples = std::min(blocks, kBlocksSampled);
   double sum = 0;
   for (std::uint64_t n = 0; n < samples; ++n) {
-    sum += worth_of(view, view.page_unit(page) + n * blocks / samples * (bytes / layout::kOffsetUnit), bytes, policy);
+    sum += worth_of(view, view.page_unit(page) + n * blocks / samples * (bytes / layout::kOffsetUnit), bytes, static_cast<unsigned>(size_class), policy);
   }
   return sum * static_cast<double>(blocks) / static_cast<double>(samples);
 }
@@ -90,25 +91,36 @@ Linked find_by_key(const View& view, std::uint64_t unit) noexcept {
     if (!Slot::occupied(word) || Slot::mark(word) != layout::Mark::live || Slot::Offset::get(word) != unit) continue;
     found.slot = &walk.slot();
     found.word = word;
-    found.heat = walk.heat().load_relaxed();
+    found.heat = &walk.heat();
     break;
   }
   return found;
 }
 
-bool make_hole(Context& context, EvictionPolicy policy, std::uint64_t pages) noexcept {
+std::optional<std::uint64_t> make_hole(Context& context, EvictionPolicy policy, std::uint64_t pages) noexcept {
   const View& view = *context.view;
-  if (pages == 0 || pages > view.shape.page_count) return false;
+  if (pages == 0 || pages > view.shape.page_count) return std::nullopt;
   const auto run_at = [&](std::uint64_t page) {
     const std::uint64_t word = view.pages[page].load_relaxed();
     const std::uint64_t back = PageWord::Length::get(word);
     return PageWord::kind(word) == PageWord::kRunTail && back <= page ? page - back : page;
   };
+  // A run that begins before goes whole; else as near behind another run as may be, so that what is between two runs
+  // and too short for a third does not stay so.
+  const auto start_at = [&](std::uint64_t place) {
+    if (const std::uint64_t run = run_at(place); run != place) return run;
+    for (std::uint64_t start = place; start > 0 && place - start < pages; --start) {
+      const auto before = PageWord::kind(view.pages[start - 1].load_relaxed());
+      if (before == PageWord::kRunTail || before == PageWord::kRunHead) return start;
+    }
+    return place;
+  };
   const std::uint64_t places = view.shape.page_count - pages + 1;
   const std::uint64_t stride = std::max<std::uint64_t>(1, places / kHolesTriedMax);
   std::uint64_t best_start = 0;
   double best_loss = -1;
-  for (std::uint64_t start = view.header->page_hand.fetch_add(1) % stride; start < places; start += stride) {
+  for (std::uint64_t place = view.header->page_hand.fetch_add(1) % stride; place < places; place += stride) {
+    const std::uint64_t start = start_at(place);
     double loss = 0;
     for (std::uint64_t p = start; p < start + pages && (best_loss < 0 || loss < best_loss); ++p) {
       const std::uint64_t head = run_at(p);
@@ -119,7 +131,7 @@ bool make_hole(Context& context, EvictionPolicy policy, std::uint64_t pages) noe
       } else if (p == start || p == head) {
         // The whole run goes, whatever part of it is in the way.
         const std::uint64_t bytes = std::max<std::uint64_t>(1, PageWord::Length::get(word)) * view.shape.page_bytes;
-        loss += worth_of(view, view.page_unit(head), bytes, policy);
+        loss += worth_of(view, view.page_unit(head), bytes, view.shape.classes, policy);
       }
     }
     if (best_loss >= 0 && loss >= best_loss) continue;
@@ -130,7 +142,7 @@ bool make_hole(Context& context, EvictionPolicy policy, std::uint64_t pages) noe
   for (std::uint64_t p = best_start; p < best_start + pages; ++p) {
     whole = (PageWord::kind(view.pages[p].load_relaxed()) == PageWord::kFree || empty_page(context, run_at(p))) && whole;
   }
-  return whole;
+  return whole ? std::optional{best_start} : std::nullopt;
 }
 
 bool empty_page(Context& context, std::uint64_t page) noexcept {

@@ -68,17 +68,21 @@ static_assert(log_of(1) == 0 && log_of(2) == 256 && log_of(1024) == 2560 && log_
 
 }  // namespace detail
 
+/// How often it is used in an epoch: kScoreOctave log2 of it.
+inline int use_log(std::uint32_t heat, std::uint64_t epoch) noexcept {
+  using layout::HeatWord;
+  return detail::kFrequencyLogs[HeatWord::frequency(heat)] + (HeatWord::returned(heat) ? detail::kReturnedBonus : 0) -
+         (detail::kAgeWeight * detail::kLogs[HeatWord::age(heat, epoch)] + detail::kRecencyWeight * detail::kLogs[HeatWord::recency(heat, epoch)]) /
+             detail::kSixteenths;
+}
+
 /// `block_bytes` >= 1. Policy `lru` goes by the last use, then by age.
 inline std::int32_t score_of(std::uint32_t heat, std::uint64_t epoch, std::uint64_t block_bytes, EvictionPolicy policy) noexcept {
   using layout::HeatWord;
-  const std::uint32_t recency = HeatWord::recency(heat, epoch);
-  const std::uint32_t age = HeatWord::age(heat, epoch);
   if (policy == EvictionPolicy::lru) {
-    return -static_cast<std::int32_t>(recency * (HeatWord::kEpochMask + 1) + age);
+    return -static_cast<std::int32_t>(HeatWord::recency(heat, epoch) * (HeatWord::kEpochMask + 1) + HeatWord::age(heat, epoch));
   }
-  std::int32_t score = detail::kFrequencyLogs[HeatWord::frequency(heat)] + (HeatWord::returned(heat) ? detail::kReturnedBonus : 0) -
-                       (detail::kAgeWeight * detail::kLogs[age] + detail::kRecencyWeight * detail::kLogs[recency]) / detail::kSixteenths -
-                       detail::log_of(block_bytes);
+  std::int32_t score = use_log(heat, epoch) - detail::log_of(block_bytes);
   if (policy == EvictionPolicy::cost) {
     score += detail::kCostWeight * (static_cast<int>(HeatWord::cost_class(heat)) - static_cast<int>(HeatWord::kCostClassOne));
   }

@@ -237,6 +237,7 @@ struct Write {
       break;
     }
     context.count(layout::kInserts);
+    context.count(layout::kInsertBytes, block_bytes);
     return true;
   }
   [[gnu::noinline]] void lost_race(mem::Backoff& backoff) noexcept {

@@ -33,6 +33,7 @@ enum Stat : unsigned {
   kHits, kMisses, kSets, kDeletes, kExpired, kEvicted, kEvents, kBackpressure, kRetries, kInserts, kReturned,
   kEvictedCost,  // a double's bits
   kWaitedForRoom, kSampled,
+  kInsertBytes,  // of the blocks
   kStatCount = 16
 };
 

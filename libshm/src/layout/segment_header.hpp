@@ -82,7 +82,7 @@ struct alignas(4096) SegmentHeader {
   Word evict_hand;             // 1296 global slot
   Word page_hand;              // 1304
   Word reserved9;              // 1312
-  Word memory_wanted;          // 1320 size class + 1 that an allocator missed
+  Word memory_wanted;          // 1320 1 when an allocator found nothing: class_missed says of which class
   Word ghost_used;             // 1328 1 from the first eviction on
   Word sample_below;           // 1336 reads whose sample bits are below are sampled
   // 1344: rare
@@ -96,7 +96,11 @@ struct alignas(4096) SegmentHeader {
   Word miss_estimates;         // 1400 kMissEstimates of 16 bits; 0: none yet
   Word gone_stats[kStatCount]; // 1408 counts of clients that left or died
   Word wait_slots[kWaitSlots]; // 1536 WaitWord
-  std::uint8_t reserved8[4096 - 1536 - 8 * kWaitSlots];
+  mem::Shared<std::uint32_t> class_weights[kClassesMax + 1];  // int32 each: calibration.hpp; last: runs
+  mem::Shared<std::uint32_t> class_missed[kClassesMax + 1];   // blocks that writers made room for, since the supervisor looked
+  mem::Shared<std::uint32_t> run_pages_taken;                 // since then
+  mem::Shared<std::uint32_t> run_pages_longest;               // of one run, since then
+  std::uint8_t reserved8[4096 - 1536 - 8 * kWaitSlots - 8 * (kClassesMax + 1) - 8];
 };
 static_assert(sizeof(SegmentHeader) == 4096);
 static_assert(offsetof(SegmentHeader, trigger_word) == 1024);

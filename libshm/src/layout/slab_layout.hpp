@@ -23,6 +23,9 @@ struct PageWord {
     return KindField::make(kind) | Class::make(size_class) | Client::make(client) | Length::make(length);
   }
   static constexpr Kind kind(std::uint64_t w) noexcept { return static_cast<Kind>(KindField::get(w)); }
+  /// A free page that the supervisor keeps for runs; its class is 1.
+  static constexpr std::uint64_t kept() noexcept { return make(kFree, 1, 0, 0); }
+  static constexpr bool is_kept(std::uint64_t w) noexcept { return w == kept(); }
 };
 
 /// Block sizes: 8 steps a doubling (waste at most 1/8), from kBlockBytesMin to half of the largest

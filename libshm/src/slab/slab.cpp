@@ -20,6 +20,7 @@ void release_page(const View& view, std::uint64_t page) noexcept {
   set_available(view, view.shape.classes, page);
 }
 
+constexpr int kGapsTriedMax = 16;  // for one run, when others take pages of them
 constexpr int kShareMax = 16;  // free blocks that a thread takes off a page's list at once
 
 /// The lowest blocks of a word of free bits that one thread takes at once: the more of them there are, the more.
@@ -76,6 +77,7 @@ std::uint64_t take_free_page(Context& context, unsigned size_class) noexcept {
       const std::uint64_t page = w * 64 + static_cast<std::uint64_t>(__builtin_ctzll(word));
       if (page >= view.shape.page_count) break;
       std::uint64_t seen = view.pages[page].load_acquire();
+      if (PageWord::is_kept(seen)) continue;
       if (PageWord::kind(seen) != PageWord::kFree ||
           !view.pages[page].cas_acq_rel(seen, PageWord::make(PageWord::kInit, size_class, context.id, 0))) {
         row[w].fetch_and(~bit_of(page));
@@ -143,21 +145,61 @@ std::uint64_t claim_in_class(Context& context, unsigned size_class, std::uint64_
   return 0;
 }
 
-std::uint64_t claim_run(Context& context, std::uint64_t pages, std::uint64_t uid) noexcept {
-  const View& view = *context.view;
+/// The first page of the shortest gap that so many pages fit into, by a look alone; page_count: there is none. So long
+/// gaps stay for long runs.
+std::uint64_t find_gap(const View& view, std::uint64_t pages) noexcept {
   const std::uint64_t count = view.shape.page_count;
+  const Word* row = view.available + view.shape.classes * view.available_words;
+  std::uint64_t best = count;
+  std::uint64_t best_length = count + 1;
   std::uint64_t length = 0;
-  for (std::uint64_t page = 0; page < count; ++page) {
-    std::uint64_t seen = view.pages[page].load_acquire();
-    const bool got = PageWord::kind(seen) == PageWord::kFree &&
-                     view.pages[page].cas_acq_rel(seen, PageWord::make(PageWord::kRunClaim, 0, context.id, 0));
-    CACHEE_CRASH_POINT("slab.run.claiming");
-    if (!got) {
-      for (; length > 0; --length) release_page(view, page - length);
+  for (std::uint64_t page = 0; page <= count; ++page) {
+    if (page < count && page % 64 == 0 && length == 0 && row[page / 64].load_relaxed() == 0) {
+      page += 63;
       continue;
     }
-    if (++length < pages) continue;
-    const std::uint64_t head = page + 1 - pages;
+    if (page < count && PageWord::kind(view.pages[page].load_relaxed()) == PageWord::kFree) {
+      ++length;
+      continue;
+    }
+    if (length >= pages && length < best_length) {
+      best = page - length;
+      best_length = length;
+    }
+    length = 0;
+  }
+  return best;
+}
+
+/// U1. False: somebody else took one of them.
+bool claim_gap(Context& context, std::uint64_t head, std::uint64_t pages) noexcept {
+  const View& view = *context.view;
+  for (std::uint64_t taken = 0; taken < pages; ++taken) {
+    std::uint64_t seen = view.pages[head + taken].load_acquire();
+    const bool got = PageWord::kind(seen) == PageWord::kFree &&
+                     view.pages[head + taken].cas_acq_rel(seen, PageWord::make(PageWord::kRunClaim, 0, context.id, 0));
+    CACHEE_CRASH_POINT("slab.run.claiming");
+    if (got) continue;
+    while (taken > 0) release_page(view, head + --taken);
+    return false;
+  }
+  return true;
+}
+
+/// For the supervisor, which keeps a gap for the next one.
+void note_run(const View& view, std::uint64_t pages) noexcept {
+  SegmentHeader& header = *view.header;
+  const auto length = static_cast<std::uint32_t>(pages);
+  header.run_pages_taken.fetch_add(length);
+  if (header.run_pages_longest.load_relaxed() < length) header.run_pages_longest.store_relaxed(length);
+}
+
+std::uint64_t claim_run(Context& context, std::uint64_t pages, std::uint64_t uid) noexcept {
+  const View& view = *context.view;
+  for (int tries = 0; tries < kGapsTriedMax; ++tries) {
+    const std::uint64_t head = find_gap(view, pages);
+    if (head == view.shape.page_count) return 0;
+    if (!claim_gap(context, head, pages)) continue;
     view.pages[head].store_release(PageWord::make(PageWord::kRunClaim, 0, context.id, pages));
     for (std::uint64_t d = 1; d < pages; ++d) {
       view.pages[head + d].store_release(PageWord::make(PageWord::kRunTail, 0, context.id, d));
@@ -170,10 +212,10 @@ std::uint64_t claim_run(Context& context, std::uint64_t pages, std::uint64_t uid
     mem::fence_release();  // before the first byte of the record
     view.pages[head].store_release(PageWord::make(PageWord::kRunHead, 0, context.id, pages));
     Word* row = view.available + view.shape.classes * view.available_words;
-    for (std::uint64_t p = head; p <= page; ++p) row[p / 64].fetch_and(~bit_of(p));
+    for (std::uint64_t p = head; p < head + pages; ++p) row[p / 64].fetch_and(~bit_of(p));
+    note_run(view, pages);
     return unit;
   }
-  for (; length > 0; --length) release_page(view, count - length);
   return 0;
 }
 
@@ -231,6 +273,11 @@ bool free_run(const View& view, std::uint32_t client, std::uint64_t unit, std::u
   CACHEE_CRASH_POINT("slab.run.freed");
   release_run(view, page, length);
   return true;
+}
+
+void keep_page(const View& view, std::uint64_t page, bool kept) noexcept {
+  const std::uint64_t free = PageWord::make(PageWord::kFree, 0, 0, 0);
+  if (view.pages[page].cas(kept ? free : PageWord::kept(), kept ? PageWord::kept() : free) && !kept) set_available(view, view.shape.classes, page);
 }
 
 bool drain_page(Context& context, std::uint64_t page) noexcept {

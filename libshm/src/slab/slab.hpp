@@ -16,6 +16,7 @@
 //   page    P1 cas FREE -> INIT(me)   P2 hdr of every block := FREE   P3 store SLAB(class)
 //   drain   D1 cas SLAB -> DRAIN(me)  D2 fence; no nw names a block of the page, nobody holds it
 //           D3 cas every hdr FREE -> PRIV(my uid)   D4 store FREE; or undo: back to FREE, SLAB
+//   keep    K1 cas FREE -> FREE, kept for runs (and back): P1 leaves such a page alone, U1 takes it
 //   run     U1 cas each page FREE -> CLAIM(me)      U2 head := CLAIM(me, length), tails := TAIL
 //           U3 nw, hdr PRIV                         U4 head := RUN_HEAD(length)
 //   unrun   V1 cas RUN_HEAD -> DRAIN(me, length)    V2 cas hdr RETIRED|ABORTED -> FREE, else undo V1
@@ -44,6 +45,7 @@
 //   A3, install      PRIV block named by nw        -> ABORTED -> reclaimed
 //   F1, F3           FREE block without bit        scrub
 //   P1, P3 / U1, U4  INIT / CLAIM pages            -> FREE
+//   K1, the reverse  pages kept for runs           nobody needs to; the next supervisor counts them
 //   D1, D4           DRAIN page                    PRIV(uid of the dead) -> FREE, page -> SLAB
 //   V1, V3           DRAIN run                     finished if hdr is FREE, else undone (the dead
 //                                                  one's look at hazards may be of a life before)
@@ -169,6 +171,9 @@ void list_own_blocks(Context& context) noexcept;
 
 /// V1-V3 for a run whose hdr is `hdr` (RETIRED or ABORTED) and unprotected. False: somebody else did.
 bool free_run(const View& view, std::uint32_t client, std::uint64_t unit, std::uint64_t hdr) noexcept;
+
+/// Keeps a free page for runs, or gives it to all again. Nothing when the page is not free any more.
+void keep_page(const View& view, std::uint64_t page, bool kept) noexcept;
 
 /// Gives an entirely free page back to the pool (D1-D4). False when it is in use.
 bool drain_page(Context& context, std::uint64_t page) noexcept;
