@@ -43,12 +43,10 @@ class Cacheed:
     def __exit__(self, *_):
         self.process.terminate()
         self.process.wait(60)
-        for path in pathlib.Path("/dev/shm").glob(f"cachee.{self.name}*"):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        segment = pathlib.Path("/dev/shm", f"cachee.{self.name}")
+        segment.unlink(missing_ok=True)
+        for folder in (segment.with_name(segment.name + ".locks"), self.folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def wait(self, what, condition, patience=PATIENCE_S):
         end = time.monotonic() + patience
