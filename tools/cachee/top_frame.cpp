@@ -123,6 +123,12 @@ class FramePrinter {
     gauge("hits", hit_percent(info_.totals.hits, info_.totals.misses) / 100,
           fmt::format("{} of {} reads since the start", format_count(info_.totals.hits),
                       format_count(info_.totals.hits + info_.totals.misses)));
+    Line cost = line();
+    cost.add(fmt::format("{:<7}", "evicted"), kCyan);
+    put(std::move(cost.add(
+        info_.supervisor_pid != 0
+            ? fmt::format("cost {:.6g} in the last minute", info_.evicted_cost_minute)
+            : "cost of the last minute unknown")));
   }
 
   void rates() {
@@ -255,8 +261,6 @@ Rates rates_between(const Sample& before, const Sample& after) noexcept {
   rates.evicted = rate(&ClientStats::evicted);
   rates.events = rate(&ClientStats::events);
   rates.backpressure = rate(&ClientStats::backpressure);
-  const double cost = after.info.totals.evicted_cost - before.info.totals.evicted_cost;
-  rates.evicted_cost = seconds > 0 ? std::max(0.0, cost) / seconds : 0;
   return rates;
 }
 
@@ -299,7 +303,8 @@ Value stat_value(const Sample& sample, const Rates& rates) {
   Value sizing = Value::object();
   const bool estimated = info.miss_ratios[1] > 0;
   const auto miss = [&](std::size_t n) { return estimated ? Value{100.0 * info.miss_ratios[n], Unit::percent} : Value{}; };
-  sizing.add("evicted_cost_per_minute", 60.0 * rates.evicted_cost)
+  // Without a supervisor nobody moves the minute on.
+  sizing.add("evicted_cost_per_minute", supervised ? Value{info.evicted_cost_minute} : Value{})
       .add("miss_percent_half", miss(0))
       .add("miss_percent_now", miss(1))
       .add("miss_percent_double", miss(2))

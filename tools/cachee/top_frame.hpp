@@ -28,7 +28,6 @@ struct Sample {
 struct Rates {
   double gets = 0, hits = 0, misses = 0, sets = 0, deletes = 0;
   double expired = 0, evicted = 0, events = 0, backpressure = 0;
-  double evicted_cost = 0;
 };
 [[nodiscard]] Rates rates_between(const Sample& before, const Sample& after) noexcept;
 /// Share of reads that hit, in percent; 0 without reads.

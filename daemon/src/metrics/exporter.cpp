@@ -92,6 +92,9 @@ void add_segment(const Cache& cache, Families& out) {
   out.counter("cachee_deletes_total", "Keys erased.", info->totals.deletes);
   out.counter("cachee_expired_total", "Keys whose deadline passed.", info->totals.expired);
   out.counter("cachee_evicted_total", "Keys evicted for room.", info->totals.evicted);
+  out.labelled("cachee_evicted_cost_total", "Sum of the costs of the keys that were evicted.", MetricType::Counter, info->totals.evicted_cost, {});
+  out.gauge("cachee_evicted_cost_minute", "Cost of what was evicted in the last minute, to a second; since the start of cacheed, if that is later.",
+            info->evicted_cost_minute);
   out.counter("cachee_events_total", "Events appended to the ring.", info->totals.events);
   out.counter("cachee_backpressure_total", "Writes that met a full ring.", info->totals.backpressure);
 }

@@ -65,6 +65,9 @@ struct SegmentInfo {
   /// Estimated misses per read with 1/2, 1, 2 and 4 times the memory, if the mix of keys and sizes
   /// stays; all 0 until the supervisor has seen enough reads.
   std::array<double, 4> miss_ratios{};
+  /// Cost of what was evicted in the last minute, to a second; since the supervisor started, if that is later. The
+  /// minute moves with its heartbeat: without one, or when that is old, it is so much longer.
+  double evicted_cost_minute = 0;
   ClientStats totals{};             // of all clients, living and gone
   RingInfo ring{};
 };

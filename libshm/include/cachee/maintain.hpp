@@ -212,6 +212,8 @@ class Maintainer {
   [[nodiscard]] const Cache& cache() const noexcept;
 
   // Duty cycles: each does a bounded amount and returns how much.
+  /// Shows that the supervisor lives, and moves the minute of SegmentInfo::evicted_cost_minute on. To be called at least
+  /// once a second.
   void heartbeat(TimeNs now) noexcept;
   /// Removes up to `count_max` expired keys, each with its event.
   [[nodiscard]] std::uint64_t expire_due(TimeNs now, std::uint64_t count_max) noexcept;

@@ -84,6 +84,8 @@ Result<SegmentInfo> segment_info(const Cache& cache) {
     ++info.clients;
     add_stats(info.totals, client.stats);
   }
+  // A client that leaves adds its counts to those of the gone a moment before it clears them.
+  info.evicted_cost_minute = std::max(0.0, info.totals.evicted_cost - std::bit_cast<double>(header.evicted_cost_before.load_relaxed()));
   info.trigger_generation = trigger_generation(cache);
   if (const auto table = shm::read_table(view)) info.triggers = table->triggers.size();
   const bool alive = cache.supervisor_alive();

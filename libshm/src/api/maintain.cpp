@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -10,6 +11,7 @@
 
 #include "api/handle.hpp"
 #include "base/refusal.hpp"
+#include "eviction/cost_minute.hpp"
 #include "eviction/evictor.hpp"
 #include "eviction/reuse.hpp"
 #include "expiry/expiry.hpp"
@@ -67,6 +69,13 @@ Totals segment_totals(const View& view) noexcept {
   return totals;
 }
 
+double evicted_cost(const View& view) noexcept {
+  double cost = std::bit_cast<double>(view.header->gone_stats[layout::kEvictedCost].load_relaxed());
+  const std::uint64_t used = std::min<std::uint64_t>(view.header->clients_used.load_acquire(), view.shape.clients_max);
+  for (std::uint64_t c = 0; c < used; ++c) cost += std::bit_cast<double>(view.clients[c].stats[layout::kEvictedCost].load_relaxed());
+  return cost;
+}
+
 TimeNs time_of_deadline(const View& view, std::uint64_t ms) noexcept {
   return static_cast<TimeNs>(view.created_mono_ns) + static_cast<TimeNs>(std::min(ms, layout::Link::kDeadlineMax)) * base::kNsPerMs;
 }
@@ -111,6 +120,7 @@ struct Maintainer::Impl {
   std::uint64_t hint_cursor = 0;
   shm::Evictor evictor;
   shm::ReuseSampler sampler;
+  shm::CostMinute cost_minute;
   std::uint64_t hits_seen = 0;    // at the last publication
   std::uint64_t misses_seen = 0;
   std::uint64_t reads_collected = 0;  // at the last look at the samples
@@ -236,6 +246,10 @@ Result<Cache> Maintainer::client(Role role, std::string_view name) noexcept {
 void Maintainer::heartbeat(TimeNs now) noexcept {
   if (impl_->closed()) return;
   impl_->view().header->supervisor_heartbeat.store_relaxed(static_cast<std::uint64_t>(now));
+  const std::lock_guard duty{impl_->duty};
+  if (!impl_->cost_minute.is_due(now)) return;
+  const double before = impl_->cost_minute.note(now, evicted_cost(impl_->view()));
+  impl_->view().header->evicted_cost_before.store_relaxed(std::bit_cast<std::uint64_t>(before));
 }
 
 std::uint64_t Maintainer::expire_due(TimeNs now, std::uint64_t count_max) noexcept {

@@ -27,8 +27,9 @@ constexpr std::uint64_t compute_fingerprint() noexcept {
            kBucketsPerGhostSet, kSampleWords, kSampleRange, kOffsetBits, kOffsetUnit,
            kBlockBytesMin, kClassesMax, kClassBytes.back(), kItemWords, kTableFilterAt, kFilterBitsPerItem, kLanes, kClientPins,
            offsetof(SegmentHeader, ring_head), offsetof(SegmentHeader, ring_tail),
-           offsetof(SegmentHeader, evict_epoch), offsetof(SegmentHeader, registrations), offsetof(SegmentHeader, wait_slots),
-           offsetof(SegmentHeader, class_weights), offsetof(SegmentHeader, run_pages_longest), offsetof(Client, stats),
+           offsetof(SegmentHeader, evict_epoch), offsetof(SegmentHeader, evicted_cost_before), offsetof(SegmentHeader, registrations),
+           offsetof(SegmentHeader, wait_slots), offsetof(SegmentHeader, class_weights), offsetof(SegmentHeader, run_pages_longest),
+           offsetof(Client, stats),
            offsetof(Client, note)}) {
     h = mix_fingerprint(h, v);
   }

@@ -81,7 +81,7 @@ struct alignas(4096) SegmentHeader {
   Word evict_policy;           // 1288
   Word evict_hand;             // 1296 global slot
   Word page_hand;              // 1304
-  Word reserved9;              // 1312
+  Word evicted_cost_before;    // 1312 double: what all evictions had cost a minute ago, as the supervisor saw it
   Word memory_wanted;          // 1320 1 when an allocator found nothing: class_missed says of which class
   Word ghost_used;             // 1328 1 from the first eviction on
   Word sample_below;           // 1336 reads whose sample bits are below are sampled
@@ -104,6 +104,7 @@ struct alignas(4096) SegmentHeader {
 };
 static_assert(sizeof(SegmentHeader) == 4096);
 static_assert(offsetof(SegmentHeader, trigger_word) == 1024);
+static_assert(offsetof(SegmentHeader, evicted_cost_before) == 1312);
 static_assert(offsetof(SegmentHeader, gone_stats) == 1408);
 static_assert(offsetof(SegmentHeader, wait_slots) == 1536);
 

@@ -211,6 +211,54 @@ TEST(Eviction, CostsOfWhatWentAddUpHoweverSmallOrLarge) {
   }
 }
 
+TEST(Eviction, TheMinuteHoldsWhatABurstCostForSixtySecondsAndNoLonger) {
+  using namespace std::chrono_literals;
+  TempSegment segment{sized(kSegmentBytesMin)};
+  Cache cache = segment.client();
+  const TimeNs start = base::now_ns();
+  const auto figure_at = [&](std::chrono::milliseconds later) {
+    segment.keeper().heartbeat(start + std::chrono::nanoseconds{later}.count());
+    return segment_info(cache)->evicted_cost_minute;
+  };
+  EXPECT_EQ(figure_at(0s), 0.0);
+  for (int i = 0; i < 3000; ++i) ASSERT_TRUE(cache.set(key_of("k", i), std::string(600, 'v'), {.cost = 2.5}));
+  const auto totals = segment_info(cache)->totals;
+  ASSERT_GT(totals.evicted, 1000u);
+  const double burst = 2.5 * static_cast<double>(totals.evicted);
+  EXPECT_NEAR(segment_info(cache)->evicted_cost_minute, burst, 0.5) << "at once";
+  for (int ms = 50; ms < 59'000; ms += 50) ASSERT_NEAR(figure_at(std::chrono::milliseconds{ms}), burst, 0.5) << ms;
+  {
+    Cache leaver = segment.client();  // its counts go to those of the gone
+    for (int i = 0; i < 100; ++i) ASSERT_TRUE(leaver.set(key_of("m", i), std::string(600, 'v'), {.cost = 1}));
+  }
+  const double after = segment_info(cache)->totals.evicted_cost - totals.evicted_cost;
+  ASSERT_GT(after, 0.0);
+  EXPECT_NEAR(figure_at(59s), burst + after, 0.5);
+  EXPECT_NEAR(figure_at(62s), after, 0.5) << "the burst is over a minute ago";
+  for (int seconds = 63; seconds < 118; ++seconds) ASSERT_NEAR(figure_at(std::chrono::seconds{seconds}), after, 0.5);
+  EXPECT_EQ(figure_at(122s), 0.0);
+}
+
+TEST(Eviction, ANewSupervisorCountsTheMinuteFromItsStart) {
+  SegmentOptions options = sized(kSegmentBytesMin);
+  options.name = unique_name("minute");
+  double cost = 0;
+  for (const bool warm : {false, true}) {
+    auto keeper = Maintainer::create(options);
+    ASSERT_TRUE(keeper);
+    ASSERT_EQ(keeper->warm(), warm);
+    EXPECT_EQ(segment_info(keeper->cache())->evicted_cost_minute, 0.0);
+    auto cache = keeper->client(Role::client, "writer");
+    ASSERT_TRUE(cache);
+    for (int i = 0; i < 3000; ++i) ASSERT_TRUE(cache->set(key_of("k", i), std::string(600, 'v')));
+    const auto info = segment_info(*cache);
+    EXPECT_GT(info->evicted_cost_minute, 0.0);
+    EXPECT_NEAR(info->evicted_cost_minute, info->totals.evicted_cost - cost, 0.5);
+    cost = info->totals.evicted_cost;
+  }
+  ASSERT_TRUE(remove_segment(options.name));
+}
+
 TEST(Eviction, MemoryFollowsTheLoadFromSmallToLargeValues) {
   SegmentOptions options = sized(16 << 20);
   options.page_bytes = 65536;  // as a segment of some size has

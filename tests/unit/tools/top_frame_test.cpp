@@ -22,6 +22,7 @@ Sample make_sample() {
   sample.info.clients_max = 8;
   sample.info.supervisor_pid = 42;
   sample.info.ring = {.capacity = 100, .head = 10, .tail = 35, .admission_limit = 90};
+  sample.info.evicted_cost_minute = 12.5;
   sample.info.totals = {.hits = 75, .misses = 25, .sets = 10};
   sample.slabs.push_back({.block_bytes = 64, .pages = 1, .blocks = 10, .free = 5, .live = 5});
   sample.clients.push_back({.pid = 4711, .name = "worker", .alive = true, .operation = "set"});
@@ -49,7 +50,7 @@ TEST(TopFrame, ShowsWhatMatters) {
   const auto lines =
       render_frame(make_sample(), {Rates{.gets = 1500}}, {.columns = 120, .rows = 60});
   for (const char* text : {"orders", "supervisor 42", "50.0%", "1,234", "25 of 100", "75.0%",
-                           "1,500", "64 B", "4711", "worker"}) {
+                           "1,500", "64 B", "4711", "worker", "cost 12.5 in the last minute"}) {
     EXPECT_TRUE(contains(lines, text)) << text;
   }
 }
@@ -75,6 +76,7 @@ TEST(TopFrame, FitsEveryTerminal) {
 TEST(TopFrame, AnEmptySegmentDividesByNothing) {
   const auto lines = render_frame(Sample{}, {}, {.columns = 80, .rows = 40});
   EXPECT_TRUE(contains(lines, "no supervisor"));
+  EXPECT_TRUE(stat_value(Sample{}, {}).find("sizing")->find("evicted_cost_per_minute")->is_null());
   EXPECT_FALSE(contains(lines, "nan"));
 }
 
@@ -98,6 +100,7 @@ TEST(TopFrame, StatHasAllOfIt) {
   EXPECT_EQ(to_json(*value.find("memory")->find("used_percent")), "50.0");
   EXPECT_EQ(to_json(*value.find("operations")->find("hit_percent")), "75.0");
   EXPECT_EQ(to_json(*value.find("per_second")->find("gets")), "3.0");
+  EXPECT_EQ(to_json(*value.find("sizing")->find("evicted_cost_per_minute")), "12.5");
 }
 
 TEST(Sparkline, IsAsHighAsTheValue) {
