@@ -75,6 +75,7 @@ def test_figures_are_exact_the_same_everywhere_and_documented(make_daemon, recei
     daemon.drained()
     wait_until(lambda: Scrape(port).trigger("ok_total") == 17, "17 runs that went well")
 
+    wait_until(lambda: "cachee_slab_pages" in Scrape(port).types, "a count of the size classes", 30, 0.2)
     scrape = Scrape(port)
     # 10 + 4 + 3 went well; each of 3 failed once before, and 2 three times.
     expected = {"emitted_total": 19, "acknowledged_total": 17, "in_flight": 0, "retry": 0, "spooled": 0,
@@ -193,6 +194,36 @@ def test_a_minute_holds_what_a_burst_cost(make_daemon, make_load):
     daemon.kill()  # nobody moves the minute on
     alone = stat(daemon)
     assert alone["sizing"]["evicted_cost_per_minute"] is None and alone["operations"]["evicted_cost"] == cost
+
+
+def test_size_classes_are_counted_in_the_background(make_daemon):
+    port = free_port()
+    daemon = make_daemon(options=("--metrics", f"127.0.0.1:{port}"))
+    for n in range(200):
+        daemon.resp("SET", f"k{n:03}", "v" * 60)  # 48 + 8 + 64 bytes, in blocks of 120
+    for n in range(50):
+        daemon.resp("SET", f"m{n:03}", "v" * 1000)  # 1056, in blocks of 1152
+    daemon.resp("SET", "run0", "v" * 100_000)
+    daemon.resp("SET", "run1", "v" * 200_000)
+
+    def counted():
+        scrape = Scrape(port)
+        return scrape if scrape.samples.get(("cachee_slab_live_blocks", frozenset({("block_bytes", "runs")}))) == 2 else None
+
+    scrape = wait_until(counted, "a count of all that was set", 30, 0.2)
+    slabs = {row["block_bytes"]: row for row in json.loads(daemon.cachee_ok("--json", "slabs"))}
+    page_bytes = stat(daemon, "--interval", "1ms")["memory"]["page_bytes"]
+    for size in (120, 1152):
+        row = slabs[size]
+        for metric, field in (("pages", "pages"), ("live_blocks", "live"), ("free_blocks", "free"), ("waiting_blocks", "waiting"),
+                              ("live_bytes", "live_bytes"), ("requested_bytes", "requested_bytes")):
+            assert scrape(f"cachee_slab_{metric}", block_bytes=str(size)) == row[field], (size, metric)
+        assert abs(row["used_percent"] - 100 * row["live_bytes"] / (row["pages"] * page_bytes)) < 0.01
+    assert (slabs[120]["requested_bytes"], slabs[120]["fragmentation_percent"]) == (200 * 120, 0)
+    assert (slabs[1152]["live"], slabs[1152]["requested_bytes"]) == (50, 50 * 1056)
+    assert abs(slabs[1152]["fragmentation_percent"] - 100 * (1 - 1056 / 1152)) < 0.01
+    assert scrape("cachee_slab_requested_bytes", block_bytes="runs") == 48 + 8 + 100_000 + 48 + 8 + 200_000
+    assert scrape("cachee_slab_sampled") == 0 and 0 <= scrape("cachee_slab_age_seconds") < 25
 
 
 def test_reused_slot_starts_from_nothing(daemon):

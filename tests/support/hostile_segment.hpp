@@ -413,6 +413,8 @@ class HostileSegment {
     use(keeper->next_deadline());
     use(keeper->evict(50));
     keeper->estimate();
+    for (int i = 0; i < 3; ++i) use(keeper->count_slabs(now + i * 10'000'000'000, 1 << 20));
+    for (const auto& slab : keeper->slab_census().classes) use(slab.requested_bytes);
     use(keeper->reap(100));
     use(keeper->help_stalled(now));
     use(keeper->help_stalled(now + 20'000'000));

@@ -11,6 +11,7 @@
 #include "command.hpp"
 #include "terminal.hpp"
 #include "text.hpp"
+#include "top_frame.hpp"
 
 namespace cachee::cli {
 namespace {
@@ -65,24 +66,13 @@ Command clients_command() {
 Command slabs_command() {
   return {.words = "slabs",
           .group = kSegmentGroup,
-          .summary = "Show memory by size class",
-          .example = "cachee slabs",
+          .summary = "Show memory by size class, and what is lost inside blocks",
+          .example = "cachee slabs\ncachee slabs --json | jq 'map(.live_bytes - .requested_bytes) | add'",
           .declare = [](CLI::App&) -> Run {
             return [](Context& context) {
               const auto classes = list_slabs(context.source.segment(Access::read_only));
               if (!classes) throw failure("slabs", classes.error());
-              Value rows = Value::list();
-              for (const auto& slab : *classes) {
-                rows.push(Value::object()
-                              .add("block_bytes", Value::bytes(slab.block_bytes))
-                              .add("pages", slab.pages)
-                              .add("blocks", slab.blocks)
-                              .add("live", slab.live)
-                              .add("free", slab.free)
-                              .add("waiting", slab.waiting)
-                              .add("live_bytes", Value::bytes(slab.live * slab.block_bytes)));
-              }
-              context.out.print(rows);
+              context.out.print(slabs_value(*classes));
               return Exit::yes;
             };
           }};

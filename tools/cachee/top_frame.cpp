@@ -177,14 +177,16 @@ class FramePrinter {
     if (used.size() > kClassesMax) used.resize(kClassesMax);
     std::sort(used.begin(), used.end(),
               [](const auto& a, const auto& b) { return a.block_bytes < b.block_bytes; });
-    put(line().add("memory by size of record", kBold));
-    constexpr std::size_t kTextColumns = 40;
+    put(line().add("memory by size of record; percent lost inside", kBold));
+    constexpr std::size_t kTextColumns = 47;
     const std::size_t room = options_.columns > kTextColumns ? options_.columns - kTextColumns : 1;
     for (const auto& slab : used) {
       const std::uint64_t bytes = slab.live * slab.block_bytes;
       Line result = line();
       result.add(fmt::format("{:>10}", format_bytes(slab.block_bytes)), kCyan);
-      result.add(fmt::format("{:>13} {:>12}  ", format_count(slab.live), format_bytes(bytes)));
+      result.add(fmt::format("{:>13} {:>12} {:>5.1f}%  ", format_count(slab.live),
+                             format_bytes(bytes),
+                             fragmentation_percent(bytes, slab.requested_bytes)));
       put(std::move(result.add(bar(share_of(bytes, most), room, options_.utf8), kGreen)));
     }
   }
@@ -268,20 +270,63 @@ double hit_percent(std::uint64_t hits, std::uint64_t misses) noexcept {
   return 100.0 * share_of(hits, hits + misses);
 }
 
-Value stat_value(const Sample& sample, const Rates& rates) {
+double fragmentation_percent(std::uint64_t live_bytes, std::uint64_t requested_bytes) noexcept {
+  return live_bytes == 0 ? 0 : 100.0 * (1 - std::min(1.0, share_of(requested_bytes, live_bytes)));
+}
+
+Value slabs_value(const std::vector<SlabClassInfo>& slabs) {
+  Value rows = Value::list();
+  for (const auto& slab : slabs) {
+    const std::uint64_t live_bytes = slab.live * slab.block_bytes;
+    rows.push(
+        Value::object()
+            .add("block_bytes", Value::bytes(slab.block_bytes))
+            .add("pages", slab.pages)
+            .add("blocks", slab.blocks)
+            .add("live", slab.live)
+            .add("free", slab.free)
+            .add("waiting", slab.waiting)
+            .add("live_bytes", Value::bytes(live_bytes))
+            .add("requested_bytes", Value::bytes(slab.requested_bytes))
+            .add("fragmentation_percent",
+                 {fragmentation_percent(live_bytes, slab.requested_bytes), Unit::percent})
+            .add("used_percent", {100.0 * share_of(live_bytes, slab.page_bytes), Unit::percent}));
+  }
+  return rows;
+}
+
+namespace {
+
+Value memory_value(const Sample& sample) {
   const SegmentInfo& info = sample.info;
-  const ClientStats& totals = info.totals;
-  const bool supervised = info.supervisor_pid != 0;
+  std::uint64_t live_bytes = 0;
+  std::uint64_t requested_bytes = 0;
+  for (const auto& slab : sample.slabs) {
+    live_bytes += slab.live * slab.block_bytes;
+    requested_bytes += slab.requested_bytes;
+  }
   Value memory = Value::object();
   memory.add("segment_bytes", Value::bytes(info.segment_bytes))
       .add("data_bytes", Value::bytes(info.data_bytes))
       .add("used_bytes", Value::bytes(info.used_bytes))
       .add("used_percent", {100.0 * share_of(info.used_bytes, info.data_bytes), Unit::percent})
+      .add("requested_bytes", Value::bytes(requested_bytes))
+      .add("fragmentation_percent",
+           {fragmentation_percent(live_bytes, requested_bytes), Unit::percent})
       .add("page_bytes", Value::bytes(info.page_bytes))
       .add("pages", info.pages)
       .add("pages_free", info.pages_free)
       .add("value_bytes_max", Value::bytes(info.value_bytes_max))
       .add("eviction_policy", info.eviction_policy);
+  return memory;
+}
+
+}  // namespace
+
+Value stat_value(const Sample& sample, const Rates& rates) {
+  const SegmentInfo& info = sample.info;
+  const ClientStats& totals = info.totals;
+  const bool supervised = info.supervisor_pid != 0;
   Value index = Value::object();
   index.add("buckets", info.buckets)
       .add("overflow_buckets", info.overflow_buckets)
@@ -336,7 +381,7 @@ Value stat_value(const Sample& sample, const Rates& rates) {
       .add("clients_max", info.clients_max)
       .add("triggers", info.triggers)
       .add("trigger_generation", info.trigger_generation)
-      .add("memory", std::move(memory))
+      .add("memory", memory_value(sample))
       .add("index", std::move(index))
       .add("operations", std::move(operations))
       .add("per_second", std::move(per_second))

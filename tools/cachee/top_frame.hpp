@@ -1,4 +1,4 @@
-// What `stat` and `top` show: samples of a segment, rates between two of them, one frame of text.
+// What `stat`, `top` and `slabs` show: samples of a segment, rates between two of them, one frame of text.
 // Rendering is pure, so that it can be tested without a terminal.
 #pragma once
 
@@ -33,6 +33,11 @@ struct Rates {
 /// Share of reads that hit, in percent; 0 without reads.
 [[nodiscard]] double hit_percent(std::uint64_t hits, std::uint64_t misses) noexcept;
 
+/// How much of the blocks that hold a record no record asked for, in percent; 0 without any.
+[[nodiscard]] double fragmentation_percent(std::uint64_t live_bytes,
+                                           std::uint64_t requested_bytes) noexcept;
+/// Everything that `slabs` prints.
+[[nodiscard]] Value slabs_value(const std::vector<SlabClassInfo>& slabs);
 /// Everything that `stat` prints.
 [[nodiscard]] Value stat_value(const Sample& sample, const Rates& rates);
 

@@ -13,6 +13,8 @@
 #include <prometheus/exposer.h>
 #include <prometheus/metric_family.h>
 
+#include "core/clock.hpp"
+
 namespace cachee::daemon {
 namespace {
 
@@ -26,6 +28,10 @@ constexpr double kDeliveryBounds[] = {1e-2, 1e-1, 1, 10, 60, 600, 3600, 86400};
 constexpr double kStepsBounds[] = {10, 100, 1e3, 1e4, 1e5, 1e6, 1e7};
 constexpr double kKiB = 1024;
 constexpr double kMemoryBounds[] = {16 * kKiB, 64 * kKiB, 256 * kKiB, 1024 * kKiB, 4096 * kKiB, 16384 * kKiB, 65536 * kKiB};
+
+constexpr const char* kCensusHelp =
+    " Counted in the background: as of cachee_slab_age_seconds ago, seconds to some minutes; an estimate where a class"
+    " has a million blocks or more.";
 
 class Families {
  public:
@@ -97,6 +103,54 @@ void add_segment(const Cache& cache, Families& out) {
             info->evicted_cost_minute);
   out.counter("cachee_events_total", "Events appended to the ring.", info->totals.events);
   out.counter("cachee_backpressure_total", "Writes that met a full ring.", info->totals.backpressure);
+}
+
+struct SlabRow {
+  std::string block_bytes{};
+  SlabClassInfo info{};
+  std::uint64_t live_bytes = 0;
+};
+
+/// Runs of pages have any length: one row for all, or there would be as many series as lengths.
+std::vector<SlabRow> slab_rows(const SlabCensus& census) {
+  std::vector<SlabRow> rows;
+  SlabRow runs{"runs"};
+  for (const SlabClassInfo& info : census.classes) {
+    const std::uint64_t live_bytes = info.live * info.block_bytes;
+    if (info.block_bytes * info.pages < info.page_bytes) {
+      rows.push_back({std::to_string(info.block_bytes), info, live_bytes});
+      continue;
+    }
+    for (const auto count : {&SlabClassInfo::pages, &SlabClassInfo::free, &SlabClassInfo::live, &SlabClassInfo::waiting,
+                             &SlabClassInfo::requested_bytes}) {
+      runs.info.*count += info.*count;
+    }
+    runs.live_bytes += live_bytes;
+  }
+  if (runs.info.pages != 0) rows.push_back(std::move(runs));
+  return rows;
+}
+
+void add_slabs(const SlabCensus& census, Families& out) {
+  if (census.since == 0) return;
+  const auto rows = slab_rows(census);
+  const auto each = [&](const char* name, const std::string& help, auto&& value_of) {
+    for (const SlabRow& row : rows) {
+      ClientMetric::Label label;
+      label.name = "block_bytes";
+      label.value = row.block_bytes;
+      out.labelled(name, (help + kCensusHelp).c_str(), MetricType::Gauge, value_of(row), {label});
+    }
+  };
+  each("cachee_slab_pages", "Pages of the size class.", [](const SlabRow& row) { return row.info.pages; });
+  each("cachee_slab_live_blocks", "Blocks that hold a record.", [](const SlabRow& row) { return row.info.live; });
+  each("cachee_slab_free_blocks", "Blocks that hold nothing.", [](const SlabRow& row) { return row.info.free; });
+  each("cachee_slab_waiting_blocks", "Blocks that wait to be free.", [](const SlabRow& row) { return row.info.waiting; });
+  each("cachee_slab_live_bytes", "Bytes of blocks that hold a record.", [](const SlabRow& row) { return row.live_bytes; });
+  each("cachee_slab_requested_bytes", "Of them, bytes that the records need.", [](const SlabRow& row) { return row.info.requested_bytes; });
+  out.gauge("cachee_slab_age_seconds", "How long ago the count of the size classes began.",
+            static_cast<double>(mono_ns() - census.since) / 1e9);
+  out.gauge("cachee_slab_sampled", "1 when the count took a part of the pages of some size class for all.", census.sampled ? 1 : 0);
 }
 
 void add_triggers(TriggerAdmin& triggers, Families& out) {
@@ -180,7 +234,7 @@ void add_upkeep(const std::vector<Runner::Figures>& parts, Families& out) {
     return std::vector{std::move(label)};
   };
   for (const Runner::Figures& part : parts) {
-    out.labelled("cachee_upkeep_work_total", "What the part of the upkeep did: keys, looks at reads, clients.", MetricType::Counter, part.work, label_of(part));
+    out.labelled("cachee_upkeep_work_total", "What the part of the upkeep did: keys, looks at reads, clients, rounds.", MetricType::Counter, part.work, label_of(part));
   }
   for (const Runner::Figures& part : parts) {
     out.labelled("cachee_upkeep_longest_seconds", "The longest step of the part since the start.", MetricType::Gauge,
@@ -194,6 +248,7 @@ class Collector final : public prometheus::Collectable {
   std::vector<MetricFamily> Collect() const override {
     Families out;
     add_segment(sources_.cache, out);
+    add_slabs(sources_.slabs(), out);
     add_triggers(sources_.triggers, out);
     add_runs(sources_.triggers, out);
     add_outbox(sources_.sender(), out);

@@ -3,7 +3,7 @@
 //
 // Figures are read when they are asked for; nothing is counted twice. A scrape asks the dispatcher
 // for the accounts and so may take as long as one of its rounds. The length of the outbox is as the
-// sender last looked, a second ago at most.
+// sender last looked, a second ago at most; the size classes are as the upkeep last counted them.
 //
 // Threads: start and destruction on one thread; scrapes come on the HTTP server's.
 #pragma once
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <cachee/cache.hpp>
+#include <cachee/maintain.hpp>
 
 #include "control/admin.hpp"
 #include "core/address.hpp"
@@ -27,6 +28,7 @@ struct MetricsSources {
   TriggerAdmin& triggers;  // outlives it
   std::function<SenderCounters()> sender;
   std::function<std::vector<Runner::Figures>()> upkeep;
+  std::function<SlabCensus()> slabs;
 };
 
 class MetricsExporter {

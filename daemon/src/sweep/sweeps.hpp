@@ -31,6 +31,18 @@ class MissEstimate final : public DutyCycle {
   Maintainer& keeper_;
 };
 
+/// Counts what each size class holds, for metrics. One item is a round over all pages.
+class SlabCensusTaker final : public DutyCycle {
+ public:
+  explicit SlabCensusTaker(Maintainer& keeper) noexcept : keeper_{keeper} {}
+  int do_work(TimeNs now, int items_max) noexcept override {
+    return keeper_.count_slabs(now, static_cast<std::uint64_t>(items_max)) ? 1 : 0;
+  }
+
+ private:
+  Maintainer& keeper_;
+};
+
 /// Evicts when an allocator met its limit, until a reserve is free again. One item is one key.
 class EvictionSweep final : public DutyCycle {
  public:

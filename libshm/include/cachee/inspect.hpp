@@ -40,6 +40,11 @@ struct ClientInfo {
 struct SlabClassInfo {
   std::uint64_t block_bytes = 0;
   std::uint64_t pages = 0, blocks = 0, free = 0, live = 0, waiting = 0;  // waiting: retired, not yet free
+  std::uint64_t page_bytes = 0;  // of all its pages together
+  /// What the live records need: header, key, value and what they carry beside it, each padded to 8 bytes. The rest of
+  /// live * block_bytes is lost to others; what is lost to the class is the rest of its pages.
+  std::uint64_t requested_bytes = 0;
+  friend bool operator==(const SlabClassInfo&, const SlabClassInfo&) = default;
 };
 
 struct RingInfo {

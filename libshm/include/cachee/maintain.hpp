@@ -192,6 +192,13 @@ struct Counters {  // of one trigger, kept in the segment, exact through crashes
   std::uint64_t shed = 0;
 };
 
+/// What count_slabs() found in its last round.
+struct SlabCensus {
+  std::vector<SlabClassInfo> classes{};  // as list_slabs() has them
+  TimeNs since = 0;                      // when the round began; 0: none is over yet
+  bool sampled = false;                  // in some class only a part of the pages was looked at
+};
+
 class Maintainer {
  public:
   /// Creates the segment or re-attaches to it (warm restart), and becomes its supervisor.
@@ -238,6 +245,12 @@ class Maintainer {
   [[nodiscard]] bool scrub_is_urgent() const noexcept;
   /// Hands back what clients marked as retired, in some pages. Reads a few words of a page where nothing is marked.
   [[nodiscard]] std::uint64_t reclaim_hinted(std::uint64_t pages_max) noexcept;
+  /// Counts what list_slabs() does, in steps: looks at some blocks more. A round begins 5 s after the end of the one
+  /// before it at the earliest. Of a size class it looks at about half a million blocks, evenly, and takes the others to be like
+  /// them. True: a round is over.
+  bool count_slabs(TimeNs now, std::uint64_t blocks_max) noexcept;
+  /// From any thread; waits for no duty.
+  [[nodiscard]] SlabCensus slab_census() const;
   void set_eviction_policy(EvictionPolicy policy) noexcept;
 
   // Events. One thread only.

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <map>
 
 #include <cachee/cache.hpp>
 #include <cachee/inspect.hpp>
@@ -12,7 +11,7 @@
 #include "fsck/fsck.hpp"
 #include "index/index.hpp"
 #include "ring/ring.hpp"
-#include "slab/slab.hpp"
+#include "slab/census.hpp"
 #include "triggers/triggers.hpp"
 
 namespace cachee {
@@ -141,36 +140,9 @@ Result<std::vector<ClientInfo>> list_clients(const Cache& cache) {
 
 Result<std::vector<SlabClassInfo>> list_slabs(const Cache& cache) {
   if (cache.handle()->in_forked_child()) return Errc::closed;
-  const View& view = cache.handle()->view();
-  std::vector<SlabClassInfo> classes(view.shape.classes);
-  std::map<std::uint64_t, SlabClassInfo> runs;  // by length in pages
-  for (unsigned i = 0; i < view.shape.classes; ++i) classes[i].block_bytes = layout::kClassBytes[i];
-  for (std::uint64_t p = 0; p < view.shape.page_count; ++p) {
-    const std::uint64_t word = view.pages[p].load_acquire();
-    SlabClassInfo* into = nullptr;
-    std::uint64_t pages = 1;
-    if (PageWord::kind(word) == PageWord::kSlab && PageWord::Class::get(word) < view.shape.classes) {
-      into = &classes[PageWord::Class::get(word)];
-    } else if (PageWord::kind(word) == PageWord::kRunHead) {
-      pages = std::min(PageWord::Length::get(word), view.shape.page_count - p);
-      into = &runs[pages];
-      into->block_bytes = pages * view.shape.page_bytes;
-    }
-    if (into == nullptr) continue;
-    into->pages += pages;
-    shm::for_each_block(view, p, [&](std::uint64_t, const layout::Record& r) {
-      ++into->blocks;
-      switch (layout::Hdr::state(r.hdr.load_relaxed())) {
-        case layout::RecordState::free: ++into->free; break;
-        case layout::RecordState::retired:
-        case layout::RecordState::aborted: ++into->waiting; break;
-        default: ++into->live; break;
-      }
-    });
-  }
-  std::erase_if(classes, [](const auto& c) { return c.pages == 0; });
-  for (const auto& [pages, run] : runs) classes.push_back(run);
-  return classes;
+  shm::SlabCounter counter{cache.handle()->view(), shm::SlabCounter::kAllBlocks};
+  static_cast<void>(counter.step(shm::SlabCounter::kAllBlocks));
+  return counter.classes();
 }
 
 Result<std::vector<PendingEvent>> list_events(const Cache& cache, std::size_t count_max) {

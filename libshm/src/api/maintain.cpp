@@ -24,6 +24,7 @@
 #include "recovery/recovery.hpp"
 #include "ring/ring.hpp"
 #include "segment/segment.hpp"
+#include "slab/census.hpp"
 #include "slab/slab.hpp"
 
 namespace cachee {
@@ -39,6 +40,7 @@ constexpr std::uint32_t kClientsOfSmallSegments = 32;
 constexpr std::uint32_t kRingOfSmallSegments = 1024;
 constexpr std::uint64_t kSmallSegmentBytes = std::uint64_t{16} << 20;
 constexpr std::uint64_t kReadsPerEstimate = 10000;
+constexpr TimeNs kCensusPauseNs = 5000 * base::kNsPerMs;
 constexpr TimeNs kStallNs = 10 * base::kNsPerMs;
 
 layout::ShapeRequest request_of(const SegmentOptions& options) noexcept {
@@ -121,6 +123,11 @@ struct Maintainer::Impl {
   shm::Evictor evictor;
   shm::ReuseSampler sampler;
   shm::CostMinute cost_minute;
+  std::optional<shm::SlabCounter> slabs{};
+  bool counting = false;      // a round of it
+  TimeNs counting_since = 0, counted_at = 0;
+  std::mutex census_lock;     // for the next one only: who asks waits for no duty
+  SlabCensus census;
   std::uint64_t hits_seen = 0;    // at the last publication
   std::uint64_t misses_seen = 0;
   std::uint64_t reads_collected = 0;  // at the last look at the samples
@@ -413,6 +420,33 @@ std::uint64_t Maintainer::reclaim_hinted(std::uint64_t pages_max) noexcept {
     freed += shm::reclaim_page(*context, impl_->hint_cursor++ % view.shape.page_count, false);
   }
   return freed;
+}
+
+bool Maintainer::count_slabs(TimeNs now, std::uint64_t blocks_max) noexcept {
+  if (impl_->closed()) return false;
+  const std::lock_guard duty{impl_->duty};
+  try {
+    if (!impl_->slabs) {
+      impl_->slabs.emplace(impl_->view(), shm::SlabCounter::kBlocksSampled);
+    } else if (!impl_->counting && now - impl_->counted_at < kCensusPauseNs) {
+      return false;
+    }
+    if (!std::exchange(impl_->counting, true)) impl_->counting_since = now;
+    if (!impl_->slabs->step(blocks_max)) return false;
+    impl_->counting = false;
+    impl_->counted_at = now;
+    SlabCensus census{impl_->slabs->classes(), impl_->counting_since, impl_->slabs->sampled()};
+    const std::lock_guard lock{impl_->census_lock};
+    impl_->census = std::move(census);
+  } catch (...) {
+    return false;  // no memory for it now: the last census stands
+  }
+  return true;
+}
+
+SlabCensus Maintainer::slab_census() const {
+  const std::lock_guard lock{impl_->census_lock};
+  return impl_->census;
 }
 
 void Maintainer::set_eviction_policy(EvictionPolicy policy) noexcept {

@@ -33,7 +33,7 @@ cachee_test(NAME damaged_segment_test LABEL unit LIBS cachee_shm_small_bounds ca
 target_include_directories(damaged_segment_test PRIVATE ${shm_tree}/libshm/src)
 target_link_options(damaged_segment_test PRIVATE LINKER:--wrap=mmap,--wrap=munmap)
 
-foreach(name IN ITEMS capacity copy full_segment invariants limits processes provenance scan)
+foreach(name IN ITEMS capacity census copy full_segment invariants limits processes provenance scan)
   cachee_test(NAME ${name}_test LABEL unit TIMEOUT 300 LIBS cachee_shm SOURCES ${CMAKE_CURRENT_LIST_DIR}/${name}_test.cpp)
   target_include_directories(${name}_test PRIVATE ${shm_tree}/libshm/src)
 endforeach()

@@ -127,7 +127,7 @@ TEST(Fork, EveryCallOnAnInheritedHandleSaysClosed) {
     keeper.acknowledge(EventSeq{0});
     keeper.release_through(1, {});
     const bool nothing = keeper.expire_due(1, 1) == 0 && keeper.evict(1) == 0 && keeper.reap(1) == 0 &&
-                         keeper.scrub(1) == 0 && keeper.help_stalled(1) == 0 && keeper.next_deadline() == 0 &&
+                         keeper.scrub(1) == 0 && !keeper.count_slabs(1, 1) && keeper.help_stalled(1) == 0 && keeper.next_deadline() == 0 &&
                          reader.head() == 0 && reader.tail() == 0 && trigger_generation(cache) == 0;
     return closed && nothing && !cache.supervisor_alive();
   }));

@@ -216,6 +216,8 @@ TEST_F(Segment, ClientsAndSlabsAreListed) {
   ASSERT_TRUE(slabs);
   ASSERT_FALSE(slabs->items().empty());
   EXPECT_GE(slabs->items()[0].find("live")->as_count(), 1U);
+  EXPECT_EQ(slabs->items()[0].find("requested_bytes")->as_count(), 64U) << "48, a key and a value of 8";
+  EXPECT_TRUE(has(run({"slabs"}).out, "fragmentation_percent"));
 }
 
 TEST_F(Segment, RingAndEventsShowWhatWaits) {

@@ -24,7 +24,7 @@ Sample make_sample() {
   sample.info.ring = {.capacity = 100, .head = 10, .tail = 35, .admission_limit = 90};
   sample.info.evicted_cost_minute = 12.5;
   sample.info.totals = {.hits = 75, .misses = 25, .sets = 10};
-  sample.slabs.push_back({.block_bytes = 64, .pages = 1, .blocks = 10, .free = 5, .live = 5});
+  sample.slabs.push_back({.block_bytes = 64, .pages = 1, .blocks = 10, .free = 5, .live = 5, .requested_bytes = 280});
   sample.clients.push_back({.pid = 4711, .name = "worker", .alive = true, .operation = "set"});
   return sample;
 }
@@ -50,7 +50,7 @@ TEST(TopFrame, ShowsWhatMatters) {
   const auto lines =
       render_frame(make_sample(), {Rates{.gets = 1500}}, {.columns = 120, .rows = 60});
   for (const char* text : {"orders", "supervisor 42", "50.0%", "1,234", "25 of 100", "75.0%",
-                           "1,500", "64 B", "4711", "worker", "cost 12.5 in the last minute"}) {
+                           "1,500", "64 B", "4711", "worker", "cost 12.5 in the last minute", " 12.5%"}) {
     EXPECT_TRUE(contains(lines, text)) << text;
   }
 }
@@ -101,6 +101,24 @@ TEST(TopFrame, StatHasAllOfIt) {
   EXPECT_EQ(to_json(*value.find("operations")->find("hit_percent")), "75.0");
   EXPECT_EQ(to_json(*value.find("per_second")->find("gets")), "3.0");
   EXPECT_EQ(to_json(*value.find("sizing")->find("evicted_cost_per_minute")), "12.5");
+}
+
+TEST(TopFrame, SlabsSayWhatIsLostInsideBlocksAndInPages) {
+  const Value rows = slabs_value(
+      {{.block_bytes = 64, .pages = 1, .blocks = 10, .free = 5, .live = 5, .page_bytes = 640, .requested_bytes = 280},
+       {.block_bytes = 128, .pages = 2, .blocks = 10, .free = 10, .page_bytes = 1280}});
+  ASSERT_EQ(rows.items().size(), 2U);
+  const Value& row = rows.items()[0];
+  EXPECT_EQ(row.find("live_bytes")->as_count(), 320U);
+  EXPECT_EQ(row.find("requested_bytes")->as_count(), 280U);
+  EXPECT_EQ(to_json(*row.find("fragmentation_percent")), "12.5");
+  EXPECT_EQ(to_json(*row.find("used_percent")), "50.0");
+  EXPECT_EQ(to_json(*rows.items()[1].find("fragmentation_percent")), "0.0") << "nothing is there";
+  EXPECT_EQ(to_json(*rows.items()[1].find("used_percent")), "0.0");
+  const Value stat = stat_value(make_sample(), {});
+  EXPECT_EQ(stat.find("memory")->find("requested_bytes")->as_count(), 280U);
+  EXPECT_EQ(to_json(*stat.find("memory")->find("fragmentation_percent")), "12.5");
+  EXPECT_EQ(fragmentation_percent(100, 200), 0) << "a snapshot that was a moment off";
 }
 
 TEST(Sparkline, IsAsHighAsTheValue) {
