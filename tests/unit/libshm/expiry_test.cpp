@@ -5,14 +5,20 @@
 //
 //   CACHEE_MODEL_OPERATIONS=100000000 build/test/tests/expiry_test --gtest_filter='Expiry.Model*'
 //
-// runs the long form; CACHEE_MODEL_SEED repeats one.
+// runs the long form; CACHEE_MODEL_SEED repeats one. And sessions by the million (15 s, 420 MiB):
+//
+//   CACHEE_EXPIRY_SESSIONS=1000000 build/test/tests/expiry_test --gtest_filter='Expiry.Sessions*'
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <map>
 #include <random>
 
+#include "api/handle.hpp"
 #include "crash/world.hpp"
+#include "expiry/expiry.hpp"
+#include "keyspace/keyspace.hpp"
+#include "support/temp_segment.hpp"
 
 namespace cachee::test {
 namespace {
@@ -342,27 +348,70 @@ TEST(Expiry, ABudgetStopsTheSweepAndTheNextOneGoesOn) {
   EXPECT_EQ(world.damage(), "");
 }
 
-TEST(Expiry, RefreshesDoNotLeaveTheSweepMoreToDo) {
+/// What the sweep does in the hour after sessions of 30 minutes were made, if every so often all of them are renewed. The
+/// hour is told to the sweep and to the deadlines, not waited for.
+struct Hour {
+  std::uint64_t visits = 0;          // of buckets
+  std::uint64_t buckets = 0;
+  std::uint64_t renewals = 0;
+  std::uint64_t blocks = 0;          // that hold a record or wait to be free, at the end
+  std::uint64_t pages_before = 0, pages = 0;
+  double visit_ms = 0;               // of all looks of the sweep
+};
+Hour renew_for_an_hour(std::uint64_t sessions, std::chrono::minutes every) {
   SegmentOptions options;
-  options.memory_bytes = 8 << 20;
-  World world{options, 0};
-  for (int round = 0; round < 20; ++round) {
-    for (int i = 0; i < 2000; ++i) {
-      const std::string key = "session" + std::to_string(i);
-      if (round == 0) {
-        ASSERT_TRUE(world.cache().set(key, "v", {.ttl = 30min}));
-      } else {
-        ASSERT_TRUE(*world.cache().touch(key, 30min));
-      }
-    }
-    EXPECT_EQ(world.keeper().expire_due(monotonic_ns(), 1 << 20), 0u);
+  options.memory_bytes = (16 << 20) + 400 * sessions;
+  TempSegment segment{options};
+  Cache cache = segment.client();
+  shm::Context& context = **cache.handle()->context();
+  const auto name_of = [](std::uint64_t i) { return "session:" + std::to_string(i); };
+  const auto pages = [&] {
+    std::uint64_t count = 0;
+    const auto slabs = list_slabs(cache);
+    for (const auto& slab : *slabs) count += slab.pages;
+    return count;
+  };
+  Hour hour;
+  for (std::uint64_t i = 0; i < sessions; ++i) {
+    EXPECT_TRUE(cache.set(name_of(i), "who, and what is in the basket", {.ttl = 30min}));
   }
-  const auto info = segment_info(world.cache());
-  EXPECT_EQ(info->keys, 2000u);
-  std::uint64_t blocks = 0;
-  const auto slabs = list_slabs(world.cache());
-  for (const auto& slab : *slabs) blocks += slab.live + slab.waiting;
-  EXPECT_EQ(blocks, 2000u) << "a refresh took memory";
+  hour.pages_before = pages();
+  for (auto since = every; since <= 60min; since += every) {
+    for (std::uint64_t i = 0; i < sessions; ++i) hour.renewals += cache.touch(name_of(i), since + 30min).value_or(false) ? 1 : 0;
+    const auto begin = std::chrono::steady_clock::now();
+    std::uint64_t expired = 0;
+    hour.visits += shm::sweep_deadlines(
+        *context.view, context.me->bucket, context.view->ms_since_created(monotonic_ns() + std::chrono::nanoseconds{since}.count()),
+        context.view->shape.bucket_count, [&](std::uint64_t bucket) { return shm::tend_bucket(context, bucket, expired); });
+    hour.visit_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+    EXPECT_EQ(expired, 0u);
+  }
+  hour.pages = pages();
+  hour.buckets = context.view->shape.bucket_count;
+  const auto slabs = list_slabs(cache);
+  for (const auto& slab : *slabs) hour.blocks += slab.live + slab.waiting;
+  EXPECT_EQ(*cache.size(), sessions);
+  EXPECT_EQ(findings(cache), "");
+  std::printf("%llu sessions renewed every %d min for an hour: %llu renewals, %llu visits of %llu buckets in %.0f ms, %llu pages before and %llu after\n",
+              static_cast<unsigned long long>(sessions), static_cast<int>(every.count()), static_cast<unsigned long long>(hour.renewals),
+              static_cast<unsigned long long>(hour.visits), static_cast<unsigned long long>(hour.buckets), hour.visit_ms, static_cast<unsigned long long>(hour.pages_before),
+              static_cast<unsigned long long>(hour.pages));
+  return hour;
+}
+
+TEST(Expiry, SessionsThatAreRenewedTakeNoMemoryAndOneVisitForEachTtl) {
+  const std::uint64_t sessions = number_from("CACHEE_EXPIRY_SESSIONS", 100'000);
+  const Hour seldom = renew_for_an_hour(sessions, 15min);
+  const Hour often = renew_for_an_hour(sessions, 3min);
+  EXPECT_EQ(seldom.renewals, 4 * sessions);
+  EXPECT_EQ(often.renewals, 20 * sessions);
+  for (const Hour& hour : {seldom, often}) {
+    EXPECT_EQ(hour.blocks, sessions) << "a renewal took memory";
+    EXPECT_EQ(hour.pages, hour.pages_before);
+    // Deadlines that were the earliest of their bucket pass twice within the hour, however often they were put off.
+    EXPECT_GT(hour.visits, hour.buckets / 2);
+    EXPECT_LE(hour.visits, 2 * hour.buckets) << "looked at for every renewal";
+  }
 }
 
 }  // namespace
