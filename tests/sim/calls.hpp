@@ -33,6 +33,7 @@ struct Step {
     scrub,
     reclaim,
     pass_time,
+    step_clock,  // somebody sets the wall clock, and the supervisor notices
     publish,
     recover,
     drain_page,
@@ -44,6 +45,7 @@ struct Step {
   std::string key = "k";
   std::string value{};
   std::optional<std::int64_t> ttl{};
+  bool moment = false;  // by the wall clock instead of a TTL
   std::uint64_t version_in = 0;
 };
 using Script = std::vector<Step>;
@@ -65,19 +67,19 @@ class Dead final : public shm::Liveness {
 
 struct Appending final : shm::WritePlan {
   Appending(std::string k, std::string s) : key{std::move(k)}, suffix{std::move(s)} { keeps_deadline = true; }
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, shm::RecordParts& parts,
-               std::uint64_t& deadline_ms) override {
+  Errc prepare(const View& view, std::uint64_t old_unit, layout::Deadline old_deadline, shm::RecordParts& parts,
+               layout::Deadline& deadline) override {
     value = (old_unit == 0 ? std::string{} : std::string{shm::value_in_place(view, old_unit)}) + suffix;
     parts = {key, value, {}, 0};
-    deadline_ms = old_deadline_ms;
+    deadline = old_deadline;
     return Errc::ok;
   }
   std::string key, suffix, value{};
 };
 struct Adding final : shm::WritePlan {
   Adding(std::string k, std::int64_t d) : key{std::move(k)}, delta{d} { keeps_deadline = true; }
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, shm::RecordParts& parts,
-               std::uint64_t& deadline_ms) override {
+  Errc prepare(const View& view, std::uint64_t old_unit, layout::Deadline old_deadline, shm::RecordParts& parts,
+               layout::Deadline& deadline) override {
     std::int64_t now = 0;
     if (old_unit != 0) {
       char* end = nullptr;
@@ -87,7 +89,7 @@ struct Adding final : shm::WritePlan {
     }
     value = std::to_string(now + delta);
     parts = {key, value, {}, 0};
-    deadline_ms = old_deadline_ms;
+    deadline = old_deadline;
     return Errc::ok;
   }
   std::string key;
@@ -96,12 +98,12 @@ struct Adding final : shm::WritePlan {
 };
 struct Touching final : shm::TouchPlan {
   explicit Touching(std::optional<std::int64_t> t) : ttl{t} {}
-  std::optional<std::uint64_t> decide(std::uint64_t old_ms) override {
-    if (!ttl) return old_ms == 0 ? std::nullopt : std::optional<std::uint64_t>{0};
+  std::optional<layout::Deadline> decide(layout::Deadline old) override {
+    if (!ttl) return !old.is_set() ? std::nullopt : std::optional<layout::Deadline>{layout::Deadline{}};
     return deadline;
   }
   std::optional<std::int64_t> ttl;
-  std::uint64_t deadline = ttl ? shm::deadline_after(Ttl{*ttl}) : 0;
+  layout::Deadline deadline = ttl ? shm::deadline_after(Ttl{*ttl}) : layout::Deadline{};
 };
 
 }  // namespace cachee::sim

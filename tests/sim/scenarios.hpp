@@ -11,6 +11,11 @@ inline Step call(Kind kind, std::string value = {}, std::optional<std::int64_t> 
 }
 inline Step set(std::string value) { return call(Kind::set, std::move(value)); }
 inline Step brief(std::string value) { return call(Kind::set, std::move(value), kMinute); }
+inline Step lasting(std::string value) {  // 10 hours by the wall clock
+  Step step = call(Kind::set, std::move(value), 10 * kHour);
+  step.moment = true;
+  return step;
+}
 inline Step get() { return call(Kind::get); }
 inline Step erase() { return call(Kind::erase); }
 inline Step touch() { return call(Kind::touch, {}, 10 * kHour); }
@@ -66,6 +71,15 @@ inline std::vector<Scenario> pairs() {
       {"set_expired_by_sweep", expired, {{set("B-one")}, {duty(D::tend)}}},
       {"erase_of_expired", expired, {{erase()}, {duty(D::tend)}}},
       {"brief_set_sweep", present, {{brief("B-one")}, {duty(D::pass_time), duty(D::tend), duty(D::tend)}}},
+      {"moment_step", present, {{lasting("B-one")}, {duty(D::step_clock)}}},
+      {"moment_step_tend", {lasting("A-initial-value")}, {{lasting("B-one"), get()}, {duty(D::step_clock), duty(D::tend)}}},
+      {"moment_of_another_step", {of("j", lasting("J-initial"))}, {{lasting("B-one")}, {duty(D::step_clock), duty(D::tend)}}},
+      {"touched_moment_step", {lasting("7")}, {{call(Kind::increment, "10")}, {duty(D::step_clock), duty(D::tend)}}},
+      {"sweep_step", {lasting("A-initial-value"), of("j", brief("J-initial")), duty(D::pass_time)},
+       {{duty(D::tend)}, {duty(D::step_clock)}}},
+      // The sweep raises the bucket between W1 and W2, and V1 passes it by: only O2 is left to tell.
+      {"moment_sweep_step", {of("j", brief("J-initial")), duty(D::pass_time)},
+       {{lasting("B-one")}, {duty(D::tend)}, {duty(D::step_clock)}}},
       {"set_evict", present, {{set("B-one")}, {duty(D::evict)}}, true, true},
       {"erase_evict", present, {{erase()}, {duty(D::evict)}}, true, true},
       {"insert_evict", {of("j", set("J-initial"))}, {{set("B-one")}, {duty(D::evict)}}, true, true},

@@ -42,6 +42,7 @@ struct Entry {
   Metadata metadata{};
   std::vector<std::string> depends_on{};
   std::optional<std::chrono::milliseconds> ttl{};  // remaining; none: no deadline
+  std::optional<std::int64_t> deadline_wall_ms{};   // the moment that was named (EXAT); none: a TTL or no deadline
   std::chrono::milliseconds age{};
   std::uint64_t bytes = 0;                          // of memory: the block that holds the record
 };
@@ -93,6 +94,9 @@ class Cache {
   [[nodiscard]] Result<bool> contains(KeyView key) const noexcept;
   /// Remaining time; nullopt inside the result: the key has no deadline.
   [[nodiscard]] Result<std::optional<std::chrono::milliseconds>> ttl(KeyView key) const noexcept;
+  /// When it ends, in ms since 1970: the moment that was named (EXAT), or what is left of a TTL from now on, which a step
+  /// of the wall clock moves. nullopt inside the result: never. Counts as ttl() does.
+  [[nodiscard]] Result<std::optional<std::int64_t>> deadline_wall_ms(KeyView key) const noexcept;
 
   /// Stores a value.
   /// @error exists, not_found  the condition did not hold
@@ -126,6 +130,8 @@ class Cache {
   /// Sets a new deadline in place; no event. True when it was applied, false when the condition
   /// did not hold.
   Result<bool> touch(KeyView key, Ttl ttl, ExpireCondition condition = ExpireCondition::always) noexcept;
+  /// The same for a moment of the wall clock, as SetOptions::deadline_wall_ms. Where the key's deadline is a TTL, a
+  /// condition compares them by the clocks as they are now.
   Result<bool> touch_at(KeyView key, std::int64_t deadline_wall_ms,
                         ExpireCondition condition = ExpireCondition::always) noexcept;
   /// Removes the deadline; false when there was none.

@@ -222,13 +222,16 @@ class Maintainer {
   /// Shows that the supervisor lives, and moves the minute of SegmentInfo::evicted_cost_minute on. To be called at least
   /// once a second.
   void heartbeat(TimeNs now) noexcept;
-  /// Removes up to `count_max` expired keys, each with its event.
+  /// Removes up to `count_max` expired keys, each with its event. Notices when the wall clock was stepped, or the machine
+  /// slept, and then looks at every key that has a deadline.
   [[nodiscard]] std::uint64_t expire_due(TimeNs now, std::uint64_t count_max) noexcept;
   /// When the next deadline may pass (0: none known).
   [[nodiscard]] TimeNs next_deadline() const noexcept;
   /// Sleeps until expire_due() may have something to do: the next deadline, also one that is set meanwhile, or room in
   /// the ring for the events of what is due. At most until `until`. One thread only.
   void wait_for_deadline(TimeNs until) noexcept;
+  /// Ends wait_for_deadline(): somebody has set the wall clock, and expire_due() is to look at it. Any thread.
+  void note_clock_step() noexcept;
   /// Evicts down to the low watermark once above the high one; at most `count_max` keys.
   [[nodiscard]] std::uint64_t evict(std::uint64_t count_max) noexcept;
   /// Takes in the sampled reads and says what other sizes would miss (SegmentInfo::miss_ratios). To

@@ -48,7 +48,9 @@ struct Provenance {
 
 struct SetOptions {
   std::optional<Ttl> ttl{};                        // none: no deadline
-  std::optional<std::int64_t> deadline_wall_ms{};  // EXAT/PXAT; wins over ttl
+  /// EXAT/PXAT: ms since 1970; wins over ttl. Goes by the wall clock: who steps it, or suspends the machine, moves the end
+  /// of the value along. A moment that is over ends it at once, for good.
+  std::optional<std::int64_t> deadline_wall_ms{};
   bool keep_ttl = false;                           // keep the deadline the key has
   std::optional<double> cost{};                    // recomputation cost, positive and finite
   Metadata metadata{};

@@ -16,6 +16,7 @@
 
 namespace cachee {
 
+using layout::Deadline;
 using shm::Context;
 using shm::ReadTarget;
 using shm::View;
@@ -35,43 +36,47 @@ auto guarded(F&& f) noexcept -> decltype(f()) {
 }
 
 /// Rounded down, as the deadline was rounded up: never more than was asked for.
-std::optional<std::chrono::milliseconds> remaining(std::uint64_t deadline_ms) noexcept {
-  if (deadline_ms == 0) return std::nullopt;
-  const std::uint64_t now = shm::now_us();
-  const std::uint64_t left_us = deadline_ms * 1000 > now ? deadline_ms * 1000 - now : 0;
-  return std::chrono::milliseconds{left_us / 1000};
+std::optional<std::chrono::milliseconds> remaining(Deadline deadline) noexcept {
+  if (!deadline.is_set()) return std::nullopt;
+  return std::chrono::milliseconds{std::max<std::int64_t>(shm::us_until(deadline), 0) / 1000};
 }
 
-std::uint64_t deadline_at(std::int64_t wall_ms) noexcept {
-  return shm::deadline_in(shm::us_until(wall_ms));
+std::optional<std::int64_t> named_moment(Deadline deadline) noexcept {
+  if (!deadline.is_wall()) return std::nullopt;
+  return static_cast<std::int64_t>(deadline.ms());
+}
+
+/// Whether one deadline is behind another, as the clocks are now if they go by different ones.
+bool is_later(Deadline a, Deadline b) noexcept {
+  return a.is_wall() == b.is_wall() ? a.ms() > b.ms() : shm::us_until(a) > shm::us_until(b);
 }
 
 /// EXPIRE's NX, XX, GT, LT: a key without deadline counts as infinitely late.
-bool condition_holds(ExpireCondition condition, std::uint64_t old_ms, std::uint64_t new_ms) noexcept {
+bool condition_holds(ExpireCondition condition, Deadline old, Deadline wanted) noexcept {
   switch (condition) {
     case ExpireCondition::always: return true;
-    case ExpireCondition::no_deadline: return old_ms == 0;
-    case ExpireCondition::has_deadline: return old_ms != 0;
-    case ExpireCondition::greater: return old_ms != 0 && new_ms > old_ms;
-    case ExpireCondition::less: return old_ms == 0 || new_ms < old_ms;
+    case ExpireCondition::no_deadline: return !old.is_set();
+    case ExpireCondition::has_deadline: return old.is_set();
+    case ExpireCondition::greater: return old.is_set() && is_later(wanted, old);
+    case ExpireCondition::less: return !old.is_set() || is_later(old, wanted);
   }
   return false;
 }
 
 struct Retouch final : shm::TouchPlan {
-  Retouch(std::uint64_t d, ExpireCondition c) : deadline_ms{d}, condition{c} {}
-  std::optional<std::uint64_t> decide(std::uint64_t old_ms) override {
-    if (!condition_holds(condition, old_ms, deadline_ms)) return std::nullopt;
-    return deadline_ms;
+  Retouch(Deadline d, ExpireCondition c) : deadline{d}, condition{c} {}
+  std::optional<Deadline> decide(Deadline old) override {
+    if (!condition_holds(condition, old, deadline)) return std::nullopt;
+    return deadline;
   }
-  std::uint64_t deadline_ms;
+  Deadline deadline;
   ExpireCondition condition;
 };
 
 struct Persist final : shm::TouchPlan {
-  std::optional<std::uint64_t> decide(std::uint64_t old_ms) override {
-    if (old_ms == 0) return std::nullopt;
-    return 0;
+  std::optional<Deadline> decide(Deadline old) override {
+    if (!old.is_set()) return std::nullopt;
+    return Deadline{};
   }
 };
 
@@ -79,8 +84,8 @@ struct Persist final : shm::TouchPlan {
 struct Modify : shm::WritePlan {
   explicit Modify(KeyView k) : key{k} { keeps_deadline = true; }
   virtual Errc compute(std::optional<ValueView> old) = 0;  // fills `value`
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, shm::RecordParts& parts,
-               std::uint64_t& deadline_ms) override {
+  Errc prepare(const View& view, std::uint64_t old_unit, Deadline old_deadline, shm::RecordParts& parts,
+               Deadline& deadline) override {
     const bool present = old_unit != 0;
     if (const Errc why = compute(present ? std::optional{shm::value_in_place(view, old_unit)} : std::nullopt); why != Errc::ok) {
       return why;
@@ -93,7 +98,7 @@ struct Modify : shm::WritePlan {
       extension = shm::encode_extension(decoded->cost, provenance, decoded->metadata, decoded->parents);
     }
     parts = {key, value, extension, 0};
-    deadline_ms = old_deadline_ms;
+    deadline = old_deadline;
     return Errc::ok;
   }
   KeyView key;
@@ -213,7 +218,7 @@ Errc tell_pinned(Context& context, KeyView key, std::uint64_t unit) noexcept {
   const shm::Record& record = *view.record(unit);
   return shm::emit_read(context, key,
                         {shm::value_in_place(view, unit), shm::extension_in_place(view, unit), shm::version_of(record),
-                         layout::Exp::Deadline::get(record.exp.load_acquire())},
+                         layout::Exp::deadline(record.exp.load_acquire())},
                         interest);
 }
 
@@ -334,7 +339,8 @@ Result<Entry> Cache::inspect(KeyView key) const noexcept {
     entry.cost = decoded->cost;
     entry.metadata = std::move(decoded->metadata);
     entry.depends_on = std::move(decoded->parents);
-    entry.ttl = remaining(target.deadline_ms);
+    entry.ttl = remaining(target.deadline);
+    entry.deadline_wall_ms = named_moment(target.deadline);
     const std::uint64_t now_ms = view.ms_since_created(base::now_ns());
     const std::uint64_t written_ms = target.version / 1000;  // record.hpp: a version is also a time
     entry.age = std::chrono::milliseconds{now_ms > written_ms ? now_ms - written_ms : 0};
@@ -346,9 +352,9 @@ Result<Entry> Cache::inspect(KeyView key) const noexcept {
 Result<Peek> Cache::peek(KeyView key) const noexcept {
   if (handle_->in_forked_child()) return Errc::closed;
   std::uint32_t hits = 0;
-  const auto deadline_ms = shm::peek_record(handle_->view(), key, hits);
-  if (!deadline_ms) return deadline_ms.error();
-  return Peek{hits, remaining(*deadline_ms)};
+  const auto deadline = shm::peek_record(handle_->view(), key, hits);
+  if (!deadline) return deadline.error();
+  return Peek{hits, remaining(*deadline)};
 }
 
 Result<bool> Cache::contains(KeyView key) const noexcept {
@@ -361,7 +367,14 @@ Result<bool> Cache::contains(KeyView key) const noexcept {
 Result<std::optional<std::chrono::milliseconds>> Cache::ttl(KeyView key) const noexcept {
   ReadTarget target;
   if (const auto found = look_for(*handle_, key, target); !found) return found.error();
-  return remaining(target.deadline_ms);
+  return remaining(target.deadline);
+}
+
+Result<std::optional<std::int64_t>> Cache::deadline_wall_ms(KeyView key) const noexcept {
+  ReadTarget target;
+  if (const auto found = look_for(*handle_, key, target); !found) return found.error();
+  if (!target.deadline.is_set() || target.deadline.is_wall()) return named_moment(target.deadline);
+  return std::optional{base::wall_ns() / base::kNsPerMs + remaining(target.deadline)->count()};
 }
 
 Result<WriteResult> Cache::set(KeyView key, ValueView value, const SetOptions& options) noexcept {
@@ -451,7 +464,7 @@ Result<bool> Cache::touch_at(KeyView key, std::int64_t deadline_wall_ms, ExpireC
   return guarded([&]() -> Result<bool> {
     const auto context = handle_->context();
     if (!context) return context.error();
-    Retouch plan{deadline_at(deadline_wall_ms), condition};
+    Retouch plan{shm::deadline_at(deadline_wall_ms), condition};
     return shm::touch_record(**context, key, plan);
   });
 }

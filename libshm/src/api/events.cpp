@@ -75,9 +75,9 @@ std::int64_t EventView::timestamp_wall_us() const noexcept {
   return CellWord::is_empty(stamp) ? base::wall_ns() / base::kNsPerUs : clamp_us(stamp);
 }
 std::optional<std::int64_t> EventView::deadline_wall_us() const noexcept {
-  const std::uint64_t ms = layout::Exp::Deadline::get(handle_->view().record(record_)->exp.load_relaxed());
-  if (ms == 0) return std::nullopt;
-  return wall_of_mono_us(ms * 1000);
+  const auto deadline = layout::Exp::deadline(handle_->view().record(record_)->exp.load_relaxed());
+  if (!deadline.is_set()) return std::nullopt;
+  return deadline.is_wall() ? clamp_us(deadline.ms() * 1000) : wall_of_mono_us(deadline.ms() * 1000);
 }
 std::optional<std::int64_t> EventView::ttl_ms() const noexcept {
   const auto deadline = deadline_wall_us();

@@ -120,6 +120,8 @@ struct Maintainer::Impl {
   std::uint64_t scrub_cursor = 0;
   std::uint64_t scrub_owed = 0;   // pages until every one was walked since the last death
   std::uint64_t hint_cursor = 0;
+  std::mutex clocks;
+  shm::OffsetRevision revision;   // under `clocks`
   shm::Evictor evictor;
   shm::ReuseSampler sampler;
   shm::CostMinute cost_minute;
@@ -266,6 +268,8 @@ std::uint64_t Maintainer::expire_due(TimeNs now, std::uint64_t count_max) noexce
   std::uint64_t expired = 0;
   // For fsck: between S1 and S3 of a sweep that stands still the summary is no damage [EX-1].
   context->me->act.store_release(static_cast<std::uint64_t>(layout::Act::expire));
+  // Not more than what this call's sweep gets to, so that other deadlines are not late for a step of the clock.
+  if (const std::unique_lock clocks{impl_->clocks, std::try_to_lock}) impl_->revision.step(view, count_max / 2 + 1);
   shm::sweep_deadlines(view, context->me->bucket, view.ms_since_created(now), count_max,
                        [&](std::uint64_t bucket) { return shm::tend_bucket(*context, bucket, expired); });
   context->me->act.store_release(0);
@@ -289,6 +293,8 @@ void Maintainer::wait_for_deadline(TimeNs until) noexcept {
   if (earliest <= view.ms_since_created(now)) return wait_for_leftovers(view, until - now);
   auto& header = *view.header;
   const std::uint32_t seen = header.deadline_wake.load_seq_cst();
+  // Behind that load: note_clock_step() comes behind the step, so either it ends our sleep or we see the step here.
+  if (shm::offset_is_stale(view)) return;
   const std::uint64_t until_ms = std::min(earliest, view.ms_since_created(until));
   header.sweep_until_ms.store_relaxed(until_ms);
   header.deadline_wanted.store_seq_cst(1);
@@ -296,6 +302,10 @@ void Maintainer::wait_for_deadline(TimeNs until) noexcept {
   const TimeNs left = std::min(until, time_of_deadline(view, earliest)) - now;
   if (shm::earliest_deadline(view) >= until_ms) os::wait_on(header.deadline_wake, seen, std::chrono::nanoseconds{left});
   header.deadline_wanted.store_relaxed(0);
+}
+
+void Maintainer::note_clock_step() noexcept {
+  if (!impl_->closed()) shm::detail::wake_sweeper(impl_->view());
 }
 
 std::uint64_t Maintainer::evict(std::uint64_t count_max) noexcept {
@@ -377,9 +387,7 @@ std::uint64_t Maintainer::help_stalled(TimeNs now) noexcept {
     if (now - watch.since < kStallNs || bucket >= view.shape.bucket_count) continue;
     // Forward only: what is installed is settled, appended and put into the deadline summary; the
     // stopped client finds its steps done when it goes on.
-    std::uint64_t expired = 0;
-    const std::uint64_t earliest = shm::tend_bucket(*context, bucket, expired);
-    if (earliest != layout::Link::kNever) shm::lower_deadline(view, bucket, earliest);
+    static_cast<void>(shm::tend_and_lower(*context, bucket));
     // Stopped inside a sweep for room: the deadlines it is looking at are not in the summary.
     if (!watch.helped && static_cast<layout::Act>(seen.act) == layout::Act::evict) shm::rebuild_summary(view);
     watch.helped = true;
@@ -605,12 +613,7 @@ Result<std::uint64_t> Maintainer::repair() noexcept {
   shm::rebuild_summary(view);
   Context* const context = impl_->context();
   if (context == nullptr) return Errc::busy;
-  for (std::uint64_t b = 0; b < view.shape.bucket_count; ++b) {
-    std::uint64_t expired = 0;
-    const std::uint64_t earliest = shm::tend_bucket(*context, b, expired);
-    if (earliest != layout::Link::kNever) shm::lower_deadline(view, b, earliest);
-    repaired += expired;
-  }
+  for (std::uint64_t b = 0; b < view.shape.bucket_count; ++b) repaired += shm::tend_and_lower(*context, b);
   return repaired;
 }
 

@@ -1,6 +1,7 @@
-// Time. Deadlines are CLOCK_MONOTONIC: steps of the wall clock do not touch them, and time asleep
-// (suspend) does not count. The coarse clock is some nanoseconds to read and behind the precise one
-// by a tick, and by as long as the processor that keeps time is stalled: kCoarseLagNs is what nothing stalls it for.
+// Time. TTLs are CLOCK_MONOTONIC: steps of the wall clock do not touch them, and time asleep (suspend)
+// does not count; a moment that somebody named is CLOCK_REALTIME. The coarse clocks are some nanoseconds
+// to read and behind the precise ones by a tick, and by as long as the processor that keeps time is
+// stalled: kCoarseLagNs is what nothing stalls it for. A step shows in them at once.
 //
 // The precise clocks are asked by way of the processor's time stamp counter: a read of it alone is
 // a third of clock_gettime(), and the processor goes on with other work meanwhile, which the
@@ -81,5 +82,6 @@ inline TimeNs now_ns() noexcept { return detail::t_monotonic.now(); }
 inline TimeNs wall_stamp_ns() noexcept { return detail::t_wall.now(); }
 inline TimeNs wall_ns() noexcept { return read_clock(CLOCK_REALTIME); }
 inline TimeNs now_coarse_ns() noexcept { return read_clock(CLOCK_MONOTONIC_COARSE); }
+inline TimeNs wall_coarse_ns() noexcept { return read_clock(CLOCK_REALTIME_COARSE); }
 
 }  // namespace cachee::base

@@ -36,11 +36,11 @@ struct Move final : WritePlan {
     touch_copy = true;
     makes_room = false;
   }
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, RecordParts& parts,
-               std::uint64_t& deadline_ms) override {
+  Errc prepare(const View& view, std::uint64_t old_unit, Deadline old_deadline, RecordParts& parts,
+               Deadline& deadline) override {
     if (old_unit != unit) return Errc::stale;  // it moved on by itself
     parts = {key_in_place(view, unit), value_in_place(view, unit), extension_in_place(view, unit), layout::kTouchCopy};
-    deadline_ms = old_deadline_ms;
+    deadline = old_deadline;
     return Errc::ok;
   }
   std::uint64_t unit;

@@ -43,6 +43,7 @@ class Sweep {
     --left_;
     ++visited_;
     intent_.store_release(b);  // S0
+    const OffsetLook look{view_};
     while (!link.cas_seq_cst(seen, Link::Deadline::set(seen, Link::kNever))) {  // S1
     }
     CACHEE_CRASH_POINT("expiry.sweep.raised");
@@ -50,6 +51,7 @@ class Sweep {
     for (seen = link.load_seq_cst(); Link::Deadline::get(seen) > minimum;) {    // S3
       if (link.cas_seq_cst(seen, Link::Deadline::set(seen, minimum))) break;
     }
+    look.again(b);
     return std::min(minimum, Link::Deadline::get(link.load_seq_cst()));
   }
 

@@ -191,6 +191,8 @@ void Checker::check_free_bits(std::uint64_t page) {
 
 void Checker::check_summary() {
   if (!report_.quiescent) return;
+  const std::uint64_t offset = view_.header->wall_offset.load_acquire();
+  const bool revising = (offset & layout::WallOffset::kRevising) != 0;
   for (std::uint64_t b = 0; b < view_.shape.bucket_count; ++b) {
     std::uint64_t earliest = layout::Link::kNever;
     ChainWalk walk{view_, b};
@@ -199,8 +201,13 @@ void Checker::check_summary() {
       if (!Slot::occupied(word) || Slot::mark(word) != Mark::live) continue;
       const Record* r = view_.record(Slot::Offset::get(word));
       if (r == nullptr) continue;
-      const std::uint64_t deadline_ms = layout::Exp::Deadline::get(r->exp.load_acquire());
-      if (deadline_ms != 0) earliest = std::min(earliest, summary_ms(view_, deadline_ms));
+      const auto deadline = layout::Exp::deadline(r->exp.load_acquire());
+      if (!deadline.is_set()) continue;
+      if (deadline.is_wall() && offset == 0) {
+        find("[EX-3]", &r->exp, "a deadline of the wall clock, and nobody noted where that is");
+      } else if (!deadline.is_wall() || !revising) {
+        earliest = std::min(earliest, summary_ms(view_, deadline));
+      }
     }
     if (earliest == layout::Link::kNever) continue;
     if (layout::Link::Deadline::get(view_.buckets[b].link.load_acquire()) > earliest) {

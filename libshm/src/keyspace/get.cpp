@@ -108,22 +108,22 @@ Result<void> get_record(const View& view, Context* context, KeyView key, std::ui
       hit = *found;
       break;
   }
-  target.deadline_ms = layout::Exp::Deadline::get(hit.exp);
+  target.deadline = layout::Exp::deadline(hit.exp);
   return {};
 }
 
 Result<void> look_at_record(const View& view, Context* context, KeyView key, ReadTarget& target) noexcept {
   const auto found = find_with_care<Use::none>(view, context, key, view.hash(key), IntoTarget{view, target});
   if (!found) return found.error();
-  target.deadline_ms = layout::Exp::Deadline::get(found->exp);
+  target.deadline = layout::Exp::deadline(found->exp);
   return {};
 }
 
-Result<std::uint64_t> peek_record(const View& view, KeyView key, std::uint32_t& hits) noexcept {
+Result<Deadline> peek_record(const View& view, KeyView key, std::uint32_t& hits) noexcept {
   const auto found = find_with_care<Use::none>(
       view, nullptr, key, view.hash(key), [](const Record&, const Word*, std::uint64_t, const Hit&) {}, &hits);
   if (!found) return found.error();
-  return layout::Exp::Deadline::get(found->exp);
+  return layout::Exp::deadline(found->exp);
 }
 
 Result<std::size_t> detail::get_value_with_care(const View& view, Context* context, KeyView key, std::uint64_t hash,

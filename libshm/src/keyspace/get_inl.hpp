@@ -36,7 +36,7 @@ template <bool kUntimed = false, class Take>
   }
   hit.lens = record.lens.load_relaxed();
   hit.exp = record.exp.load_relaxed();
-  if (kUntimed && layout::Exp::Deadline::get(hit.exp) != 0) return Outcome::timed;
+  if (kUntimed && layout::Exp::deadline(hit.exp).is_set()) return Outcome::timed;
   // From the key that is asked for, not from the record's length of it: so the value's line is fetched beside
   // the record's first one and not behind it.
   const Word* const value = record.payload() + base::align_up(key.size(), 8) / 8;

@@ -59,7 +59,7 @@ struct ReadTarget {
   std::string* value = nullptr;      // replaced
   std::string* extension = nullptr;  // replaced
   std::uint64_t version = 0;         // out
-  std::uint64_t deadline_ms = 0;     // out, 0: none
+  Deadline deadline{};               // out
   std::uint64_t record_bytes = 0;    // out
 };
 
@@ -73,9 +73,9 @@ inline Result<void> get_record(const View& view, Context* context, KeyView key, 
 /// The same without a use of the key: eviction, the counts and the estimate of other sizes do not learn of it.
 Result<void> look_at_record(const View& view, Context* context, KeyView key, ReadTarget& target) noexcept;
 
-/// How used the record of a key is, by its eviction word, and its deadline (ms, 0: none). To look is no use.
+/// How used the record of a key is, by its eviction word, and its deadline. To look is no use.
 /// @error not_found, corrupt
-Result<std::uint64_t> peek_record(const View& view, KeyView key, std::uint32_t& hits) noexcept;
+Result<Deadline> peek_record(const View& view, KeyView key, std::uint32_t& hits) noexcept;
 
 /// Pins the record of a key. @error not_found, would_block (no free pin)
 struct Pinned {
@@ -88,9 +88,9 @@ Result<Pinned> pin_record(Context& context, KeyView key) noexcept;
 struct WritePlan {
   virtual ~WritePlan() = default;
   /// Called with the protected old record (unit 0: the key is absent); fills `parts` and
-  /// `deadline_ms`, or returns why nothing is to be written. Runs again after a lost race.
-  virtual Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, RecordParts& parts,
-                       std::uint64_t& deadline_ms) = 0;
+  /// `deadline`, or returns why nothing is to be written. Runs again after a lost race.
+  virtual Errc prepare(const View& view, std::uint64_t old_unit, Deadline old_deadline, RecordParts& parts,
+                       Deadline& deadline) = 0;
   bool keeps_deadline = false;  // freeze the old deadline before the new record takes it over
   bool same_parts = false;      // prepare() gives the same bytes each time
   bool touch_copy = false;      // same value and version, no event
@@ -105,10 +105,10 @@ Result<WriteResult> write_record(Context& context, KeyView key, WritePlan& plan)
 Result<WriteResult> set_record(Context& context, KeyView key, ValueView value, const SetOptions& options) noexcept;
 
 Result<EraseResult> erase_record(Context& context, KeyView key, const EraseOptions& options) noexcept;
-/// `decide` gets the deadline (0: none) and returns the new one, or none to leave it.
+/// `decide` gets the deadline and returns the new one (not set: it never ends), or none to leave it.
 struct TouchPlan {
   virtual ~TouchPlan() = default;
-  virtual std::optional<std::uint64_t> decide(std::uint64_t deadline_ms) = 0;
+  virtual std::optional<Deadline> decide(Deadline deadline) = 0;
 };
 Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexcept;
 
@@ -119,6 +119,8 @@ void scan_bucket(const View& view, std::uint64_t bucket, std::string& key, Sink&
 /// Does everything that is due in a bucket: helps insertions, pays debts, finishes marks, expires.
 /// Returns the earliest deadline left (ms of the summary) and counts what expired.
 std::uint64_t tend_bucket(Context& context, std::uint64_t bucket, std::uint64_t& expired) noexcept;
+/// The same in the place of a client that stopped, which may have left the summary too high. Returns what expired.
+std::uint64_t tend_and_lower(Context& context, std::uint64_t bucket) noexcept;
 
 /// Removes one record by its slot with mark EVICT. False: not possible now.
 bool evict_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word) noexcept;
@@ -128,7 +130,7 @@ struct ReadRecord {
   ValueView value{};
   std::string_view extension{};
   std::uint64_t version = 0;
-  std::uint64_t deadline_ms = 0;
+  Deadline deadline{};
 };
 /// ON_READ: a copy of what was read goes into the ring. @error full, no_space  there is no event: the read must fail, too
 Errc emit_read(Context& context, KeyView key, const ReadRecord& read, const Interest& interest) noexcept;
@@ -180,33 +182,46 @@ inline void retire_replaced(Context& context, std::uint64_t old_unit, std::uint6
 }
 
 inline std::uint64_t now_us() noexcept { return static_cast<std::uint64_t>(base::now_ns() / base::kNsPerUs); }
-/// Deadline of a TTL that starts now, in ms: no earlier than asked for. What is not positive has passed.
-inline std::uint64_t deadline_in(std::int64_t left_us, std::uint64_t now = now_us()) noexcept {
-  if (left_us <= 0) return now / 1000;
-  return std::min((now + static_cast<std::uint64_t>(left_us) + 999) / 1000, layout::Exp::kDeadlineMax);
+/// Deadline of a TTL that starts now: no earlier than asked for. What is not positive has passed.
+inline Deadline deadline_in(std::int64_t left_us, std::uint64_t now = now_us()) noexcept {
+  if (left_us <= 0) return Deadline::monotonic(now / 1000);
+  return Deadline::monotonic((now + static_cast<std::uint64_t>(left_us) + 999) / 1000);
 }
 /// The same for any Ttl, up to Ttl::max().
-inline std::uint64_t deadline_after(Ttl ttl, std::uint64_t now = now_us()) noexcept {
+inline Deadline deadline_after(Ttl ttl, std::uint64_t now = now_us()) noexcept {
   const std::int64_t us = ttl.count() / base::kNsPerUs;
   return deadline_in(ttl.count() > us * base::kNsPerUs ? us + 1 : us, now);
 }
 /// From now until a wall clock time, in us; centuries on either side at the most.
 inline std::int64_t us_until(std::int64_t wall_ms) noexcept {
-  constexpr auto kFarMs = static_cast<std::int64_t>(layout::Exp::kDeadlineMax);
+  constexpr auto kFarMs = static_cast<std::int64_t>(Deadline::kMsMax);
   const std::int64_t now_us_wall = base::wall_ns() / base::kNsPerUs;
   return std::clamp(wall_ms, -kFarMs, kFarMs) * 1000 - now_us_wall;
 }
-/// True when a deadline has passed; reads the precise clock only when `coarse_now` cannot tell.
+/// Deadline of a moment of the wall clock. One that is over has passed for good: no step back brings the value again.
+inline Deadline deadline_at(std::int64_t wall_ms) noexcept {
+  return us_until(wall_ms) <= 0 ? deadline_in(0) : Deadline::wall(wall_ms);
+}
+/// From now until a deadline that is set, in us, by its own clock.
+inline std::int64_t us_until(Deadline deadline) noexcept {
+  const auto ms = static_cast<std::int64_t>(deadline.ms());
+  return deadline.is_wall() ? us_until(ms) : ms * 1000 - static_cast<std::int64_t>(now_us());
+}
+namespace detail {
+/// Of a deadline of the wall clock: as that says now, however it got there.
+[[nodiscard]] bool wall_deadline_passed(Deadline deadline) noexcept;
+}  // namespace detail
+/// True when a deadline has passed; reads the precise clock only when `coarse_now`, of CLOCK_MONOTONIC, cannot tell.
 inline bool deadline_passed(std::uint64_t exp, TimeNs coarse_now) noexcept {
-  const std::uint64_t deadline_ms = layout::Exp::Deadline::get(exp);
-  if (deadline_ms == 0) return false;
-  const std::uint64_t deadline_us = deadline_ms * 1000;
-  const auto coarse_us = static_cast<std::uint64_t>(coarse_now / base::kNsPerUs);
+  const std::int64_t deadline_us = layout::Exp::monotonic_ms(exp) * 1000;
+  if (deadline_us == 0) return false;
+  const std::int64_t coarse_us = coarse_now / base::kNsPerUs;
   if (coarse_us + base::kCoarseLagNs / base::kNsPerUs < deadline_us) return false;
-  return coarse_us >= deadline_us || now_us() >= deadline_us;
+  if (deadline_us < 0) [[unlikely]] return detail::wall_deadline_passed(layout::Exp::deadline(exp));
+  return coarse_us >= deadline_us || static_cast<std::int64_t>(now_us()) >= deadline_us;
 }
 inline bool deadline_passed(std::uint64_t exp) noexcept {
-  return layout::Exp::Deadline::get(exp) != 0 && deadline_passed(exp, base::now_coarse_ns());
+  return layout::Exp::deadline(exp).is_set() && deadline_passed(exp, base::now_coarse_ns());
 }
 
 template <class Sink>

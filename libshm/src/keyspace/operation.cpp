@@ -26,6 +26,14 @@ void end(Context& context) noexcept {
   if (context.retired.size() >= std::max(kRetiredBatch, context.reclaim_at)) reclaim_retired(context);
 }
 
+bool detail::wall_deadline_passed(Deadline deadline) noexcept {
+  const auto deadline_us = static_cast<std::int64_t>(deadline.ms()) * 1000;
+  // A step shows in the coarse clock at once, so it is as good here as for a TTL.
+  const std::int64_t coarse_us = base::wall_coarse_ns() / base::kNsPerUs;
+  if (coarse_us + base::kCoarseLagNs / base::kNsPerUs < deadline_us) return false;
+  return coarse_us >= deadline_us || base::wall_ns() / base::kNsPerUs >= deadline_us;
+}
+
 bool admit(Context& context, const Interest& interest, EventKind kind) noexcept {
   if (!interest.wants(kind)) return true;
   const View& view = *context.view;

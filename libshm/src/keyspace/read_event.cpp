@@ -28,7 +28,7 @@ Errc emit_read(Context& context, KeyView key, const ReadRecord& read, const Inte
   if (block.unit == 0 && make_room(context, record_bytes(parts)) == Room::freed) block = allocate(context, record_bytes(parts));
   if (block.unit == 0) return Errc::no_space;
   Record& record = *view.record(block.unit);
-  fill_record(record, parts, read.deadline_ms);
+  fill_record(record, parts, read.deadline);
   set_lineage(record, 0, read.version);
   CACHEE_CRASH_POINT("keyspace.read.filled");
   // Ready for helpers: the decision, then the append, as for any creation.
@@ -53,9 +53,9 @@ Result<void> get_and_tell(Context& context, KeyView key, std::uint64_t hash, Rea
   whole.extension = target.extension != nullptr ? target.extension : &extension;
   if (const auto found = get_record(view, &context, key, hash, whole); !found) return found;
   target.version = whole.version;
-  target.deadline_ms = whole.deadline_ms;
+  target.deadline = whole.deadline;
   target.record_bytes = whole.record_bytes;
-  const Errc told = emit_read(context, key, {*whole.value, *whole.extension, whole.version, whole.deadline_ms}, interest);
+  const Errc told = emit_read(context, key, {*whole.value, *whole.extension, whole.version, whole.deadline}, interest);
   return told == Errc::ok ? Result<void>{} : Result<void>{told};
 }
 

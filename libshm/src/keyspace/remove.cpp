@@ -196,9 +196,9 @@ std::uint64_t tend_bucket(Context& context, std::uint64_t bucket, std::uint64_t&
     }
     if (!pay_debt(context, unit, nullptr)) earliest = 0;
     const std::uint64_t exp = record.exp.load_seq_cst();  // S2
-    if (Exp::Deadline::get(exp) == 0) continue;
+    if (!Exp::deadline(exp).is_set()) continue;
     if (!deadline_passed(exp)) {
-      earliest = std::min(earliest, summary_ms(view, Exp::Deadline::get(exp)));
+      earliest = std::min(earliest, summary_ms(view, Exp::deadline(exp)));
       continue;
     }
     // [IX-3]. Only an announcement of this very record stands in the way, and only until it is over: a
@@ -214,6 +214,16 @@ std::uint64_t tend_bucket(Context& context, std::uint64_t bucket, std::uint64_t&
   clear_old(context);
   context.me->hz.store_release(0);
   return earliest;
+}
+
+std::uint64_t tend_and_lower(Context& context, std::uint64_t bucket) noexcept {
+  const View& view = *context.view;
+  std::uint64_t expired = 0;
+  const OffsetLook look{view};
+  const std::uint64_t earliest = tend_bucket(context, bucket, expired);
+  if (earliest != layout::Link::kNever) lower_deadline(view, bucket, earliest);
+  look.again(bucket);
+  return expired;
 }
 
 }  // namespace cachee::shm

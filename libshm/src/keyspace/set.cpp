@@ -75,17 +75,17 @@ class PlainSet {
       parts_.extension = extension_;
     }
     if (options.deadline_wall_ms) {
-      deadline_ms_ = deadline_in(us_until(*options.deadline_wall_ms));
+      deadline_ = deadline_at(*options.deadline_wall_ms);
     } else if (options.ttl) {
-      deadline_ms_ = deadline_after(*options.ttl);
+      deadline_ = deadline_after(*options.ttl);
     }
   }
   PlainSet(const PlainSet&) = delete;
   PlainSet& operator=(const PlainSet&) = delete;
 
   const RecordParts& parts() const noexcept { return parts_; }
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, RecordParts& parts,
-               std::uint64_t& deadline_ms) noexcept {
+  Errc prepare(const View& view, std::uint64_t old_unit, Deadline old_deadline, RecordParts& parts,
+               Deadline& deadline) noexcept {
     const bool present = old_unit != 0;
     if (options_.condition != Condition::always || options_.if_version) [[unlikely]] {
       if (options_.condition == Condition::absent && present) return Errc::exists;
@@ -95,7 +95,7 @@ class PlainSet {
       }
     }
     parts = parts_;
-    deadline_ms = keeps_deadline ? old_deadline_ms : deadline_ms_;
+    deadline = keeps_deadline ? old_deadline : deadline_;
     return Errc::ok;
   }
   /// The bytes, and that they are written, do not depend on the old record: prepare() may come first.
@@ -111,7 +111,7 @@ class PlainSet {
   RecordParts parts_;
   const SetOptions& options_;
   std::string extension_{};
-  std::uint64_t deadline_ms_ = 0;
+  Deadline deadline_{};
 
  public:
   const bool keeps_deadline;
@@ -129,13 +129,13 @@ class BareSet {
 
   BareSet(KeyView key, ValueView value, Ttl ttl) noexcept : key_{key}, value_{value}, ttl_{ttl} {}
   RecordParts parts() const noexcept { return {key_, value_, {}, 0}; }
-  Errc prepare(const View&, std::uint64_t, std::uint64_t, RecordParts& parts, std::uint64_t& deadline_ms) noexcept {
+  Errc prepare(const View&, std::uint64_t, Deadline, RecordParts& parts, Deadline& deadline) noexcept {
     parts = {key_, value_, {}, 0};
     if constexpr (kTimed) {
       now_ = base::now_ns();  // while the line of the bucket is on its way
-      deadline_ms = deadline_after(ttl_, static_cast<std::uint64_t>(now_ / base::kNsPerUs));
+      deadline = deadline_after(ttl_, static_cast<std::uint64_t>(now_ / base::kNsPerUs));
     } else {
-      deadline_ms = 0;
+      deadline = {};
     }
     return Errc::ok;
   }
@@ -203,8 +203,8 @@ struct Write {
     if (block.unit == 0) [[unlikely]] return makes_room && make_room_for(bytes) == Errc::ok ? Errc::would_block : Errc::no_space;
     return Errc::ok;
   }
-  [[gnu::always_inline]] void fill(const RecordParts& parts, std::uint64_t deadline_ms) noexcept {
-    fill_record(view.record_at(block.unit), parts, deadline_ms);
+  [[gnu::always_inline]] void fill(const RecordParts& parts, Deadline deadline) noexcept {
+    fill_record(view.record_at(block.unit), parts, deadline);
     CACHEE_CRASH_POINT("keyspace.set.filled");
   }
   /// Memory is short. Errc::ok: try again.
@@ -273,19 +273,19 @@ template <class Plan>
   Operation operation{context, act, bucket};
   Write write{context, view, key, bucket, act, {}, 0, 0, RoomWait{view}};
   RecordParts parts;
-  std::uint64_t deadline_ms = 0;
+  Deadline deadline{};
   mem::Backoff backoff;
   for (int tries = 0; tries < kTriesMax; ++tries) {
     if (plan.independent() && write.block.unit == 0) {
       // S1 before S2, so that the lines of the bucket and of the old record are on their way meanwhile: the locked
       // instructions of a claim and of a hazard would otherwise wait one by one for what they order.
-      if (plan.prepare(view, 0, 0, parts, deadline_ms) != Errc::ok) return write.give_up(Errc::corrupt);
+      if (plan.prepare(view, 0, Deadline{}, parts, deadline) != Errc::ok) return write.give_up(Errc::corrupt);
       if (const Errc why = write.claim(parts, plan.makes_room); why != Errc::ok) [[unlikely]] {
         if (why == Errc::would_block) continue;
         return write.refused(why, parts);
       }
       prefetch_old(view, bucket, hash);
-      write.fill(parts, deadline_ms);
+      write.fill(parts, deadline);
     }
     const std::uint64_t idle = ins.load_seq_cst();
     if (Ins::busy(idle)) [[unlikely]] {
@@ -298,7 +298,7 @@ template <class Plan>
     if (found.what == Lookup::damaged) [[unlikely]] return write.give_up(Errc::corrupt);
     const TimeNs now = plan.now();
     std::uint64_t old_unit = 0;
-    std::uint64_t old_deadline_ms = 0;
+    Deadline old_deadline{};
     std::uint64_t version = 0;
     if (found.what == Lookup::live) [[likely]] {
       if (const std::uint64_t busy = ins.load_seq_cst(); Ins::busy(busy)) [[unlikely]] {  // [IX-3]
@@ -316,11 +316,11 @@ template <class Plan>
         lower_deadline(view, bucket, 0);
         return write.give_up(Errc::full);
       }
-      old_deadline_ms = Exp::Deadline::get(plan.keeps_deadline ? freeze_deadline(old) : old.exp.load_acquire());
+      old_deadline = Exp::deadline(plan.keeps_deadline ? freeze_deadline(old) : old.exp.load_acquire());
       version = version_of(old);
     }
     if (!plan.independent()) {
-      if (const Errc why = plan.prepare(view, old_unit, old_deadline_ms, parts, deadline_ms); why != Errc::ok) [[unlikely]] {
+      if (const Errc why = plan.prepare(view, old_unit, old_deadline, parts, deadline); why != Errc::ok) [[unlikely]] {
         return write.give_up(why);
       }
       // S1. Again after a lost race only when the bytes depend on the old record.
@@ -329,7 +329,7 @@ template <class Plan>
           if (why == Errc::would_block) continue;
           return write.refused(why, parts);
         }
-        write.fill(parts, deadline_ms);
+        write.fill(parts, deadline);
       }
     }
     Record& record = view.record_at(write.block.unit);
@@ -340,7 +340,7 @@ template <class Plan>
       version = std::max(version + 1, version_at(view, now));
     }
     set_lineage(record, plan.touch_copy ? 0 : old_unit, version);
-    if (deadline_ms != 0) lower_minima(view, bucket, summary_ms(view, deadline_ms));  // S3
+    if (deadline.is_set()) lower_before(view, bucket, deadline);  // S3
     CACHEE_CRASH_POINT("keyspace.set.ready");
     if (old_unit != 0) [[likely]] {
       std::uint64_t expected = found.word;
@@ -369,7 +369,7 @@ template <class Plan>
         retire_replaced(context, old_unit, write.block.unit);  // S7
       }
     }
-    if (deadline_ms != 0) lower_deadline(view, bucket, summary_ms(view, deadline_ms));  // S8
+    if (deadline.is_set()) lower_behind(view, bucket, deadline);  // S8
     if (!plan.touch_copy) context.count(layout::kSets);
     return written;
   }

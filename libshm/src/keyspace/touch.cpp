@@ -19,13 +19,13 @@ struct TouchCopy final : WritePlan {
     keeps_deadline = true;
     touch_copy = true;
   }
-  Errc prepare(const View& view, std::uint64_t old_unit, std::uint64_t old_deadline_ms, RecordParts& parts,
-               std::uint64_t& deadline_ms) override {
+  Errc prepare(const View& view, std::uint64_t old_unit, Deadline old_deadline, RecordParts& parts,
+               Deadline& deadline) override {
     if (old_unit == 0) return Errc::not_found;
-    const auto wanted = touch.decide(old_deadline_ms);
+    const auto wanted = touch.decide(old_deadline);
     if (!wanted) return Errc::would_block;
     parts = {key, value_in_place(view, old_unit), extension_in_place(view, old_unit), layout::kTouchCopy};
-    deadline_ms = *wanted;
+    deadline = *wanted;
     return Errc::ok;
   }
   KeyView key;
@@ -63,13 +63,13 @@ Result<bool> touch_record(Context& context, KeyView key, TouchPlan& plan) noexce
       std::uint64_t exp = record.exp.load_acquire();
       frozen = (exp & Exp::kFrozen) != 0;
       if (frozen) break;
-      const auto wanted = plan.decide(Exp::Deadline::get(exp));
+      const auto wanted = plan.decide(Exp::deadline(exp));
       if (!wanted) return false;
-      if (*wanted != 0) lower_minima(view, bucket, summary_ms(view, *wanted));  // T1
+      if (wanted->is_set()) lower_before(view, bucket, *wanted);  // T1
       // T2. LINEARIZES, or just before the slot changed if it did meanwhile.
-      if (!record.exp.cas_seq_cst(exp, Exp::Deadline::set(exp, *wanted))) continue;
+      if (!record.exp.cas_seq_cst(exp, Exp::with(exp, *wanted))) continue;
       CACHEE_CRASH_POINT("keyspace.touched");
-      if (*wanted != 0) lower_deadline(view, bucket, summary_ms(view, *wanted));  // T3
+      if (wanted->is_set()) lower_behind(view, bucket, *wanted);  // T3
       return true;
     }
   }

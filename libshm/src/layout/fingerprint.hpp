@@ -25,11 +25,11 @@ constexpr std::uint64_t compute_fingerprint() noexcept {
            sizeof(Record), sizeof(ExtensionHeader), sizeof(Cell), sizeof(LanePage), sizeof(TriggerCounters),
            sizeof(Journal), kRegionCount, kHeadSlots, kOverflowSlots, kHeatPerBucket, sizeof(Heat), kGhostWays,
            kBucketsPerGhostSet, kSampleWords, kSampleRange, kOffsetBits, kOffsetUnit,
-           kBlockBytesMin, kClassesMax, kClassBytes.back(), kItemWords, kTableFilterAt, kFilterBitsPerItem, kLanes, kClientPins,
+           kBlockBytesMin, Deadline::kWall, kClassesMax, kClassBytes.back(), kItemWords, kTableFilterAt, kFilterBitsPerItem, kLanes, kClientPins,
            offsetof(SegmentHeader, ring_head), offsetof(SegmentHeader, ring_tail),
-           offsetof(SegmentHeader, evict_epoch), offsetof(SegmentHeader, evicted_cost_before), offsetof(SegmentHeader, registrations),
-           offsetof(SegmentHeader, wait_slots), offsetof(SegmentHeader, class_weights), offsetof(SegmentHeader, run_pages_longest),
-           offsetof(Client, stats),
+           offsetof(SegmentHeader, wall_offset), offsetof(SegmentHeader, evict_epoch), offsetof(SegmentHeader, evicted_cost_before),
+           offsetof(SegmentHeader, registrations), offsetof(SegmentHeader, wait_slots), offsetof(SegmentHeader, class_weights),
+           offsetof(SegmentHeader, run_pages_longest), offsetof(Client, stats),
            offsetof(Client, note)}) {
     h = mix_fingerprint(h, v);
   }

@@ -57,6 +57,18 @@ struct Link {
   static constexpr std::uint64_t kDeadlineMax = kNever - 1;
 };
 
+/// The wall clock minus CLOCK_MONOTONIC, in us, by which the summary reckons deadlines of the wall clock
+/// (expiry.hpp). 0: no such deadline was ever set.
+struct WallOffset {
+  static constexpr std::uint64_t kKnown = 1;
+  static constexpr std::uint64_t kRevising = 2;  // buckets reckoned by the last one are still to be visited
+  using Count = Field<2, 6>;                     // of changes, so that no word comes back while somebody looks twice
+  static constexpr std::uint64_t make(std::int64_t us, std::uint64_t count, std::uint64_t revising) noexcept {
+    return static_cast<std::uint64_t>(us) << 8 | Count::make(count & Count::kMax) | revising | kKnown;
+  }
+  static constexpr std::int64_t us(std::uint64_t w) noexcept { return static_cast<std::int64_t>(w) >> 8; }
+};
+
 inline constexpr unsigned kHeadSlots = 6;
 inline constexpr unsigned kOverflowSlots = 7;
 inline constexpr unsigned kChainPlacesMax = 125;   // 6 + 17 overflow buckets of 7

@@ -4,7 +4,7 @@
 //   +8   rm      event word of the removal
 //   +16  link    prev block (40) | version, middle 24 bits
 //   +24  hdr     uid (61) | state (3)           <- what a reader validates
-//   +32  exp     version, low 16 bits | deadline_ms (47) | FROZEN
+//   +32  exp     version, low 16 bits | deadline: WALL, ms (46) | FROZEN
 //   +40  lens    version, high 12 bits | flags (3) | value bytes (32) | key bytes (17)
 //   +48  key, padded to 8; value, padded to 8; extension if kHasExtension
 //
@@ -14,6 +14,7 @@
 // birth time is stored.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -62,12 +63,39 @@ struct Uid {
   }
 };
 
+/// When a record ends: ms of CLOCK_MONOTONIC (a TTL), or of CLOCK_REALTIME (a moment that somebody named). All bits
+/// 0: never. Either clock has 2,229 years; what is further away is that far.
+struct Deadline {
+  static constexpr unsigned kBits = 47;
+  static constexpr std::uint64_t kWall = std::uint64_t{1} << (kBits - 1);
+  static constexpr std::uint64_t kMsMax = kWall - 1;
+  std::uint64_t bits = 0;
+
+  static constexpr Deadline monotonic(std::uint64_t ms) noexcept { return {std::min(ms, kMsMax)}; }
+  static constexpr Deadline wall(std::int64_t ms) noexcept {
+    return {kWall | static_cast<std::uint64_t>(std::clamp(ms, std::int64_t{0}, static_cast<std::int64_t>(kMsMax)))};
+  }
+  constexpr bool is_set() const noexcept { return bits != 0; }
+  constexpr bool is_wall() const noexcept { return (bits & kWall) != 0; }
+  constexpr std::uint64_t ms() const noexcept { return bits & kMsMax; }
+  friend bool operator==(const Deadline&, const Deadline&) = default;
+};
+
 struct Exp {
   static constexpr std::uint64_t kFrozen = 1;  // the deadline may not change any more
-  using Deadline = Field<1, 47>;               // CLOCK_MONOTONIC ms: 4,459 years; 0: none
-  static constexpr std::uint64_t kDeadlineMax = Deadline::kMax;
+  using DeadlineBits = Field<1, Deadline::kBits>;
   using VersionLow = Field<48, 16>;
+  static constexpr std::uint64_t make(Deadline d) noexcept { return DeadlineBits::make(d.bits); }
+  static constexpr Deadline deadline(std::uint64_t w) noexcept { return {DeadlineBits::get(w)}; }
+  static constexpr std::uint64_t with(std::uint64_t w, Deadline d) noexcept { return DeadlineBits::set(w, d.bits); }
+  /// The ms of a TTL; 0: never; negative: a deadline of the wall clock. So that whoever compares with CLOCK_MONOTONIC
+  /// need not ask for the kind where nothing is due.
+  static constexpr std::int64_t monotonic_ms(std::uint64_t w) noexcept {
+    return static_cast<std::int64_t>(w << 16) >> 17;
+  }
 };
+static_assert(Exp::monotonic_ms(Exp::make(Deadline::monotonic(Deadline::kMsMax))) > 0);
+static_assert(Exp::monotonic_ms(Exp::make(Deadline::wall(0))) < 0 && Exp::monotonic_ms(Exp::kFrozen) == 0);
 
 struct Lens {
   using Key = Field<0, 17>;

@@ -75,7 +75,8 @@ struct alignas(4096) SegmentHeader {
   mem::Shared<std::uint32_t> deadline_wanted;  // 1236
   Word sweep_until_ms;                      // 1240 the sweeper sleeps until then
   Word wait_asked;                          // 1248 a WAIT asks something of the supervisor
-  Word reserved5[3];
+  Word wall_offset;                         // 1256 WallOffset
+  Word reserved5[2];
   // 1280: eviction
   Word evict_epoch;            // 1280
   Word evict_policy;           // 1288
@@ -105,6 +106,7 @@ struct alignas(4096) SegmentHeader {
 static_assert(sizeof(SegmentHeader) == 4096);
 static_assert(offsetof(SegmentHeader, trigger_word) == 1024);
 static_assert(offsetof(SegmentHeader, evicted_cost_before) == 1312);
+static_assert(offsetof(SegmentHeader, wall_offset) == 1256);
 static_assert(offsetof(SegmentHeader, gone_stats) == 1408);
 static_assert(offsetof(SegmentHeader, wait_slots) == 1536);
 

@@ -58,10 +58,10 @@ inline bool needs_extension(std::optional<double> cost, const Provenance& proven
          base::align_up(parts.extension.size(), 8);
 }
 /// A4: everything but hdr; set_lineage() follows.
-inline void fill_record(Record& record, const RecordParts& parts, std::uint64_t deadline_ms) noexcept {
+inline void fill_record(Record& record, const RecordParts& parts, layout::Deadline deadline) noexcept {
   record.ev.store_relaxed(0);
   record.rm.store_relaxed(0);
-  record.exp.store_relaxed(layout::Exp::Deadline::make(deadline_ms));
+  record.exp.store_relaxed(layout::Exp::make(deadline));
   const std::uint64_t flags = parts.flags | (parts.extension.empty() ? 0 : layout::kHasExtension);
   record.lens.store_relaxed(layout::Lens::Key::make(parts.key.size()) | layout::Lens::Value::make(parts.value.size()) |
                             layout::Lens::Flags::make(flags));

@@ -123,11 +123,7 @@ bool recover_client(Context& context, std::uint32_t victim) noexcept {
   slab_repair_after(view, victim);
   index_repair_after(view, victim);
   CACHEE_CRASH_POINT("recovery.pages");
-  if (bucket < view.shape.bucket_count) {
-    std::uint64_t expired = 0;
-    const std::uint64_t earliest = tend_bucket(context, bucket, expired);
-    if (earliest != layout::Link::kNever) lower_deadline(view, bucket, earliest);
-  }
+  if (bucket < view.shape.bucket_count) static_cast<void>(tend_and_lower(context, bucket));
   // It may have died inside a sweep for room, between S1 and S3.
   if (static_cast<layout::Act>(dead.act.load_relaxed()) == layout::Act::evict) rebuild_summary(view);
   CACHEE_CRASH_POINT("recovery.tended");

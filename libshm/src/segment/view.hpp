@@ -20,6 +20,7 @@ namespace cachee::shm {
 using layout::Bucket;
 using layout::Cell;
 using layout::Client;
+using layout::Deadline;
 using layout::Heat;
 using layout::OverflowBucket;
 using layout::Record;

@@ -1,11 +1,14 @@
-// Goal: deadlines go by CLOCK_MONOTONIC alone (libshm/doc/expiry-eviction.md): steps of the wall clock and time that the
-// machine sleeps move none. And whatever has passed its deadline is there for nobody, before any sweep.
+// Goal: a TTL goes by CLOCK_MONOTONIC alone and a moment that was named by the wall clock alone
+// (libshm/doc/expiry-eviction.md): steps of the wall clock and time that the machine sleeps move no TTL, and end a value
+// when the wall clock says so. And whatever has passed its deadline is there for nobody, before any sweep.
 // Method: the clocks of this process are stepped (support/stepped_clock.hpp).
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <ctime>
 #include <functional>
+#include <limits>
 #include <thread>
 
 #include "crash/world.hpp"
@@ -27,13 +30,17 @@ std::int64_t wall_ms() {
 
 SegmentOptions some_buckets() { return small_world(64); }
 
+/// A look that leaves what it finds expired.
+Result<Peek> look(Cache& cache, KeyView key) { return cache.peek(key); }
+
 /// Real time passes, whatever the clocks say.
 void pass(std::chrono::milliseconds by) { std::this_thread::sleep_for(by); }
 
 class ClockSteps : public ::testing::TestWithParam<std::chrono::hours> {
  protected:
-  void expect_an_hour(KeyView key) {
-    const auto left = world_.cache().ttl(key);
+  void expect_an_hour(KeyView key) { expect_an_hour(world_.cache(), key); }
+  static void expect_an_hour(Cache& cache, KeyView key) {
+    const auto left = cache.ttl(key);
     ASSERT_TRUE(left && *left) << key;
     EXPECT_GT(**left, 59min) << key;
     EXPECT_LE(**left, 60min) << key;
@@ -49,24 +56,61 @@ class ClockSteps : public ::testing::TestWithParam<std::chrono::hours> {
 TEST_P(ClockSteps, OfTheWallClockMoveNoDeadline) {
   Cache& cache = world_.cache();
   ASSERT_TRUE(cache.set("ttl", "v", {.ttl = 1h}));
-  ASSERT_TRUE(cache.set("at", "v", {.deadline_wall_ms = wall_ms() + 3'600'000}));
   ASSERT_TRUE(cache.set("touched", "v"));
   ASSERT_TRUE(*cache.touch("touched", 1h));
-  ASSERT_TRUE(cache.set("touched at", "v"));
-  ASSERT_TRUE(*cache.touch_at("touched at", wall_ms() + 3'600'000));
+  // In the same buckets, and visited for the step.
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(cache.set("at" + std::to_string(i), "v", {.deadline_wall_ms = wall_ms() + 600'000}));
   clock_.step_wall(GetParam());
-  EXPECT_EQ(sweep(), 0u);
-  for (const char* key : {"ttl", "at", "touched", "touched at"}) {
+  EXPECT_EQ(sweep(), GetParam() > 0h ? 100u : 0u);
+  for (const char* key : {"ttl", "touched"}) {
     EXPECT_TRUE(cache.get(key)) << key;
     expect_an_hour(key);
   }
-  // A moment is that of the clock as it is when it is named.
-  ASSERT_TRUE(cache.set("later", "v", {.deadline_wall_ms = wall_ms() + 3'600'000}));
-  expect_an_hour("later");
-  ASSERT_TRUE(*cache.touch_at("at", wall_ms() + 3'600'000));
-  expect_an_hour("at");
+  EXPECT_EQ(world_.damage(), "");
+}
+
+TEST_P(ClockSteps, OfTheWallClockMoveTheMomentThatWasNamedAlong) {
+  Cache& cache = world_.cache();
+  const std::int64_t moment_ms = wall_ms() + std::int64_t{std::chrono::milliseconds{kDay}.count()} + 3'600'000;
+  ASSERT_TRUE(cache.set("at", "v", {.deadline_wall_ms = moment_ms}));
+  ASSERT_TRUE(cache.set("touched at", "v"));
+  ASSERT_TRUE(*cache.touch_at("touched at", moment_ms));
+  ASSERT_TRUE(cache.set("kept", "v", {.deadline_wall_ms = moment_ms}));
+  ASSERT_TRUE(cache.set("kept", "new", {.keep_ttl = true}));
+  ASSERT_TRUE(cache.set("changed", "1", {.deadline_wall_ms = moment_ms}));
+  ASSERT_TRUE(cache.increment("changed"));
+  clock_.step_wall(GetParam());
+  EXPECT_EQ(sweep(), 0u);
+  const auto left = std::chrono::milliseconds{moment_ms - wall_ms()};
+  for (const char* key : {"at", "touched at", "kept", "changed"}) {
+    EXPECT_TRUE(cache.get(key)) << key;
+    EXPECT_NEAR(static_cast<double>((**cache.ttl(key)).count()), static_cast<double>(left.count()), 10'000) << key;
+    EXPECT_EQ(**cache.deadline_wall_ms(key), moment_ms) << key;
+    EXPECT_EQ(cache.inspect(key)->deadline_wall_ms, moment_ms) << key;
+  }
+  // One that is over ends the value at once, and for good: also when the clock is set back before it.
   ASSERT_TRUE(cache.set("past", "v", {.deadline_wall_ms = wall_ms() - 1000}));
   EXPECT_EQ(cache.get("past").code(), Errc::not_found);
+  ASSERT_TRUE(cache.set("past", "v", {.deadline_wall_ms = wall_ms() - 1000}));
+  clock_.step_wall(-1h);
+  EXPECT_EQ(cache.get("past").code(), Errc::not_found);
+  EXPECT_EQ(world_.damage(), "");
+}
+
+TEST_P(ClockSteps, LeaveConditionsOfATouchThatCompareBothClocks) {
+  Cache& cache = world_.cache();
+  ASSERT_TRUE(cache.set("ttl", "v", {.ttl = 1h}));
+  clock_.step_wall(GetParam());
+  const std::int64_t now_ms = wall_ms();
+  EXPECT_FALSE(*cache.touch_at("ttl", now_ms + 3'500'000, ExpireCondition::greater));
+  EXPECT_FALSE(*cache.touch_at("ttl", now_ms + 3'700'000, ExpireCondition::less));
+  EXPECT_TRUE(*cache.touch_at("ttl", now_ms + 3'700'000, ExpireCondition::greater));
+  EXPECT_FALSE(*cache.touch_at("ttl", now_ms + 3'700'000, ExpireCondition::greater));
+  EXPECT_FALSE(*cache.touch("ttl", 3'600s, ExpireCondition::greater));
+  EXPECT_FALSE(*cache.touch("ttl", 3'800s, ExpireCondition::less));
+  EXPECT_TRUE(*cache.touch("ttl", 3'600s, ExpireCondition::less));
+  EXPECT_FALSE(cache.inspect("ttl")->deadline_wall_ms);
+  expect_an_hour("ttl");
 }
 
 TEST_P(ClockSteps, OfTheWallClockHoldNoExpiryUpAndDoNotShowInItsEvent) {
@@ -125,24 +169,189 @@ TEST(ClockSuspend, DoesNotCountForADeadline) {
   EXPECT_TRUE(cache.get("long"));
 }
 
-TEST(ClockSuspend, LetsAWallClockDeadlineBeReadBehindItsMoment) {  // as documented: it is reckoned when it is set
+TEST(ClockSuspend, EndsWhatWasToEndMeanwhile) {
   SteppedClock clock;
   World world{some_buckets(), kAllEvents};
   Cache& cache = world.cache();
   ASSERT_TRUE(cache.set("set", "v", {.deadline_wall_ms = wall_ms() + 3'600'000}));
   ASSERT_TRUE(cache.set("touched", "v"));
   ASSERT_TRUE(*cache.touch_at("touched", wall_ms() + 3'600'000));
+  ASSERT_TRUE(cache.set("tomorrow", "v", {.deadline_wall_ms = wall_ms() + std::chrono::milliseconds{kDay}.count() + 3'600'000}));
   clock.suspend();
   clock.step_wall(kDay);  // which went by meanwhile
   clock.resume();
-  EXPECT_EQ(world.keeper().expire_due(monotonic_ns(), 1 << 20), 0u);
-  for (const char* key : {"set", "touched"}) {
-    EXPECT_TRUE(cache.get(key)) << key;
-    EXPECT_GT(**cache.ttl(key), 59min) << key;
+  for (const char* key : {"set", "touched"}) EXPECT_EQ(look(world.cache(), key).code(), Errc::not_found) << key;
+  EXPECT_EQ(world.keeper().expire_due(monotonic_ns(), 1 << 20), 2u);
+  EXPECT_TRUE(cache.get("tomorrow"));
+  EXPECT_LE(**cache.ttl("tomorrow"), 1h);
+}
+
+// A moment that was named: who notices a step, and when.
+
+class ClockStepsPastAMoment : public ::testing::Test {
+ protected:
+  static constexpr int kKeys = 100;
+  void SetUp() override {
+    for (int i = 0; i < kKeys; ++i) {
+      ASSERT_TRUE(cache().set("at" + std::to_string(i), "v", {.deadline_wall_ms = wall_ms() + 1'800'000}));
+      ASSERT_TRUE(cache().set("ttl" + std::to_string(i), "v", {.ttl = 10min}));
+      world_.drain();
+    }
   }
-  // Named again, it counts by the clock as it is now.
-  ASSERT_TRUE(*cache.touch_at("set", wall_ms() - 1000));
-  EXPECT_EQ(cache.get("set").code(), Errc::not_found);
+  Cache& cache() { return world_.cache(); }
+  int readable(const char* prefix) {
+    int there = 0;
+    for (int i = 0; i < kKeys; ++i) there += look(cache(), prefix + std::to_string(i)).has_value();
+    return there;
+  }
+  /// All that sweeps of 10 visits each find.
+  std::uint64_t sweep() {
+    std::uint64_t expired = 0;
+    for (int i = 0; i < 50; ++i) expired += world_.keeper().expire_due(monotonic_ns(), 10);
+    return expired;
+  }
+
+  SteppedClock clock_;
+  World world_{some_buckets(), kAllEvents};
+};
+
+TEST_F(ClockStepsPastAMoment, MakeEveryReadMissAtOnce) {
+  clock_.step_wall(1h);
+  EXPECT_EQ(readable("at"), 0);
+  EXPECT_EQ(readable("ttl"), kKeys);
+}
+
+TEST_F(ClockStepsPastAMoment, MakeEveryReadMissAtOnceWithoutASupervisor) {
+  world_.drop_keeper();
+  clock_.step_wall(1h);
+  for (int i = 0; i < kKeys; ++i) EXPECT_EQ(cache().get("at" + std::to_string(i)).code(), Errc::not_found);
+  EXPECT_EQ(readable("ttl"), kKeys);
+  world_.new_keeper();
+  EXPECT_EQ(world_.damage(), "");
+}
+
+TEST_F(ClockStepsPastAMoment, AreNoticedByTheNextSweep) {
+  EXPECT_EQ(sweep(), 0u);
+  clock_.step_wall(1h);
+  EXPECT_EQ(sweep(), static_cast<std::uint64_t>(kKeys));
+  world_.note();
+  EXPECT_EQ(world_.history().complaints(), "");
+  EXPECT_EQ(world_.damage(), "");
+  // Only once: the summary is right again, and nothing is due.
+  EXPECT_GT(world_.keeper().next_deadline(), monotonic_ns() + 500'000'000'000);
+}
+
+TEST_F(ClockStepsPastAMoment, AreNoticedByTheNextSupervisor) {
+  world_.drop_keeper();
+  clock_.step_wall(1h);
+  world_.new_keeper();
+  EXPECT_EQ(sweep(), static_cast<std::uint64_t>(kKeys));
+  EXPECT_EQ(world_.damage(), "");
+}
+
+TEST_F(ClockStepsPastAMoment, AreNoticedByTheNextSupervisorAlsoWhenTheLastOneDiedOverAnother) {
+  clock_.step_wall(20min);
+  static_cast<void>(world_.keeper().expire_due(monotonic_ns(), 1));  // V0 and a bucket of V1
+  EXPECT_EQ(world_.damage(), "");
+  world_.drop_keeper();
+  clock_.step_wall(20min);
+  world_.new_keeper();
+  EXPECT_EQ(sweep(), static_cast<std::uint64_t>(kKeys));
+}
+
+TEST_F(ClockStepsPastAMoment, AreNoticedWhileTheSweeperSleeps) {
+  clock_.step_wall(1h);
+  world_.keeper().wait_for_deadline(monotonic_ns() + 60'000'000'000);  // returns: the step was before
+  EXPECT_EQ(sweep(), static_cast<std::uint64_t>(kKeys));
+  world_.drain();
+  ASSERT_TRUE(cache().set("at", "v", {.deadline_wall_ms = wall_ms() + 1'800'000}));
+  std::atomic<bool> noticed{false};
+  std::thread sweeper{[&] {
+    while (!noticed) {
+      world_.keeper().wait_for_deadline(monotonic_ns() + 60'000'000'000);
+      noticed = world_.keeper().expire_due(monotonic_ns(), 1000) != 0;
+    }
+  }};
+  pass(20ms);
+  clock_.step_wall(1h);
+  const TimeNs stepped = monotonic_ns();
+  world_.keeper().note_clock_step();
+  sweeper.join();
+  EXPECT_LT(monotonic_ns() - stepped, 10'000'000'000);  // 100 ms where nothing else runs
+}
+
+TEST_F(ClockStepsPastAMoment, BackLetTheValuesLiveUntilTheWallClockIsThere) {
+  clock_.step_wall(-1h);
+  EXPECT_EQ(sweep(), 0u);
+  EXPECT_EQ(readable("at"), kKeys);
+  EXPECT_GT(**cache().ttl("at0"), 1h);
+  // The summary expects them an hour later, too, and the TTLs before.
+  const TimeNs next = world_.keeper().next_deadline();
+  EXPECT_GT(next, monotonic_ns() + 500'000'000'000);
+  EXPECT_LT(next, monotonic_ns() + 601'000'000'000);
+  clock_.step_wall(1h + 29min);
+  EXPECT_EQ(sweep(), 0u);
+  EXPECT_EQ(readable("at"), kKeys);
+  clock_.step_wall(1min);
+  EXPECT_EQ(readable("at"), 0);
+  EXPECT_EQ(sweep(), static_cast<std::uint64_t>(kKeys));
+}
+
+TEST_F(ClockStepsPastAMoment, ShowInTheEventsOfMomentsAsTheClockSays) {
+  const std::int64_t moment_ms = wall_ms() + 1'800'000;
+  ASSERT_TRUE(cache().set("k", "v", {.deadline_wall_ms = moment_ms}));
+  EventReader reader = world_.keeper().reader();
+  const EventView write = *reader.at(EventSeq{reader.head()});
+  EXPECT_EQ(write.deadline_wall_us(), moment_ms * 1000);
+  EXPECT_NEAR(static_cast<double>(*write.ttl_ms()), 1'800'000, 10'000);
+  clock_.step_wall(1h);
+  EXPECT_EQ(write.deadline_wall_us(), moment_ms * 1000);
+  pass(10ms);  // the stamps of events go by the processor's counter for so long
+  EXPECT_EQ(cache().get("k").code(), Errc::not_found);
+  std::uint64_t at = reader.head();
+  while (reader.at(EventSeq{at})->kind != EventKind::expire || reader.at(EventSeq{at})->key != "k") ++at;
+  const EventView end = *reader.at(EventSeq{at});
+  EXPECT_EQ(end.deadline_wall_us(), moment_ms * 1000);
+  EXPECT_EQ(end.ttl_ms(), 0);
+  EXPECT_NEAR(static_cast<double>(end.lag_us()), 1'800e6, 10e6);
+}
+
+TEST_F(ClockStepsPastAMoment, EndAValueForRoomAsExpiry) {
+  world_.drop_keeper();  // nobody notices the step
+  clock_.step_wall(1h);
+  EventReader reader{cache()};
+  const std::uint64_t first = reader.tail();
+  for (int i = 0; i < 60 && cache().set("large" + std::to_string(i), std::string(60'000, 'l')); ++i) {
+  }
+  std::uint64_t ended = 0;
+  for (std::uint64_t at = first; reader.at(EventSeq{at}); ++at) {
+    const EventView event = *reader.at(EventSeq{at});
+    if (!event.key.starts_with("at")) continue;
+    EXPECT_EQ(event.kind, EventKind::expire) << event.key;
+    ++ended;
+  }
+  EXPECT_GT(ended, 0u);
+  world_.new_keeper();
+}
+
+TEST(ClockMoments, FarAwayNeitherWrapNorExpire) {
+  SteppedClock clock;
+  World world{some_buckets(), kAllEvents};
+  Cache& cache = world.cache();
+  const std::int64_t year_9999_ms = 253402300799000;
+  ASSERT_TRUE(cache.set("9999", "v", {.deadline_wall_ms = year_9999_ms}));
+  ASSERT_TRUE(cache.set("last", "v", {.deadline_wall_ms = std::numeric_limits<std::int64_t>::max()}));
+  ASSERT_TRUE(cache.set("first", "v", {.deadline_wall_ms = std::numeric_limits<std::int64_t>::min()}));
+  EXPECT_EQ(cache.get("first").code(), Errc::not_found);
+  for (const auto step : {std::chrono::hours{24 * 365 * 150}, std::chrono::hours{-24 * 365 * 200}}) {
+    clock.step_wall(step);
+    EXPECT_EQ(world.keeper().expire_due(monotonic_ns(), 1 << 20), 0u);
+    for (const char* key : {"9999", "last"}) {
+      EXPECT_TRUE(cache.get(key)) << key;
+      EXPECT_GT(**cache.ttl(key), std::chrono::hours{24 * 365 * 1900}) << key;
+    }
+    EXPECT_EQ(world.damage(), "");
+  }
 }
 
 // Before any sweep.

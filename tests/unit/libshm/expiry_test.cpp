@@ -311,7 +311,7 @@ TEST(Expiry, DeadlinesCenturiesAwayStayAndDoNotWrap) {
   EXPECT_EQ(world.damage(), "");
 }
 
-TEST(Expiry, AWallClockDeadlineIsFixedWhenItIsSet) {
+TEST(Expiry, AWallClockDeadlineIsTheMomentThatWasNamed) {
   World world{little(64), kAllEvents};
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
@@ -320,6 +320,12 @@ TEST(Expiry, AWallClockDeadlineIsFixedWhenItIsSet) {
   const auto left = world.cache().ttl("k");
   ASSERT_TRUE(left && *left);
   EXPECT_NEAR(static_cast<double>((*left)->count()), 3600e3, 2000);
+  EXPECT_EQ(**world.cache().deadline_wall_ms("k"), in_an_hour);
+  ASSERT_TRUE(world.cache().set("ttl", "v", {.ttl = 1h}));
+  EXPECT_NEAR(static_cast<double>(**world.cache().deadline_wall_ms("ttl") - in_an_hour), 0, 2000);
+  ASSERT_TRUE(world.cache().set("never", "v"));
+  EXPECT_FALSE(*world.cache().deadline_wall_ms("never"));
+  EXPECT_EQ(world.cache().deadline_wall_ms("absent").code(), Errc::not_found);
   ASSERT_TRUE(world.cache().set("past", "v", {.deadline_wall_ms = in_an_hour - 7200 * 1000}));
   EXPECT_EQ(world.cache().get("past").code(), Errc::not_found);
 }

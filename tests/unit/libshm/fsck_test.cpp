@@ -312,12 +312,17 @@ const Damage kDamages[] = {
     {"[RC-3]", "an expired record may still change its deadline",
      [](Sound& s) {
        const auto at = s.find("ttl");
-       at.record->exp.store_relaxed(Exp::Deadline::make(1));
+       at.record->exp.store_relaxed(Exp::make(layout::Deadline::monotonic(1)));
        s.set_mark(at, Mark::exp);
      }},
     {"[RC-4]", "an event is done and has no place", [](Sound& s) { s.find("e:2").record->ev.store_relaxed(0); }},
     {"[EX-1]", "a bucket would expire late", [](Sound& s) { s.set_deadline(s.find("ttl").bucket, Link::kNever); }},
     {"[EX-1]", "the summary is too high", [](Sound& s) { s.view().minima[0].store_relaxed(Link::kNever); }},
+    {"[EX-3]", "a moment without an offset",
+     [](Sound& s) {
+       shm::Record& record = *s.find("ttl").record;
+       record.exp.store_relaxed(Exp::with(record.exp.load_relaxed(), layout::Deadline::wall(4'000'000'000'000)));
+     }},
     {"[EX-2]", "a record expired before its deadline",
      [](Sound& s) {
        const auto at = s.find("ttl");
