@@ -24,6 +24,7 @@
 #include "config/config.hpp"
 #include "control/socket.hpp"
 #include "core/clock.hpp"
+#include "core/clock_watch.hpp"
 #include "core/log.hpp"
 #include "core/runner.hpp"
 #include "events/appliers.hpp"
@@ -247,6 +248,12 @@ class Supervisor {
       std::this_thread::sleep_for(std::chrono::nanoseconds{until - mono_ns()});
     });
     for (const auto& runner : runners_) runner->start();
+    auto watch = ClockWatch::start([this] { keeper_->note_clock_step(); });
+    if (watch) {
+      clock_watch_ = std::move(*watch);
+    } else {
+      log::warn("{}; a step of it is noticed within {} ms", watch.failure().text, kDeadlineWaitMax / kMs);
+    }
   }
 
   void raise_expiry() const {
@@ -345,6 +352,7 @@ class Supervisor {
     metrics_.reset();
     if (dispatcher_) dispatcher_->stop(kDrainPatience);
     if (sender_) sender_->stop(1s);
+    clock_watch_.reset();
     for (const auto& runner : runners_) {
       if (runner) runner->stop();
     }
@@ -359,6 +367,7 @@ class Supervisor {
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<DutyCycle>> cycles_;
   std::array<std::unique_ptr<Runner>, 2> runners_;
+  std::unique_ptr<ClockWatch> clock_watch_;
   std::unique_ptr<MetricsExporter> metrics_;
   std::unique_ptr<ControlServer> control_;
 };

@@ -85,7 +85,8 @@ DumpRecord to_record(const std::string& key, Entry entry) {
   record.cost = entry.cost;
   record.metadata = std::move(entry.metadata);
   record.depends_on = std::move(entry.depends_on);
-  if (entry.ttl) record.deadline_wall_ms = now_wall_ms() + entry.ttl->count();
+  record.deadline_wall_ms = entry.deadline_wall_ms;
+  if (!record.deadline_wall_ms && entry.ttl) record.deadline_wall_ms = now_wall_ms() + entry.ttl->count();
   return record;
 }
 

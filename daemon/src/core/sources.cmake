@@ -1,6 +1,7 @@
 target_sources(cachee_daemon_core PRIVATE
   ${CMAKE_CURRENT_LIST_DIR}/address.cpp
   ${CMAKE_CURRENT_LIST_DIR}/base64.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/clock_watch.cpp
   ${CMAKE_CURRENT_LIST_DIR}/dependencies.cpp
   ${CMAKE_CURRENT_LIST_DIR}/event_data.cpp
   ${CMAKE_CURRENT_LIST_DIR}/event_json.cpp

@@ -106,7 +106,8 @@ Result<Entry> counted_entry(Call& call, std::string_view key) {
 /// What goes along with a value under its new name; a key that takes a parent's name no longer depends on it.
 SetOptions options_of(const Entry& entry, std::string_view new_name) {
   SetOptions options;
-  if (entry.ttl) options.ttl = *entry.ttl;
+  options.ttl = entry.ttl;
+  options.deadline_wall_ms = entry.deadline_wall_ms;  // a moment stays one
   options.cost = entry.cost;
   options.metadata = entry.metadata;
   options.depends_on = entry.depends_on;

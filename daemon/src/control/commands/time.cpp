@@ -76,29 +76,30 @@ void run_persist(Call& call) {
   call.reply.integer(done && *done ? 1 : 0);
 }
 
-// -2: no key, -1: no deadline, else what `shown` makes of the remaining milliseconds.
-template <class Shown>
-void reply_ttl(Call& call, Shown&& shown) {
+// -2: no key, -1: no deadline, else what `shown` makes of what was asked.
+template <class Asked, class Shown>
+void reply_time(Call& call, Asked&& asked, Shown&& shown) {
   if (!check_key(call, call[1])) return;
-  const auto ttl = call.cache.ttl(call[1]);
-  if (!ttl && ttl.code() != Errc::not_found) return reply_error(call.reply, ttl.error());
-  if (!ttl) return call.reply.integer(-2);
-  if (!*ttl) return call.reply.integer(-1);
-  call.reply.integer(shown(std::int64_t{(*ttl)->count()}));
+  const auto time = asked(call.cache, call[1]);
+  if (!time && time.code() != Errc::not_found) return reply_error(call.reply, time.error());
+  if (!time) return call.reply.integer(-2);
+  if (!*time) return call.reply.integer(-1);
+  call.reply.integer(shown(**time));
 }
 
 std::int64_t rounded_seconds(std::int64_t ms) { return (ms + 500) / 1000; }
+std::int64_t as_it_is(std::int64_t ms) { return ms; }
+Result<std::optional<std::int64_t>> left_ms(const Cache& cache, KeyView key) {
+  const auto ttl = cache.ttl(key);
+  if (!ttl) return ttl.error();
+  return *ttl ? std::optional{std::int64_t{(*ttl)->count()}} : std::nullopt;
+}
+Result<std::optional<std::int64_t>> moment_ms(const Cache& cache, KeyView key) { return cache.deadline_wall_ms(key); }
 
-void run_ttl(Call& call) { reply_ttl(call, rounded_seconds); }
-void run_pttl(Call& call) {
-  reply_ttl(call, [](std::int64_t ms) { return ms; });
-}
-void run_expiretime(Call& call) {
-  reply_ttl(call, [](std::int64_t ms) { return rounded_seconds(wall_ms_now() + ms); });
-}
-void run_pexpiretime(Call& call) {
-  reply_ttl(call, [](std::int64_t ms) { return wall_ms_now() + ms; });
-}
+void run_ttl(Call& call) { reply_time(call, left_ms, rounded_seconds); }
+void run_pttl(Call& call) { reply_time(call, left_ms, as_it_is); }
+void run_expiretime(Call& call) { reply_time(call, moment_ms, rounded_seconds); }
+void run_pexpiretime(Call& call) { reply_time(call, moment_ms, as_it_is); }
 
 constexpr std::uint32_t kSets = kWrites | kFast;
 constexpr std::uint32_t kShows = kReads | kFast;
