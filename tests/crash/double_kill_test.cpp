@@ -8,6 +8,7 @@
 // (long form); default 7.
 #include <algorithm>
 
+#include "crash/clock_step.hpp"
 #include "crash/kill.hpp"
 #include "crash/scenarios.hpp"
 
@@ -160,6 +161,19 @@ TEST(SupervisorKill, ExpirySweepLosesNoDeadlineAndNoEvent) {
                 std::this_thread::sleep_for(2ms);
               },
               [](Maintainer& keeper) { static_cast<void>(keeper.expire_due(monotonic_ns(), 1 << 20)); }, whole);
+  }
+}
+
+TEST(SupervisorKill, RevisionBehindAStepOfTheClockLosesNoDeadline) {
+  for (const EventMask events : {EventMask{0}, kAllEvents}) {
+    kill_duty("expire_due_behind_a_step", small_world(70), events, [](World& w) { set_before_a_step(w, 20, 10); },
+              [](Maintainer& keeper) { static_cast<void>(keeper.expire_due(monotonic_ns(), 1 << 20)); },
+              [](World& w) {
+                std::string text = w.verdict();
+                text += outlived_a_step(w, 10);
+                text += w.damage();
+                return text += w.leaks();
+              });
   }
 }
 

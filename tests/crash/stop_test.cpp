@@ -10,6 +10,7 @@
 // accesses are stopped at a thousand of them; CACHEE_LENGTHY_STRIDE=1 takes each, in hours.
 #include <algorithm>
 
+#include "crash/clock_step.hpp"
 #include "crash/ground.hpp"
 
 namespace cachee::test {
@@ -210,6 +211,13 @@ std::vector<Scenario> duties() {
              for (int i = 4; i < 8; ++i) w.cache().set("k" + std::to_string(i), "due", {.ttl = 1us});
              w.note();
              std::this_thread::sleep_for(1ms);  // the deadlines are CLOCK_MONOTONIC's
+           },
+       .duty = [](Maintainer& keeper) { static_cast<void>(keeper.expire_due(monotonic_ns(), 1 << 20)); }},
+      {.name = "expire_due_behind_a_step", .options = small_world(4), .events = kAllEvents,
+       .prepare =
+           [](World& w) {
+             set_before_a_step(w, 3, 2);
+             w.note();
            },
        .duty = [](Maintainer& keeper) { static_cast<void>(keeper.expire_due(monotonic_ns(), 1 << 20)); }},
       {.name = "evict", .options = small_world(64), .prepare = fill_up,

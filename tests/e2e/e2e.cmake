@@ -15,7 +15,7 @@ if(TARGET cacheed AND TARGET cachee)
   endif()
 
   # Debian's interpreter, whatever the PATH says: pytest comes as a Debian package.
-  foreach(suite IN ITEMS scenarios delivery groups kill storm chaos messages triggers registry metrics redis lifecycle upkeep)
+  foreach(suite IN ITEMS scenarios delivery groups kill storm chaos messages triggers registry metrics redis lifecycle upkeep clock)
     add_test(NAME e2e.${suite}
              COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider --durations=3
                      ${CMAKE_CURRENT_LIST_DIR}/${suite}_test.py)

@@ -85,6 +85,11 @@ void detail::note_offset(const View& view) noexcept {
   word.cas_seq_cst(seen, WallOffset::make(OffsetNow{}.middle_us(), 0, 0));  // or another writer's
 }
 
+void OffsetLook::again(std::uint64_t bucket) const noexcept {
+  CACHEE_CRASH_POINT("expiry.offset.lowered");
+  if (view_.header->wall_offset.load_seq_cst() != offset_) [[unlikely]] lower_deadline(view_, bucket, 0);  // O2
+}
+
 bool offset_is_stale(const View& view) noexcept {
   const std::uint64_t word = view.header->wall_offset.load_seq_cst();
   return word != 0 && ((word & WallOffset::kRevising) != 0 || !OffsetNow{}.agrees_with(word));

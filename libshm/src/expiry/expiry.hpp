@@ -49,7 +49,6 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "mem/crash_point.hpp"
 #include "segment/view.hpp"
 
 namespace cachee::shm {
@@ -109,10 +108,7 @@ class OffsetLook {
  public:
   explicit OffsetLook(const View& view) noexcept : view_{view}, offset_{view.header->wall_offset.load_seq_cst()} {}
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
-  void again(std::uint64_t bucket) const noexcept {
-    CACHEE_CRASH_POINT("expiry.offset.lowered");
-    if (view_.header->wall_offset.load_seq_cst() != offset_) [[unlikely]] lower_deadline(view_, bucket, 0);  // O2
-  }
+  void again(std::uint64_t bucket) const noexcept;
 
  private:
   const View& view_;
