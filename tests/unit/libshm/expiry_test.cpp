@@ -1,7 +1,8 @@
 // Goal: a value ends by its deadline and by nothing else, in every order of operations. Method: random
 // operations of all kinds on few keys; a model says for each event which kind, cause, value and order
 // are possible. Time is real, so where an operation and a deadline overlap the model allows both; a
-// value that is read behind its deadline or expires ahead of it is an error whatever the overlap.
+// value that is read behind its deadline or expires ahead of it is an error whatever the overlap. Half of the deadlines are
+// moments of the wall clock, which is stepped to and fro.
 //
 //   CACHEE_MODEL_OPERATIONS=100000000 build/test/tests/expiry_test --gtest_filter='Expiry.Model*'
 //
@@ -11,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <ctime>
 #include <map>
 #include <random>
 
@@ -18,6 +20,7 @@
 #include "crash/world.hpp"
 #include "expiry/expiry.hpp"
 #include "keyspace/keyspace.hpp"
+#include "support/stepped_clock.hpp"
 #include "support/temp_segment.hpp"
 
 namespace cachee::test {
@@ -39,7 +42,15 @@ struct Held {
   std::string value{};
   TimeNs earliest = kNever;  // when the deadline may pass, at the earliest ...
   TimeNs latest = kNever;    // ... and at the latest
+  bool may_be_moment = false;  // of the wall clock: steps move it
+  bool is_moment = false;      // else it may have been over when it was named, and ended for good
 };
+/// Of CLOCK_REALTIME.
+TimeNs wall_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return TimeNs{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
 
 /// Everything that may be true of the keys, moved on by the events.
 class Model {
@@ -53,9 +64,17 @@ class Model {
     EventKind kind = EventKind::none;  // write, del
     Cause cause = Cause::unknown;
     std::string value{};
-    TimeNs earliest = kNever, latest = kNever;
+    Held promised{};
     bool keeps_deadline = false;
   };
+
+  /// The wall clock was set.
+  void step(TimeNs by) {
+    for (auto& [key, held] : keys) {
+      if (held.is_moment || (held.may_be_moment && by > 0)) held.earliest -= by;
+      if (held.is_moment || (held.may_be_moment && by < 0)) held.latest -= by;
+    }
+  }
 
   void take(const EventView& event, std::optional<Pending>& pending, TimeNs before, TimeNs after) {
     const std::string key{event.key};
@@ -69,11 +88,8 @@ class Model {
         const auto old = event.old_value();
         if (old.has_value() != (held != nullptr) || (held != nullptr && *old != held->value)) complain(event, "old value is not the one before");
         if (held != nullptr && before > held->latest + kGrainNs) complain(event, "replaced a value that had expired");
-        Held next{pending->value, pending->earliest, pending->latest};
-        if (pending->keeps_deadline && held != nullptr) {
-          next.earliest = held->earliest;
-          next.latest = held->latest;
-        }
+        Held next = pending->keeps_deadline && held != nullptr ? *held : pending->promised;
+        next.value = pending->value;
         keys[key] = next;
         pending.reset();
         return;
@@ -113,6 +129,7 @@ class Operator {
   Operator(World& world, std::uint64_t seed) : world_{world}, random_{seed} {}
 
   void operate() {
+    if (random_() % 500 == 0) step();
     const std::string key = "k" + std::to_string(random_() % 60);
     const TimeNs before = monotonic_ns();
     std::optional<Model::Pending> pending;
@@ -170,11 +187,28 @@ class Operator {
       default: return std::nullopt;
     }
   }
-  static void promise(Model::Pending& pending, const std::optional<Ttl>& ttl, TimeNs before, TimeNs after) {
-    if (!ttl) return;
+  /// Of a moment that is named between `before` and `after`, `left` ahead.
+  static Held promise_of_moment(TimeNs left, TimeNs before, TimeNs after) {
+    Held held = promise(Ttl{left}, before, after);
+    held.may_be_moment = left > -kGrainNs;
+    held.is_moment = left > after - before + kGrainNs;
+    return held;
+  }
+  static Held promise(const std::optional<Ttl>& ttl, TimeNs before, TimeNs after) {
+    Held held;
+    if (!ttl) return held;
     const TimeNs left = std::max<TimeNs>(0, ttl->count());
-    pending.earliest = before > kNever - left ? kNever : before + left;
-    pending.latest = after > kNever - left ? kNever : after + left;
+    held.earliest = before > kNever - left ? kNever : before + left;
+    held.latest = after > kNever - left ? kNever : after + left;
+    return held;
+  }
+  void step() {
+    TimeNs by = std::chrono::nanoseconds{1h}.count();
+    if (random_() % 2 == 0) by = static_cast<TimeNs>(random_() % 50) * kNsPerMs;
+    if (stepped_ > 0) by = -by;
+    stepped_ += by;
+    clock_.step_wall(std::chrono::nanoseconds{by});
+    model_.step(by);
   }
 
   void write(const std::string& key, TimeNs before, std::optional<Model::Pending>& pending) {
@@ -182,6 +216,8 @@ class Operator {
     drain(pending, before);
     SetOptions options;
     options.ttl = ttl();
+    const bool moment = options.ttl && random_() % 2 == 0;
+    const TimeNs left = moment ? name(*options.ttl, options.deadline_wall_ms.emplace()) : 0;
     options.keep_ttl = random_() % 10 == 0;
     if (random_() % 8 == 0) options.condition = random_() % 2 == 0 ? Condition::absent : Condition::present;
     const std::string bytes = value();
@@ -193,7 +229,8 @@ class Operator {
       return;
     }
     pending = Model::Pending{.key = key, .kind = EventKind::write, .value = bytes, .keeps_deadline = options.keep_ttl};
-    if (!options.keep_ttl) promise(*pending, options.ttl, before, monotonic_ns());
+    const TimeNs after = monotonic_ns();
+    if (!options.keep_ttl) pending->promised = moment ? promise_of_moment(left, before, after) : promise(options.ttl, before, after);
   }
 
   void erase(const std::string& key, std::optional<Model::Pending>& pending) {
@@ -205,7 +242,12 @@ class Operator {
   void touch(const std::string& key) {
     const TimeNs before = monotonic_ns();
     const auto wanted = ttl();
-    const auto touched = wanted ? world_.cache().touch(key, *wanted) : world_.cache().persist(key);
+    const bool moment = wanted && random_() % 2 == 0;
+    std::int64_t moment_ms = 0;
+    const TimeNs left = moment ? name(*wanted, moment_ms) : 0;
+    const auto touched = moment   ? world_.cache().touch_at(key, moment_ms)
+                         : wanted ? world_.cache().touch(key, *wanted)
+                                  : world_.cache().persist(key);
     // The removal that it may have made comes first.
     std::optional<Model::Pending> nothing;
     drain(nothing, before);
@@ -216,10 +258,10 @@ class Operator {
       return;
     }
     if (before > at->second.latest + kGrainNs) model_.complaints += "touched " + key + " behind its deadline\n";
-    Model::Pending next;
-    promise(next, wanted, before, monotonic_ns());
-    at->second.earliest = next.earliest;
-    at->second.latest = next.latest;
+    const TimeNs after = monotonic_ns();
+    Held next = moment ? promise_of_moment(left, before, after) : promise(wanted, before, after);
+    next.value = at->second.value;
+    at->second = next;
   }
 
   void read(const std::string& key, TimeNs before) {
@@ -245,7 +287,16 @@ class Operator {
     }
   }
 
+  /// The moment at the end of a TTL that begins now, in whole ms, and in what time that is.
+  static TimeNs name(Ttl ttl, std::int64_t& moment_ms) {
+    const TimeNs now = wall_ns();
+    moment_ms = (now + std::min<TimeNs>(ttl.count(), kNever)) / kNsPerMs;
+    return moment_ms * kNsPerMs - now;
+  }
+
   World& world_;
+  SteppedClock clock_;
+  TimeNs stepped_ = 0;
   std::mt19937_64 random_;
   Model model_;
   std::uint64_t values_ = 0;

@@ -42,5 +42,5 @@ target_include_directories(eviction_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)
 cachee_test(NAME expiry_wait_test LABEL unit LIBS cachee_shm SOURCES ${CMAKE_CURRENT_LIST_DIR}/expiry_wait_test.cpp)
 target_include_directories(expiry_wait_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)  # it stands in for other sweepers
 cachee_test(NAME expiry_test LABEL unit TIMEOUT 600 LIBS cachee_shm  # a million steps of a model
-  SOURCES ${CMAKE_CURRENT_LIST_DIR}/expiry_test.cpp)
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/expiry_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../../support/stepped_clock.cpp)
 target_include_directories(expiry_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)  # it counts the sweep's visits
