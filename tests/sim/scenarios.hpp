@@ -83,6 +83,8 @@ inline std::vector<Scenario> pairs() {
       {"set_evict", present, {{set("B-one")}, {duty(D::evict)}}, true, true},
       {"erase_evict", present, {{erase()}, {duty(D::evict)}}, true, true},
       {"insert_evict", {of("j", set("J-initial"))}, {{set("B-one")}, {duty(D::evict)}}, true, true},
+      {"evict_of_due", brief_one, {{duty(D::evict)}, {duty(D::pass_time), get(), set("B-one")}}, true, true},
+      {"erase_of_due", brief_one, {{erase()}, {duty(D::pass_time), get(), set("B-one")}}},
       {"touch_evict", brief_one, {{touch(), get()}, {duty(D::evict)}}, true, true},
       {"set_consume", present, {{set("B-one"), set("C-two")}, {duty(D::consume)}}},
       {"erase_consume", present, {{erase(), set("C-two")}, {duty(D::consume)}}},

@@ -9,7 +9,8 @@
 //
 //   [EV-1] Eviction words live in memory that is never anything else: readers store unprotected. A
 //          lost race loses one count.
-//   [EV-2] A record whose deadline has passed is never evicted: it expires.
+//   [EV-2] A record whose deadline has passed is never evicted: it expires. The last look at the clock is right in front
+//          of X2, which fails when anybody has seen the deadline pass since.
 //   [EV-3] A record is evicted only when its EVICT event, if one is owed, is admitted.
 //   [EV-4] Heat and ghost are hints: any value is safe, and no invariant of another module reads them.
 //

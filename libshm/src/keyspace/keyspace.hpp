@@ -6,7 +6,8 @@
 //           S3 lower the deadline summary      S4 X1 or N1-N3          // LINEARIZES
 //           S5 settle the new record           S6 append its event     S7 retire the old one
 //           S8 lower the summary again         S9 clear the intent
-//   remove  R0 admission   R1 protect, pay   R2 (expire) freeze the deadline   R3 X2   // LINEARIZES
+//   remove  R0 admission   R1 protect, pay   R2 (expire) freeze the deadline, (else) look that it has not passed
+//           R3 X2   // LINEARIZES
 //           R4 decide and append the removal's event   R5 X3   R6 retire   R7 clear the intent
 //   touch   T0 protect   T1 lower the summary   T2 cas exp   // LINEARIZES   T3 lower again
 //

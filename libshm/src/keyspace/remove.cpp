@@ -47,12 +47,13 @@ std::uint64_t frequency_of(const View& view, const Word& slot) noexcept {
   return layout::HeatWord::frequency(heat_of(view, slot));
 }
 
-/// Removes a protected record with a mark. False: the slot had changed.
+/// Removes a protected record with a mark. False: the slot had changed, or the record is due by now.
 bool remove_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_t word, Mark mark, Cause cause,
                  bool admitted, const Provenance& from = {}) noexcept {
   const View& view = *context.view;
   const std::uint64_t unit = Slot::Offset::get(word);
-  raise_version_floor(view, version_of(*view.record(unit)));
+  const Record& record = *view.record(unit);
+  raise_version_floor(view, version_of(record));
   const bool noted = from != Provenance{};
   if (noted) {  // before X2, which publishes it; it stays until the event has its place [RG-9]
     context.me->note[layout::kNoteParent].store_relaxed(from.parent);
@@ -61,6 +62,10 @@ bool remove_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64
   }
   const std::uint64_t marked =
       Slot::marked(unit, mark, static_cast<std::uint64_t>(cause), context.id, frequency_of(view, slot), noted);
+  CACHEE_CRASH_POINT("keyspace.remove.ready");
+  // Again, as the caller's look is some time ago: it has paid since. From here on whoever sees the deadline pass sets
+  // the EXP mark, and X2 fails; if nobody sees it, the removal was before [EV-2].
+  if (deadline_passed(record.exp.load_acquire())) return false;
   std::uint64_t expected = word;
   if (!slot.cas_seq_cst(expected, marked)) return false;  // X2. LINEARIZES
   CACHEE_CRASH_POINT("keyspace.remove.marked");
@@ -161,14 +166,17 @@ bool evict_slot(Context& context, std::uint64_t bucket, Word& slot, std::uint64_
   const bool admitted = !interest.wants(EventKind::evict) || ring_admits(view, Role::sweep);  // [EV-3]
   const bool announced = Ins::busy(view.buckets[bucket].ins.load_seq_cst());                  // [IX-3]
   if (!announced && Slot::mark(word) == Mark::live) {
-    const ExpireOutcome expired = expire_slot(context, bucket, slot, word);  // [EV-2]
-    evicted = expired == ExpireOutcome::removed;
-    if (expired == ExpireOutcome::alive && admitted && pay_debt(context, unit, nullptr) &&
-        remove_slot(context, bucket, slot, word, Mark::evict, Cause::explicit_, true)) {
-      context.count(layout::kEvicted);
-      remember_evicted(context, hash, heat, cost);
-      evicted = true;
+    ExpireOutcome expired = expire_slot(context, bucket, slot, word);  // [EV-2]
+    if (expired == ExpireOutcome::alive && admitted && pay_debt(context, unit, nullptr)) {
+      if (remove_slot(context, bucket, slot, word, Mark::evict, Cause::explicit_, true)) {
+        context.count(layout::kEvicted);
+        remember_evicted(context, hash, heat, cost);
+        evicted = true;
+      } else {
+        expired = expire_slot(context, bucket, slot, word);
+      }
     }
+    if (expired == ExpireOutcome::removed) evicted = true;
   }
   clear_old(context);
   return evicted;
