@@ -16,7 +16,7 @@ import tempfile
 TREE = pathlib.Path(__file__).resolve().parents[1]
 # Each program with what it counts and the function that is counted.
 PROGRAMS = {
-    "cachee_bench_count": (["get", "get_many", "miss", "view", "set", "set_ttl", "set_event", "set_unwanted", "set_new"],
+    "cachee_bench_count": (["get", "get_ttl", "get_at", "get_many", "miss", "view", "set", "set_ttl", "set_at", "set_event", "set_unwanted", "set_new"],
                            "counted_{}"),
     "cachee_bench_count_handlers": (["handler", "handler_metadata", "handler_log"], "counted_handlers"),
 }

@@ -1,6 +1,6 @@
 // One operation in a loop, for callgrind to count: bench/count.py runs it and divides.
 //
-//   cachee_bench_count get|get_many|miss|set|set_ttl|set_event|set_unwanted|set_new|view OPERATIONS
+//   cachee_bench_count get|get_ttl|get_at|get_many|miss|set|set_ttl|set_at|set_event|set_unwanted|set_new|view OPERATIONS
 #include "count/counted.hpp"
 #include "workload/keys.hpp"
 
@@ -34,6 +34,9 @@ struct Bench {
     static_cast<void>(must(bench.cache.get_into(view(Bench::at(bench.present, n)), out), "get"));
   }
 }
+// Of records that have a deadline: a TTL, a moment of the wall clock.
+[[gnu::noinline]] void counted_get_ttl(Bench& bench, std::size_t operations) { counted_get(bench, operations); }
+[[gnu::noinline]] void counted_get_at(Bench& bench, std::size_t operations) { counted_get(bench, operations); }
 [[gnu::noinline]] void counted_get_many(Bench& bench, std::size_t operations) {
   std::array<KeyView, 16> keys;
   std::size_t found = 0;
@@ -52,8 +55,17 @@ struct Bench {
 [[gnu::noinline]] void counted_set(Bench& bench, std::size_t operations) {
   for (std::size_t n = 0; n < operations; ++n) bench.store(Bench::at(bench.present, n), n);
 }
+SetOptions with_ttl() { return {.ttl = std::chrono::minutes{30}}; }
+SetOptions with_moment() {
+  constexpr std::int64_t kFarMs = 4'102'444'800'000;  // the year 2100
+  return {.deadline_wall_ms = kFarMs};
+}
+[[gnu::noinline]] void counted_set_at(Bench& bench, std::size_t operations) {
+  const SetOptions options = with_moment();
+  for (std::size_t n = 0; n < operations; ++n) bench.store(Bench::at(bench.present, n), n, options);
+}
 [[gnu::noinline]] void counted_set_ttl(Bench& bench, std::size_t operations) {
-  const SetOptions options{.ttl = std::chrono::minutes{30}};
+  const SetOptions options = with_ttl();
   for (std::size_t n = 0; n < operations; ++n) bench.store(Bench::at(bench.present, n), n, options);
 }
 [[gnu::noinline]] void counted_set_new(Bench& bench, std::size_t operations) {
@@ -74,12 +86,16 @@ struct Operation {
   const char* name;
   void (*run)(Bench&, std::size_t);
   unsigned patterns = 0;
+  SetOptions (*stored)() = nullptr;  // how the keys are written that are there
 };
 constexpr Operation kOperations[] = {{"get", counted_get},
+                                     {"get_ttl", counted_get_ttl, 0, with_ttl},
+                                     {"get_at", counted_get_at, 0, with_moment},
                                      {"get_many", counted_get_many},
                                      {"miss", counted_miss},
                                      {"set", counted_set},
                                      {"set_ttl", counted_set_ttl},
+                                     {"set_at", counted_set_at, 0, with_moment},
                                      {"set_event", counted_set_event, 1},
                                      {"set_unwanted", counted_set_unwanted, 10'000},
                                      {"set_new", counted_set_new},
@@ -98,6 +114,9 @@ TriggerTable table_of(unsigned patterns) {
 void run(Maintainer& owner, const std::string& segment, const Operation& operation, std::size_t count) {
   Bench bench{must(Cache::open({.name = segment}), "attach")};
   if (operation.patterns > 0) must(owner.publish_triggers(table_of(operation.patterns), std::chrono::seconds{1}), "triggers");
+  if (operation.stored != nullptr) {
+    for (std::uint64_t n = 0; n < kKeys; ++n) bench.store(make_key(n), n, operation.stored());
+  }
   operation.run(bench, count);
 }
 

@@ -222,7 +222,7 @@ inline bool deadline_passed(std::uint64_t exp, TimeNs coarse_now) noexcept {
   return coarse_us >= deadline_us || static_cast<std::int64_t>(now_us()) >= deadline_us;
 }
 inline bool deadline_passed(std::uint64_t exp) noexcept {
-  return layout::Exp::deadline(exp).is_set() && deadline_passed(exp, base::now_coarse_ns());
+  return layout::Exp::monotonic_ms(exp) != 0 && deadline_passed(exp, base::now_coarse_ns());
 }
 
 template <class Sink>

@@ -4,7 +4,7 @@
 //   +8   rm      event word of the removal
 //   +16  link    prev block (40) | version, middle 24 bits
 //   +24  hdr     uid (61) | state (3)           <- what a reader validates
-//   +32  exp     version, low 16 bits | deadline: WALL, ms (46) | FROZEN
+//   +32  exp     deadline: WALL, ms (46) | version, low 16 bits | FROZEN
 //   +40  lens    version, high 12 bits | flags (3) | value bytes (32) | key bytes (17)
 //   +48  key, padded to 8; value, padded to 8; extension if kHasExtension
 //
@@ -83,16 +83,14 @@ struct Deadline {
 
 struct Exp {
   static constexpr std::uint64_t kFrozen = 1;  // the deadline may not change any more
-  using DeadlineBits = Field<1, Deadline::kBits>;
-  using VersionLow = Field<48, 16>;
+  using VersionLow = Field<1, 16>;
+  using DeadlineBits = Field<17, Deadline::kBits>;
   static constexpr std::uint64_t make(Deadline d) noexcept { return DeadlineBits::make(d.bits); }
   static constexpr Deadline deadline(std::uint64_t w) noexcept { return {DeadlineBits::get(w)}; }
   static constexpr std::uint64_t with(std::uint64_t w, Deadline d) noexcept { return DeadlineBits::set(w, d.bits); }
-  /// The ms of a TTL; 0: never; negative: a deadline of the wall clock. So that whoever compares with CLOCK_MONOTONIC
-  /// need not ask for the kind where nothing is due.
-  static constexpr std::int64_t monotonic_ms(std::uint64_t w) noexcept {
-    return static_cast<std::int64_t>(w << 16) >> 17;
-  }
+  /// The ms of a TTL; 0: never; negative: a deadline of the wall clock, whose bit is the word's sign. So whoever compares
+  /// with CLOCK_MONOTONIC need not ask for the kind where nothing is due.
+  static constexpr std::int64_t monotonic_ms(std::uint64_t w) noexcept { return static_cast<std::int64_t>(w) >> 17; }
 };
 static_assert(Exp::monotonic_ms(Exp::make(Deadline::monotonic(Deadline::kMsMax))) > 0);
 static_assert(Exp::monotonic_ms(Exp::make(Deadline::wall(0))) < 0 && Exp::monotonic_ms(Exp::kFrozen) == 0);

@@ -349,6 +349,16 @@ TEST_F(Segment, LoadSkipsTheExpiredAndStopsAtWhatIsWrong) {
   EXPECT_EQ(run({"load", "/no/such/file"}).code, kNo);
 }
 
+TEST_F(Segment, AMomentIsDumpedAndLoadedAsItWasNamed) {
+  constexpr std::int64_t kMomentMs = 32'503'680'000'123;  // in the year 3000
+  ASSERT_TRUE(cache_.set("k", "v", {.deadline_wall_ms = kMomentMs}));
+  const std::string dumped = run({"dump", "-", "--match", "k"}).out;
+  EXPECT_NE(dumped.find("\"deadline_ms\":" + std::to_string(kMomentMs)), std::string::npos) << dumped;
+  ASSERT_TRUE(cache_.clear());
+  EXPECT_EQ(run({"load", "-"}, dumped).code, kYes);
+  EXPECT_EQ(cache_.inspect("k")->deadline_wall_ms, kMomentMs);
+}
+
 TEST_F(Segment, AnEndlessLineIsGivenUp) {
   const auto info = segment_info(cache_);
   const Done done = run({"load", "-"}, std::string(info->value_bytes_max * 6 + (8 << 20), 'x'));
