@@ -288,7 +288,7 @@ CACHEE_API CACHEE_NODISCARD cachee_status cachee_inspect(const cachee_cache* cac
 
 enum {
   CACHEE_SET_TTL = 1,        /* ttl_ns counts from now; zero and negative delete at once */
-  CACHEE_SET_DEADLINE = 2,   /* deadline_unix_ms is given, and wins over ttl_ns */
+  CACHEE_SET_DEADLINE = 2,   /* deadline_unix_ms, a moment of the wall clock, is given, and wins over ttl_ns */
   CACHEE_SET_KEEP_TTL = 4,   /* keep the deadline that the key has */
   CACHEE_SET_COST = 8,       /* cost is given; it is positive and finite */
   CACHEE_SET_IF_VERSION = 16, /* write only over if_version */
