@@ -41,9 +41,23 @@ def panels_of(result):
               ours("with a TTL", keys["writer.set_with_ttl_ns"], f'{keys["writer.ttl_adds_ns"]:+.0f} ns'),
               ours("without a TTL", result["of_few"]["writer.set_ns"], "1,000 keys"),
               ours("with a TTL", result["of_few"]["writer.set_with_ttl_ns"], f'{result["of_few"]["writer.ttl_adds_ns"]:+.0f} ns')]
-    return [("how late EXPIRE events come: ms, less is better", "ms", late),
-            ("what waiting costs: % of one core, less is better", "%", cpu),
-            ("a set meanwhile: ns, less is better", "ns", notice)]
+    panels = [("how late EXPIRE events come: ms, less is better", "ms", late),
+              ("what waiting costs: % of one core, less is better", "%", cpu),
+              ("a set meanwhile: ns, less is better", "ns", notice)]
+    if "room" in result:
+        panels += panels_of_room(result["room"])
+    return panels
+
+
+def panels_of_room(room):
+    """Who makes room at a steady pace, and what a load of larger values gets of memory full of small ones."""
+    loads = (("same", "200 bytes, 50,000 a second"), ("mixed", "40 to 1,000 bytes, 20,000 a second"), ("pages", "40 to 200 KB, 500 a second"))
+    steady = [(f"cachee, {what}", True, 1000 * room[f"{load}.set_{name}_us"], f'{note}; {room[f"{load}.writers_waited_percent"]:.1f} % made room')
+              for load, what in loads for name, note in (("p50", "median"), ("p999", "99.9th percentile"))]
+    follow = [(f"cachee, {int(size):,} bytes", True, room[f"follow_{size}.percent_after_{n}"], f"after {n} times the memory")
+              for size in (4096, 60000, 300000, 1000000) for n in (1, 2, 4)]
+    return [("a set of a new key into full memory, at a steady pace: ns, less is better", "ns", steady),
+            ("memory full of 100 bytes each that larger values get: %, more is better", "%", follow)]
 
 
 def draw(result):

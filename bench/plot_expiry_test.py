@@ -36,3 +36,10 @@ def test_a_real_cacheed_has_bars_of_its_own_where_it_was_measured():
 def test_redis_without_any_event_has_no_bar():
     bars, texts = bars_and_texts(draw(result({"redis.events_in_a_minute": 0})))
     assert len(bars) == 4 + 4 + 8 and "redis" not in texts
+
+
+def test_room_has_panels_of_its_own_where_it_was_measured():
+    room = {f"{load}.{name}": 3.0 for load in ("same", "mixed", "pages") for name in ("set_p50_us", "set_p999_us", "writers_waited_percent")}
+    room |= {f"follow_{size}.percent_after_{n}": 20.0 * n for size in (4096, 60000, 300000, 1000000) for n in (1, 2, 4)}
+    bars, texts = bars_and_texts(draw({**result({"redis.events_in_a_minute": 0}), "room": room}))
+    assert len(bars) == 4 + 4 + 8 + 6 + 12 and "3.0 % made room" in texts and "after 4 times the memory" in texts

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How late expiry events come, what waiting for them costs, and what clients notice; beside Redis.
+"""How late expiry events come, what waiting for them and for room costs, and what clients notice; beside Redis.
 
     bench/run_expiry.py [--build build/release] [--keys 1000000] [--many 10000000] [--no-keep]
 
@@ -25,7 +25,7 @@ def main():
     parser.add_argument("--many", type=int, default=10_000_000)
     parser.add_argument("--no-keep", action="store_true")
     arguments = parser.parse_args()
-    expiry, scale = (program_of(arguments.build, name) for name in ("cachee_bench_expiry", "cachee_bench_scale"))
+    expiry, scale, room = (program_of(arguments.build, f"cachee_bench_{name}") for name in ("expiry", "scale", "room"))
 
     def measure(keys, parts):
         print(f"\n== {keys:,} keys: {parts}", flush=True)
@@ -40,6 +40,8 @@ def main():
         result[name] = run_cacheed(arguments.build, keys)
     print("\n== a storm of eviction and expiry", flush=True)
     result["storm"] = run_json([scale, "--keys", str(arguments.keys), "--rounds", "2", "--seconds", "1"], "--json")["set_in_storm"]
+    print("\n== room: who makes it, and whose it is", flush=True)
+    result["room"] = run_json([room], "--json")
     print("\n== the same 1,000 keys in Redis, a minute", flush=True)
     result["redis"] = run_redis()
     print(json.dumps(result["redis"], indent=1))

@@ -60,7 +60,7 @@ def test_wrong_layout_names_both_versions(daemon):
         file.seek(LAYOUT_MAJOR_OFFSET)
         file.write((77).to_bytes(4, "little"))
     text = start_fails(daemon)
-    says(text, "layout", "77.", "2.", "--fresh")
+    says(text, "layout", "77.", "3.", "--fresh")
     done = daemon.cachee("get", "k")
     assert done.returncode == 3
     says(done.stderr, "layout")

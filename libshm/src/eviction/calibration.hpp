@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "eviction/candidates.hpp"
 #include "eviction/score.hpp"
 #include "layout/slab_layout.hpp"
 
@@ -51,7 +52,7 @@ class Calibration {
   [[nodiscard]] int weight(unsigned size_class) const noexcept {
     const Class& c = classes_[size_class];
     const auto log = static_cast<int>(kScoreOctave * std::log2((c.used + kPrior) / (c.foretold + kPrior)));
-    return std::clamp(kSlope * (log + kSlack), kWeightMin, 0);
+    return std::clamp(kSlope * (log + kSlack), kClassWeightMin, 0);
   }
 
  private:
@@ -65,7 +66,6 @@ class Calibration {
   // beyond says that all of the class is dead, and no number of dead records is worth a living one.
   static constexpr int kSlack = 3 * kScoreOctave;
   static constexpr int kSlope = 3;
-  static constexpr int kWeightMin = -30 * kScoreOctave;
   static constexpr unsigned kPowerStep = 32;
   static constexpr std::array<float, 256> kPowers = [] {
     std::array<float, 256> powers{};

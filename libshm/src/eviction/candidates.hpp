@@ -39,10 +39,12 @@ struct Victim {
   unsigned size_class = 0;  // classes: a run
 };
 
+inline constexpr std::int32_t kClassWeightMin = -30 * kScoreOctave;
+
 /// What calibration.hpp says of a class.
 inline std::int32_t weight_of(const View& view, EvictionPolicy policy, unsigned size_class) noexcept {
   if (policy == EvictionPolicy::lru) return 0;
-  return static_cast<std::int32_t>(view.header->class_weights[size_class].load_relaxed());
+  return std::clamp(static_cast<std::int32_t>(view.header->class_weights[size_class].load_relaxed()), kClassWeightMin, 0);
 }
 inline std::int32_t score_in_class(const View& view, EvictionPolicy policy, std::uint32_t heat, std::uint64_t bytes, unsigned size_class) noexcept {
   return score_of(heat, view.header->evict_epoch.load_relaxed(), bytes, policy) + weight_of(view, policy, size_class);

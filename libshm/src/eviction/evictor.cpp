@@ -16,6 +16,7 @@ using layout::RecordState;
 namespace {
 
 constexpr std::uint64_t kWindowsPerVictim = 2;     // looked at before a class's pages are
+constexpr std::uint64_t kFailuresMax = 32;         // in a row
 constexpr std::uint64_t kLooksPerStep = 64;
 constexpr std::int64_t kPagesBehind = 8;           // owed: the load has changed
 constexpr std::uint64_t kPagesOwedMax = 64;        // nobody's past counts for more
@@ -74,7 +75,7 @@ bool Evictor::evict_candidate(Context& context, EvictionPolicy policy, unsigned 
   while (c.candidates.any()) {
     const Victim victim = c.candidates.take();
     if (!still_scores(view, policy, victim)) continue;
-    if (!evict_slot(context, victim.bucket, *victim.slot, victim.word)) continue;
+    if (!evict_slot(context, victim.bucket, *victim.slot, victim.word)) return false;
     c.candidates.spend();
     if (size_class < view.shape.classes) ++c.free;
     if (note) {
@@ -95,13 +96,19 @@ std::uint64_t Evictor::evict_of_class(Context& context, EvictionPolicy policy, u
   const Candidates& candidates = classes_[size_class].candidates;
   const std::uint64_t most = std::min(wanted.blocks, wanted.most);
   std::uint64_t evicted = 0;
-  for (std::uint64_t tries = 2 * wanted.blocks; tries > 0 && evicted < most; --tries) {
+  // Where one after the other fails, the ring has no room for their events: more does not help.
+  for (std::uint64_t failed = 0; failed < kFailuresMax && evicted < most;) {
     if (!is_rare(size_class)) {
       for (std::uint64_t n = 0; n < kWindowsPerVictim && !candidates.enough(); ++n) look_on(view, policy);
     }
     if (!candidates.enough()) look_in_pages(view, policy, size_class);
     if (!candidates.any()) break;
-    evicted += evict_candidate(context, policy, size_class, wanted.note) ? 1 : 0;
+    if (evict_candidate(context, policy, size_class, wanted.note)) {
+      ++evicted;
+      failed = 0;
+    } else {
+      ++failed;
+    }
   }
   reclaim_retired(context);
   return evicted;
@@ -126,12 +133,13 @@ std::uint64_t Evictor::move_page(Context& context, EvictionPolicy policy, unsign
   const unsigned giver = giver_to(taker);
   if (giver == taker || (!needs_one && classes_[giver].owed_bytes < page_bytes)) return 0;
   Class& from = classes_[giver];
-  from.owed_bytes -= page_bytes;
-  classes_[taker].owed_bytes += page_bytes;
   const std::uint64_t blocks = blocks_per_page(view, giver);
   const std::uint64_t wanted = giver == view.shape.classes ? 1 : blocks + low_mark(from);
   const std::uint64_t more = wanted > from.free ? wanted - from.free : 0;
   const std::uint64_t evicted = evict_of_class(context, policy, giver, {more, more, false});
+  if (evicted < more) return evicted;
+  from.owed_bytes -= page_bytes;
+  classes_[taker].owed_bytes += page_bytes;
   if (giver != view.shape.classes) static_cast<void>(vacate_emptiest(context, giver));
   return evicted;
 }
@@ -196,10 +204,12 @@ std::uint64_t Evictor::step(Context& context, std::uint64_t count_max) noexcept 
   allocations_ = counts.allocations;
   if (wanted) header.memory_wanted.store_relaxed(0);
   gaps_.note_runs(view, steps_);
+  reclaim_retired(context);  // what waited for its event counts as there, and somebody has to free it
   survey(context);
   steps_ = 0;
   const unsigned runs = view.shape.classes;
   std::uint64_t evicted = 0;
+  std::uint64_t promised = 0;  // free pages, to classes that others owe much
   // One class after the other: the page that one gets may be what the next is short of, and then nothing of
   // that one goes. Others owe it.
   for (unsigned size_class = 0; size_class < runs && evicted < count_max; ++size_class) {
@@ -212,13 +222,17 @@ std::uint64_t Evictor::step(Context& context, std::uint64_t count_max) noexcept 
     const std::int64_t owed = classes_[giver_to(size_class)].owed_bytes;  // its own is not positive while others' is
     const bool behind = owed >= kPagesBehind * static_cast<std::int64_t>(view.shape.page_bytes);
     const std::uint64_t pages = behind ? std::min(2 * page_mark(view), 1 + short_of / blocks_per_page(view, size_class)) : 0;
-    while (free_pages_ < pages && evicted < count_max) {
+    while (free_pages_ < promised + pages && evicted < count_max) {
       const std::uint64_t free_before = free_pages_;
       evicted += move_page(context, policy, size_class);
       if (free_pages_ == free_before) break;
     }
-    if (const std::uint64_t left = deficit(view, size_class); left > 0 && evicted < count_max) {
-      evicted += evict_of_class(context, policy, size_class, {left, count_max - evicted, true});
+    // The pages that were made for it are its own; else it would never come to take one.
+    const std::uint64_t made = free_pages_ > promised ? std::min(pages, free_pages_ - promised) : 0;
+    promised += made;
+    const std::uint64_t made_blocks = made * blocks_per_page(view, size_class);
+    if (const std::uint64_t left = deficit(view, size_class); left > made_blocks && evicted < count_max) {
+      evicted += evict_of_class(context, policy, size_class, {left - made_blocks, count_max - evicted, true});
     }
     if (free_pages_ == 0) evicted += move_page(context, policy, size_class);
   }

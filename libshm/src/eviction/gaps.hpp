@@ -39,9 +39,11 @@ class Gaps {
   std::uint64_t kept_ = 0;       // pages
   std::uint64_t gaps_ = 0;       // of run_pages_ each
   std::uint64_t length_ = 0;     // of the one that is counted
-  std::uint64_t run_pages_ = 0;  // of the longest run lately
+  double longest_ = 0;           // run lately, in pages
+  std::uint64_t run_pages_ = 0;  // the same, rounded
   double taken_per_step_ = 0;    // pages
   std::uint64_t taken_ = 0;      // pages in this epoch
+  std::uint64_t pause_ = 0, pause_left_ = 0;  // steps
   double share_ = 0;             // of runs in the bytes that are written
 };
 

@@ -18,6 +18,7 @@ constexpr std::uint64_t kStepsInReserve = 4;       // what is taken in so many s
 constexpr double kTakenWeight = 1.0 / 16;          // of the last survey in the rate at which they are taken
 constexpr std::uint64_t kEpochsKeptPerStep = 64;
 constexpr std::uint64_t kEpochsPerTurnoverBytes = 32;  // large values come and go faster than small ones, which set the pace
+constexpr std::uint32_t kMissedMax = 1 << 20;      // whatever damage says
 constexpr std::uint64_t kLooksOwedMax = 1 << 16;
 
 /// Free blocks of a page, at most `enough`. Bits that say so wrongly are cleared on the way, so that
@@ -45,7 +46,7 @@ std::uint64_t count_free(const View& view, std::uint64_t page, unsigned size_cla
 
 std::uint64_t exchange_missed(const View& view, unsigned size_class) noexcept {
   auto& missed = view.header->class_missed[size_class];
-  return missed.load_relaxed() == 0 ? 0 : missed.exchange_seq_cst(0);
+  return missed.load_relaxed() == 0 ? 0 : std::min(missed.exchange_seq_cst(0), kMissedMax);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Goal: what eviction promises beyond a good miss ratio (bench/traces measures that): what the event
-// carries, that expiry comes first, that writers find room made, that memory follows the load, and
-// that what moves stays as it was. Method: small segments, kept by the test itself.
+// carries, that expiry comes first, and that what moves stays as it was (room_test.cpp: who makes the room, and whose it
+// is). Method: small segments, kept by the test itself.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -96,22 +96,6 @@ TEST(Eviction, WhatHasExpiredGoesAsExpiredEvenWhenItGoesForRoom) {
     world.drain();
   }
   EXPECT_EQ(expired, 100);
-}
-
-TEST(Eviction, InTheSteadyStateTheSupervisorMakesTheRoom) {
-  TempSegment segment{sized(4 << 20)};
-  Cache cache = segment.client();
-  std::uint64_t waited = 0;
-  for (int i = 0; i < 60000; ++i) {
-    ASSERT_TRUE(cache.set(key_of("k", i), std::string(static_cast<std::size_t>(200 + i % 3 * 8), 'v')));
-    if (i % 20 == 0) static_cast<void>(segment.keeper().evict(1000));
-    if (i == 20000) waited = segment_info(cache)->totals.waited_for_room;  // full by now
-  }
-  const auto info = segment_info(cache);
-  EXPECT_GT(info->totals.evicted, 40000u);
-  EXPECT_EQ(info->totals.waited_for_room, waited);
-  EXPECT_GT(info->used_bytes, info->data_bytes * 90 / 100);
-  EXPECT_EQ(findings(cache), "");
 }
 
 TEST(Eviction, WithoutASupervisorWritersMakeRoomThemselves) {
@@ -257,29 +241,6 @@ TEST(Eviction, ANewSupervisorCountsTheMinuteFromItsStart) {
     cost = info->totals.evicted_cost;
   }
   ASSERT_TRUE(remove_segment(options.name));
-}
-
-TEST(Eviction, MemoryFollowsTheLoadFromSmallToLargeValues) {
-  SegmentOptions options = sized(16 << 20);
-  options.page_bytes = 65536;  // as a segment of some size has
-  TempSegment segment{options};
-  Cache cache = segment.client();
-  const auto load = [&](const char* stem, int count, std::size_t bytes) {
-    for (int i = 0; i < count; ++i) {
-      const auto written = cache.set(key_of(stem, i), std::string(bytes, 'v'));
-      ASSERT_TRUE(written) << i << ": " << to_string(written.error());
-      if (i % 8 == 0) static_cast<void>(segment.keeper().evict(1000));
-    }
-  };
-  load("small", 120000, 100);
-  load("large", 12000, 4096);
-  const auto info = segment_info(cache);
-  EXPECT_GE(info->used_bytes, info->data_bytes * 90 / 100);
-  std::uint64_t large = 0;
-  const auto slabs = list_slabs(cache);
-  for (const auto& slab : *slabs) large += slab.block_bytes > 4096 ? slab.live * slab.block_bytes : 0;
-  EXPECT_GE(large, info->data_bytes * 35 / 100) << "the load of now does not get the memory";
-  EXPECT_EQ(findings(cache), "");
 }
 
 TEST(Eviction, PagesThatAreNearlyEmptyAreVacatedAndNothingIsLost) {

@@ -39,6 +39,8 @@ foreach(name IN ITEMS capacity census copy full_segment invariants limits proces
 endforeach()
 cachee_test(NAME eviction_test LABEL unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/eviction_test.cpp LIBS cachee_shm)
 target_include_directories(eviction_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)  # scores and the sampler are internals
+cachee_test(NAME room_test LABEL unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/room_test.cpp LIBS cachee_shm)
+target_include_directories(room_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)  # the calibration is an internal
 cachee_test(NAME expiry_wait_test LABEL unit LIBS cachee_shm SOURCES ${CMAKE_CURRENT_LIST_DIR}/expiry_wait_test.cpp)
 target_include_directories(expiry_wait_test PRIVATE ${CMAKE_SOURCE_DIR}/libshm/src)  # it stands in for other sweepers
 cachee_test(NAME expiry_test LABEL unit TIMEOUT 600 LIBS cachee_shm  # a million steps of a model
