@@ -28,13 +28,14 @@ SegmentOptions with_memory(std::uint64_t bytes, EvictionPolicy policy = Eviction
 /// Writes new keys, with a step of eviction behind every few.
 class Load {
  public:
-  Load(TempSegment& segment, std::uint64_t sets_per_step) : segment_{segment}, cache_{segment.client()}, sets_per_step_{sets_per_step} {}
+  Load(TempSegment& segment, std::uint64_t sets_per_step, std::string stem = "k")
+      : segment_{segment}, cache_{segment.client()}, sets_per_step_{sets_per_step}, stem_{std::move(stem)} {}
 
   void write(std::uint64_t bytes_in_all, std::uint64_t bytes_min, std::uint64_t bytes_max) {
     std::uniform_int_distribution<std::uint64_t> size{bytes_min, bytes_max};
     for (std::uint64_t sum = 0; sum < bytes_in_all;) {
       const std::uint64_t bytes = size(random_);
-      const auto written = cache_.set("k" + std::to_string(sets_), std::string_view{value_}.substr(0, bytes));
+      const auto written = cache_.set(stem_ + std::to_string(sets_), std::string_view{value_}.substr(0, bytes));
       ASSERT_TRUE(written) << sets_ << ": " << to_string(written.error());
       sum += bytes;
       if (++sets_ % sets_per_step_ == 0) static_cast<void>(segment_.keeper().evict(2000));
@@ -55,6 +56,7 @@ class Load {
   TempSegment& segment_;
   Cache cache_;
   std::uint64_t sets_per_step_;
+  std::string stem_;
   std::uint64_t sets_ = 0;
   std::mt19937_64 random_{1};
   const std::string value_ = std::string(std::size_t{2} << 20, 'v');
@@ -100,9 +102,10 @@ class MemoryFollows : public testing::TestWithParam<Follow> {};
 TEST_P(MemoryFollows, TheLoadFromSmallToLargeValues) {
   const Follow& follow = GetParam();
   TempSegment segment{with_memory(kMemory, follow.policy)};
-  Load load{segment, follow.bytes > 10'000 ? 1u : 8u};
-  load.write(kMemory, 100, 100);
-  ASSERT_EQ(load.share_of_blocks(2048), 0u);
+  Load small{segment, 40};
+  small.write(kMemory, 100, 100);
+  ASSERT_EQ(small.share_of_blocks(2048), 0u);
+  Load load{segment, follow.bytes > 10'000 ? 1u : 8u, "large"};
   load.write(follow.turnovers * kMemory, follow.bytes, follow.bytes);
   EXPECT_GE(load.share_of_blocks(2048), follow.percent_min);
   EXPECT_EQ(findings(load.cache()), "");
@@ -118,12 +121,12 @@ TEST(MemoryFollowsBack, FromLargeToSmallValues) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, MemoryFollows,
-                         testing::Values(Follow{"Balanced4KiB", 4096, EvictionPolicy::balanced, 6, 90},
-                                         Follow{"Balanced60KB", 60'000, EvictionPolicy::balanced, 6, 90},
-                                         Follow{"Balanced300KB", 300'000, EvictionPolicy::balanced, 8, 90},
-                                         Follow{"Balanced1MB", 1'000'000, EvictionPolicy::balanced, 8, 85},
-                                         Follow{"Cost4KiB", 4096, EvictionPolicy::cost, 6, 90}, Follow{"Lru4KiB", 4096, EvictionPolicy::lru, 6, 90},
-                                         Follow{"Lru300KB", 300'000, EvictionPolicy::lru, 8, 90}),
+                         testing::Values(Follow{"Balanced4KiB", 4096, EvictionPolicy::balanced, 4, 90},
+                                         Follow{"Balanced60KB", 60'000, EvictionPolicy::balanced, 4, 90},
+                                         Follow{"Balanced300KB", 300'000, EvictionPolicy::balanced, 4, 90},
+                                         Follow{"Balanced1MB", 1'000'000, EvictionPolicy::balanced, 4, 85},
+                                         Follow{"Cost4KiB", 4096, EvictionPolicy::cost, 4, 90}, Follow{"Lru4KiB", 4096, EvictionPolicy::lru, 4, 90},
+                                         Follow{"Lru300KB", 300'000, EvictionPolicy::lru, 4, 90}),
                          [](const auto& one) { return std::string{one.param.name}; });
 
 // What is read stays, however many large values pass by that nobody reads.
