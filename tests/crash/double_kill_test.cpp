@@ -189,6 +189,25 @@ TEST(SupervisorKill, EvictionSweepLosesNoEvent) {
             [](Maintainer& keeper) { static_cast<void>(keeper.evict(20)); }, whole);
 }
 
+TEST(SupervisorKill, KeepingPagesForRunsLosesNone) {
+  const auto write = [](Cache& cache, const char* stem, int i) { cache.set(stem + std::to_string(i), std::string(6000, 'r')); };
+  kill_duty("gaps", small_world(96), kAllEvents,
+            [&](World& w) {
+              for (int i = 0; i < 60; ++i) {
+                write(w.cache(), "fill", i);
+                w.drain();
+              }
+            },
+            [&](Maintainer& keeper) {
+              Cache writer = Cache::open({.name = keeper.cache().name()}).value();
+              for (int i = 0; i < 8; ++i) {
+                write(writer, "more", i);
+                static_cast<void>(keeper.evict(20));
+              }
+            },
+            whole);
+}
+
 /// Fills the segment, then takes four of five keys away: every page has something to move. Every
 /// other key has a deadline.
 void fill_sparsely(World& world) {

@@ -277,7 +277,9 @@ bool free_run(const View& view, std::uint32_t client, std::uint64_t unit, std::u
 
 void keep_page(const View& view, std::uint64_t page, bool kept) noexcept {
   const std::uint64_t free = PageWord::make(PageWord::kFree, 0, 0, 0);
-  if (view.pages[page].cas(kept ? free : PageWord::kept(), kept ? PageWord::kept() : free) && !kept) set_available(view, view.shape.classes, page);
+  if (!view.pages[page].cas(kept ? free : PageWord::kept(), kept ? PageWord::kept() : free)) return;  // K1
+  CACHEE_CRASH_POINT("slab.page.kept");
+  if (!kept) set_available(view, view.shape.classes, page);
 }
 
 bool drain_page(Context& context, std::uint64_t page) noexcept {
