@@ -19,7 +19,7 @@ constexpr double kTakenWeight = 1.0 / 16;          // of the last survey in the 
 constexpr std::uint64_t kEpochsKeptPerStep = 64;
 constexpr std::uint64_t kEpochsPerTurnoverBytes = 32;  // large values come and go faster than small ones, which set the pace
 constexpr std::uint32_t kMissedMax = 1 << 20;      // whatever damage says
-constexpr std::uint64_t kLooksOwedMax = 1 << 16;
+constexpr std::uint64_t kLooksOwedMax = 1024;      // so that little is left to do when writers pause
 
 /// Free blocks of a page, at most `enough`. Bits that say so wrongly are cleared on the way, so that
 /// nobody looks at them twice.
