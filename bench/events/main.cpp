@@ -44,7 +44,7 @@ struct Plan {
   std::string cacheed{};
   std::string json_path{};
   [[nodiscard]] bool wants(std::string_view part) const {
-    return ("," + only + ",").find("," + std::string{part} + ",") != std::string::npos;
+    return names(only, part);
   }
 };
 

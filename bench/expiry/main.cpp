@@ -45,7 +45,7 @@ struct Options {
   std::uint64_t seconds = 10;
   std::string json{};
   Attached attached{};
-  [[nodiscard]] bool wants(std::string_view part) const noexcept { return ("," + only + ",").find("," + std::string{part} + ",") != std::string::npos; }
+  [[nodiscard]] bool wants(std::string_view part) const { return names(only, part); }
 };
 
 bool wait_for_events(const Expiring& segment, std::uint64_t count, std::chrono::seconds patience) {

@@ -36,7 +36,7 @@ struct Options {
   std::uint64_t turnovers = 12;
   EvictionPolicy policy = EvictionPolicy::balanced;
   std::string json{};
-  [[nodiscard]] bool wants(std::string_view part) const noexcept { return ("," + only + ",").find("," + std::string{part} + ",") != std::string::npos; }
+  [[nodiscard]] bool wants(std::string_view part) const { return names(only, part); }
 };
 
 SegmentOptions segment_options(const Options& options) {

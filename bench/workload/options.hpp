@@ -28,4 +28,9 @@ void read_options(int argc, char** argv, std::string_view flag, Take&& take) {
   }
 }
 
+/// Whether a part is named in a list like "random,idle".
+[[nodiscard]] inline bool names(const std::string& list, std::string_view part) {
+  return ("," + list + ",").find("," + std::string{part} + ",") != std::string::npos;
+}
+
 }  // namespace cachee::bench

@@ -11,6 +11,7 @@
 
 #include "api/handle.hpp"
 #include "base/refusal.hpp"
+#include "clients/stats.hpp"
 #include "eviction/cost_minute.hpp"
 #include "eviction/evictor.hpp"
 #include "eviction/reuse.hpp"
@@ -58,24 +59,20 @@ struct Totals {
 Totals segment_totals(const View& view) noexcept {
   Totals totals;
   std::uint64_t gone = 0;
-  const auto add = [&](const mem::Word* stats) {
+  shm::for_each_stats(view, [&](const mem::Word* stats) {
     totals.hits += stats[layout::kHits].load_relaxed();
     totals.misses += stats[layout::kMisses].load_relaxed();
     totals.keys += stats[layout::kInserts].load_relaxed();
     gone += stats[layout::kDeletes].load_relaxed() + stats[layout::kExpired].load_relaxed() + stats[layout::kEvicted].load_relaxed();
-  };
-  add(view.header->gone_stats);
-  const std::uint64_t used = std::min<std::uint64_t>(view.header->clients_used.load_acquire(), view.shape.clients_max);
-  for (std::uint64_t c = 0; c < used; ++c) add(view.clients[c].stats);
+  });
   totals.keys -= std::min(totals.keys, gone);
   return totals;
 }
 
 double evicted_cost(const View& view) noexcept {
-  double cost = std::bit_cast<double>(view.header->gone_stats[layout::kEvictedCost].load_relaxed());
-  const std::uint64_t used = std::min<std::uint64_t>(view.header->clients_used.load_acquire(), view.shape.clients_max);
-  for (std::uint64_t c = 0; c < used; ++c) cost += std::bit_cast<double>(view.clients[c].stats[layout::kEvictedCost].load_relaxed());
-  return cost;
+  std::uint64_t sum = 0;
+  shm::for_each_stats(view, [&](const mem::Word* stats) { sum = shm::cost_sum(sum, stats[layout::kEvictedCost].load_relaxed()); });
+  return std::bit_cast<double>(sum);
 }
 
 TimeNs time_of_deadline(const View& view, std::uint64_t ms) noexcept {

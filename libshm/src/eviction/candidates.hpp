@@ -75,7 +75,6 @@ class Candidates {
   /// Enough were seen to choose among.
   [[nodiscard]] bool enough() const noexcept { return kept_ > 0 && seen_ >= kPerVictim; }
   [[nodiscard]] bool any() const noexcept { return kept_ > 0; }
-  [[nodiscard]] const Victim& lowest() const noexcept { return lowest_[kept_ - 1]; }
   /// Takes the lowest off the list; any() was true.
   Victim take() noexcept { return lowest_[--kept_]; }
   /// One of them went.

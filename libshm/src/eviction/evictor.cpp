@@ -54,19 +54,19 @@ void Evictor::look_in_pages(const View& view, EvictionPolicy policy, unsigned si
   }
 }
 
-void Evictor::look_on(const View& view, EvictionPolicy policy) noexcept {
+void Evictor::look_on(const View& view, EvictionPolicy policy, std::optional<Victim>* lowest) noexcept {
   const std::uint64_t epoch = view.header->evict_epoch.load_relaxed();
   look(view, policy, [&](const Victim& victim) {
     classes_[victim.size_class].candidates.offer(victim);
     calibration_.note(victim.size_class, victim.heat->load_relaxed(), epoch);
-    if (!lowest_ || victim.score < lowest_->score) lowest_ = victim;
+    if (lowest != nullptr && (!*lowest || victim.score < (*lowest)->score)) *lowest = victim;
   });
 }
 
 unsigned Evictor::class_of_lowest(const View& view, EvictionPolicy policy) noexcept {
-  lowest_.reset();
-  for (unsigned n = 0; n < kWindowsPerNote; ++n) look_on(view, policy);
-  return lowest_ ? lowest_->size_class : view.shape.classes;
+  std::optional<Victim> lowest;
+  for (unsigned n = 0; n < kWindowsPerNote; ++n) look_on(view, policy, &lowest);
+  return lowest ? lowest->size_class : view.shape.classes;
 }
 
 bool Evictor::evict_candidate(Context& context, EvictionPolicy policy, unsigned size_class, bool note) noexcept {

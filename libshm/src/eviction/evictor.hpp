@@ -74,7 +74,8 @@ class Evictor {
   };
   std::uint64_t evict_of_class(Context& context, EvictionPolicy policy, unsigned size_class, const Wanted& wanted) noexcept;
   bool evict_candidate(Context& context, EvictionPolicy policy, unsigned size_class, bool note) noexcept;
-  void look_on(const View& view, EvictionPolicy policy) noexcept;
+  /// The next window, for the candidates and the calibration; and the lowest score, if it is wanted.
+  void look_on(const View& view, EvictionPolicy policy, std::optional<Victim>* lowest = nullptr) noexcept;
   unsigned class_of_lowest(const View& view, EvictionPolicy policy) noexcept;
   void look_in_pages(const View& view, EvictionPolicy policy, unsigned size_class) noexcept;
   bool vacate_emptiest(Context& context, unsigned size_class) noexcept;
@@ -94,7 +95,6 @@ class Evictor {
   std::uint64_t inserts_ = 0;      // at the last epoch
   std::uint64_t insert_bytes_ = 0;
   bool counting_ = false;          // both are known
-  std::optional<Victim> lowest_{};   // of what was looked at for the victim that is looked for
   Calibration calibration_{};
   std::uint64_t looks_owed_ = 0;
 };

@@ -1,6 +1,7 @@
 // What the supervisor knows before it evicts: how old everything is, what is free, and who is short of it.
 #include <algorithm>
 
+#include "clients/stats.hpp"
 #include "eviction/evictor.hpp"
 #include "slab/slab.hpp"
 
@@ -54,21 +55,18 @@ std::uint64_t exchange_missed(const View& view, unsigned size_class) noexcept {
 Evictor::Counts Evictor::count(const View& view) const noexcept {
   Counts counts;
   std::uint64_t gone = 0;
-  const auto add = [&](const Word* stats) {
+  for_each_stats(view, [&](const Word* stats) {
     counts.allocations += stats[layout::kSets].load_relaxed();
     counts.inserts += stats[layout::kInserts].load_relaxed();
     counts.insert_bytes += stats[layout::kInsertBytes].load_relaxed();
     gone += stats[layout::kDeletes].load_relaxed() + stats[layout::kExpired].load_relaxed() + stats[layout::kEvicted].load_relaxed();
-  };
-  add(view.header->gone_stats);
-  const std::uint64_t used = std::min<std::uint64_t>(view.header->clients_used.load_acquire(), view.shape.clients_max);
-  for (std::uint64_t c = 0; c < used; ++c) add(view.clients[c].stats);
+  });
   // A kill between an effect and its count leaves this one off: it only paces epochs.
   counts.keys = counts.inserts > gone ? counts.inserts - gone : 0;
   return counts;
 }
 
-/// An epoch is over when 1/64 of the keys, or of the memory, is new: large values count by their bytes.
+/// An epoch is over when 1/64 of the keys, or 1/32 of the memory, is new: large values count by their bytes.
 void Evictor::advance_epoch(const View& view, const Counts& counts) noexcept {
   const auto restart = [&] {
     inserts_ = counts.inserts;
@@ -97,7 +95,7 @@ void Evictor::advance_epoch(const View& view, const Counts& counts) noexcept {
   const std::uint64_t looks = epochs * (1 + counts.keys / kEpochsPerTurnover);
   calibration_.advance(epochs, looks);
   for (unsigned c = 0; c <= view.shape.classes; ++c) header.class_weights[c].store_relaxed(static_cast<std::uint32_t>(calibration_.weight(c)));
-  // A turnover looks at everything once, whether anything has to go or not.
+  // A turnover looks at everything once, whether anything has to go or not, as long as the steps keep up.
   looks_owed_ = std::min<std::uint64_t>(looks_owed_ + 1 + looks / kWindowSlots, kLooksOwedMax);
 }
 
